@@ -1,0 +1,1 @@
+"""What every service stands on: delivery, storage, identity, telemetry. It knows no service by name."""
