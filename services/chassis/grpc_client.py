@@ -1,0 +1,103 @@
+"""Asking a sibling by gRPC: with our own token, the present trace, a deadline, and its errors as ours."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from pathlib import Path
+from typing import Any, Final, TypeVar
+
+import grpc
+from opentelemetry.instrumentation.grpc import aio_client_interceptors
+
+from services.chassis.errors import Unavailable
+from services.chassis.grpc_errors import error_of
+
+T = TypeVar("T")
+
+DEADLINE: Final = timedelta(seconds=5)  # a sibling that takes longer is down, for whoever waits
+LARGEST_MESSAGE_BYTES: Final = 16 * 1024 * 1024  # a reference profile and a sample of records fit with room
+_RETRY: Final = """{"methodConfig": [{"name": [{}], "retryPolicy": {"maxAttempts": 3, "initialBackoff": "0.05s",
+"maxBackoff": "0.5s", "backoffMultiplier": 2, "retryableStatusCodes": ["UNAVAILABLE"]}}]}"""
+
+
+class Sibling:
+    """A connection to another service.
+
+    Args:
+        name: The service's name, for errors.
+        address: host:port; empty where this installation has none.
+        token: Gives the token to send; read at every call.
+    """
+
+    def __init__(self, name: str, address: str, *, token: Callable[[], str]) -> None:
+        self.name = name
+        self._address = address
+        self._token = token
+        self._channel: grpc.aio.Channel | None = None
+
+    @property
+    def channel(self) -> grpc.aio.Channel:
+        """The channel to make stubs on; it connects when it is first used.
+
+        Raises:
+            Unavailable: this installation has no such service.
+        """
+        if not self._address:
+            raise Unavailable(f"this installation has no {self.name}", fix=f"golden up --only ...,{self.name}")
+        if self._channel is None:
+            self._channel = grpc.aio.insecure_channel(
+                self._address,
+                interceptors=aio_client_interceptors(),
+                options=[
+                    ("grpc.service_config", _RETRY),
+                    ("grpc.max_receive_message_length", LARGEST_MESSAGE_BYTES),
+                    ("grpc.initial_reconnect_backoff_ms", 100),
+                    ("grpc.max_reconnect_backoff_ms", 2000),
+                ],
+            )
+        return self._channel
+
+    async def ask(self, method: Callable[..., Awaitable[T]], request: Any, *, within: timedelta = DEADLINE) -> T:
+        """Call a method of a stub.
+
+        Raises:
+            GoldenpathError: what the sibling raised; Unavailable where it doesn't answer in time.
+        """
+        with translated():
+            return await method(request, timeout=within.total_seconds(), metadata=self.metadata())
+
+    async def follow(self, method: Callable[..., AsyncIterator[T]], request: Any) -> AsyncIterator[T]:
+        """Call a streaming method of a stub, without a deadline."""
+        with translated():
+            async for item in method(request, metadata=self.metadata()):
+                yield item
+
+    def metadata(self) -> tuple[tuple[str, str], ...]:
+        """What identifies the caller."""
+        return (("authorization", f"Bearer {self._token()}"),)
+
+    async def close(self) -> None:
+        """End the connection."""
+        if self._channel is not None:
+            await self._channel.close()
+            self._channel = None
+
+
+@contextmanager
+def translated() -> Iterator[None]:
+    """Turns a failed call into the error that the server raised."""
+    try:
+        yield
+    except grpc.RpcError as failure:
+        raise error_of(failure) from None
+
+
+def token_from(path: Path | None) -> Callable[[], str]:
+    """Reads a token from a file at every call, so that it may be renewed there."""
+
+    def read() -> str:
+        return path.read_text().strip() if path is not None else ""
+
+    return read

@@ -1,0 +1,174 @@
+"""A gRPC server: health, reflection, identity, errors, deadlines, traces, and a graceful end.
+
+Every method but health and reflection needs a valid token; `identity.caller()` says whose it is, and the method says
+which role it takes. An error becomes a status by `grpc_errors.STATUS`; an unknown one is INTERNAL without detail,
+logged once with its trace.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from datetime import timedelta
+from typing import Any, Final
+
+import grpc
+import structlog
+from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection
+from opentelemetry.instrumentation.grpc import aio_server_interceptor
+
+from services.chassis import instruments
+from services.chassis.errors import GoldenpathError, Invalid, Unavailable
+from services.chassis.grpc_client import LARGEST_MESSAGE_BYTES
+from services.chassis.grpc_errors import status_of, trailers_of
+from services.chassis.identity import TokenVerifier, acting, bearer
+
+_OPEN: Final = ("/grpc.health.", "/grpc.reflection.")
+_LARGEST_PAGE: Final = 1000
+_DEFAULT_PAGE: Final = 100
+_log = structlog.get_logger()
+
+Register = Callable[[grpc.aio.Server], None]
+
+
+class GrpcServer:
+    """A service's gRPC server.
+
+    Args:
+        address: Where it listens, host:port; port 0 takes a free one.
+        services: The full names of its services, and what registers them, such as
+            `("goldenpath.registry.v1.RegistryService", lambda server: add_…_to_server(api, server))`.
+        verifier: Checks tokens.
+        drain: How long calls in flight may take to finish.
+    """
+
+    def __init__(
+        self,
+        address: str,
+        services: Sequence[tuple[str, Register]],
+        *,
+        verifier: TokenVerifier,
+        drain: timedelta,
+    ) -> None:
+        self._address = address
+        self._services = services
+        self._verifier = verifier
+        self._drain = drain
+        self._server: grpc.aio.Server | None = None
+        self._health = health.aio.HealthServicer()
+        self.port = 0
+
+    async def start(self) -> None:
+        """Listen.
+
+        Raises:
+            Unavailable: the address is taken.
+        """
+        server = grpc.aio.server(
+            interceptors=[aio_server_interceptor(), _Edge(self._verifier)],
+            options=[("grpc.max_receive_message_length", LARGEST_MESSAGE_BYTES), ("grpc.so_reuseport", 0)],
+        )
+        health_pb2_grpc.add_HealthServicer_to_server(self._health, server)
+        for name, register in self._services:
+            register(server)
+            await self._health.set(name, health_pb2.HealthCheckResponse.SERVING)
+        names = [name for name, _ in self._services]
+        reflection.enable_server_reflection([*names, health.SERVICE_NAME, reflection.SERVICE_NAME], server)
+        try:
+            self.port = server.add_insecure_port(self._address)
+        except RuntimeError as error:
+            raise Unavailable(f"gRPC can't listen on {self._address}: it is taken") from error
+        await server.start()
+        await self._health.set("", health_pb2.HealthCheckResponse.SERVING)
+        self._server = server
+
+    async def stop(self) -> None:
+        """Say goodbye to new calls, and let those in flight finish."""
+        if self._server is not None:
+            await self._health.enter_graceful_shutdown()
+            await self._server.stop(self._drain.total_seconds())
+
+
+class _Edge(grpc.aio.ServerInterceptor):
+    """What every method has in common: identity, errors, one metric."""
+
+    def __init__(self, verifier: TokenVerifier) -> None:
+        self._verifier = verifier
+
+    async def intercept_service(
+        self,
+        continuation: Callable[[grpc.HandlerCallDetails], Awaitable[grpc.RpcMethodHandler[Any, Any] | None]],
+        handler_call_details: grpc.HandlerCallDetails,
+    ) -> grpc.RpcMethodHandler[Any, Any] | None:
+        """Wrap a method, unless it is open to everybody."""
+        details = handler_call_details
+        handler = await continuation(details)
+        if handler is None or details.method.startswith(_OPEN):
+            return handler
+        metadata = {name: value for name, value in details.invocation_metadata if isinstance(value, str)}
+        token = bearer(metadata.get("authorization", ""))
+        if handler.unary_unary:
+            behaviour = self._unary(details.method, token, handler.unary_unary)
+            return grpc.unary_unary_rpc_method_handler(
+                behaviour, handler.request_deserializer, handler.response_serializer
+            )
+        streaming = self._stream(details.method, token, handler.unary_stream)
+        return grpc.unary_stream_rpc_method_handler(
+            streaming, handler.request_deserializer, handler.response_serializer
+        )
+
+    def _unary(self, method: str, token: str, behaviour: Any) -> Any:
+        async def answer(request: Any, context: grpc.aio.ServicerContext[Any, Any]) -> Any:
+            started = time.perf_counter()
+            try:
+                with acting(self._verifier.verify(token)):
+                    response = await behaviour(request, context)
+            except Exception as error:  # noqa: BLE001 - the edge is where an unknown error ends
+                _observe(method, _code(error).name, started)
+                await _abort(context, method, error)
+            _observe(method, "OK", started)
+            return response
+
+        return answer
+
+    def _stream(self, method: str, token: str, behaviour: Any) -> Any:
+        async def answer(request: Any, context: grpc.aio.ServicerContext[Any, Any]) -> AsyncIterator[Any]:
+            try:
+                with acting(self._verifier.verify(token)):
+                    async for item in behaviour(request, context):
+                        yield item
+            except Exception as error:  # noqa: BLE001 - the edge is where an unknown error ends
+                await _abort(context, method, error)
+
+        return answer
+
+
+def _observe(method: str, status: str, started: float) -> None:
+    instruments.RPC_SECONDS.labels(method, status).observe(time.perf_counter() - started)
+
+
+def _code(error: Exception) -> grpc.StatusCode:
+    return status_of(error) if isinstance(error, GoldenpathError) else grpc.StatusCode.INTERNAL
+
+
+async def _abort(context: grpc.aio.ServicerContext[Any, Any], method: str, error: Exception) -> None:
+    if isinstance(error, grpc.aio.AbortError):
+        raise error
+    if isinstance(error, GoldenpathError):
+        await context.abort(status_of(error), error.what, trailers_of(error))
+    _log.error("a call failed", method=method, exc_info=error)
+    await context.abort(grpc.StatusCode.INTERNAL, "something went wrong inside; its trace is in the service's log")
+
+
+def page_size(asked: int) -> int:
+    """How many rows a page has.
+
+    Raises:
+        Invalid: more than 1000 were asked for.
+    """
+    if asked > _LARGEST_PAGE:
+        raise Invalid(
+            f"a page has at most {_LARGEST_PAGE} rows, not {asked}", where="page_size", fix="ask page by page"
+        )
+    return asked or _DEFAULT_PAGE

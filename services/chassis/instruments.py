@@ -1,0 +1,45 @@
+"""Every metric, span and attribute of the suite, with its kind, its unit and one line. Nothing else is recorded.
+
+Names follow OpenTelemetry's semantic conventions where they have one. Services add theirs here, not at the place
+that records.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from prometheus_client import Counter, Gauge, Histogram
+
+_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+
+OUTBOX_SENT: Final = Counter("goldenpath_outbox_sent_events", "Events that Kafka has acknowledged.")
+CONSUMED: Final = Counter(
+    "goldenpath_consumed_events", "Events by what became of them.", ["consumer", "type", "result"]
+)
+SEQUENCE_GAPS: Final = Counter(
+    "goldenpath_sequence_gap_events", "Events that an aggregate's sequence skipped.", ["consumer"]
+)
+PARKED: Final = Gauge("goldenpath_parked_events", "Events that wait for their aggregate.", ["consumer"])
+DEAD_LETTERS: Final = Gauge("goldenpath_dead_letter_events", "Events that wait for an operator.", ["consumer"])
+BATCH_SECONDS: Final = Histogram(
+    "goldenpath_consume_batch_seconds", "One polled batch's transaction.", ["consumer"], buckets=_SECONDS
+)
+HOP_SECONDS: Final = Histogram(
+    "goldenpath_hop_seconds",
+    "From an event's creation to its handler, by the clocks of both.",
+    ["consumer"],
+    buckets=_SECONDS,
+)
+RPC_SECONDS: Final = Histogram(
+    "goldenpath_rpc_seconds",
+    "gRPC calls answered, by method and status.",
+    ["method", "status"],
+    buckets=_SECONDS,
+)
+
+SPANS: Final = {
+    "publish TOPIC": "A relay sends an event; its parent is the context in which the event was created.",
+    "process TYPE": "A consumer handles an event; its parent is the hop that carried it.",
+    "consume CONSUMER": "One polled batch's transaction; linked to the process spans of its events.",
+    "retry TYPE": "A parked event is handled again; its parent is the context in which the event was created.",
+}

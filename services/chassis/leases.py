@@ -1,0 +1,132 @@
+"""Leases: one holder at a time for a piece of work, by rows in the service's own database.
+
+A lease has a holder, a token that rises with every change of holder, and an expiry by the database's clock. Whoever
+writes under a lease checks the token in the same transaction: a holder that was stopped and comes back late finds
+its token gone, and its write undone.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+import uuid
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any, Final
+
+import structlog
+
+from services.chassis.errors import GoldenpathError, Unavailable
+
+if TYPE_CHECKING:
+    from services.chassis.database import Connection, Database
+
+_RENEWALS_PER_LEASE: Final = 3  # two may fail before the lease is lost
+_log = structlog.get_logger()
+
+# Its own lease is renewed under the same token; a free or expired one changes hands under a higher token.
+_ACQUIRE: Final = """
+    INSERT INTO leases AS held (name, holder, token, expires_at)
+    SELECT name, $2, 1, now() + $3::interval FROM unnest($1::text[]) AS name ORDER BY name
+    ON CONFLICT (name) DO UPDATE SET
+        holder = excluded.holder,
+        token = held.token + CASE WHEN held.holder = excluded.holder AND held.expires_at > now() THEN 0 ELSE 1 END,
+        expires_at = excluded.expires_at
+    WHERE held.holder = excluded.holder OR held.expires_at <= now()
+    RETURNING name, token
+"""
+
+
+class LeaseLost(Unavailable):
+    """Somebody else does this work now; what was about to be written is undone."""
+
+
+@dataclass(frozen=True, slots=True)
+class Lease:
+    """A lease that is, or was, ours.
+
+    Args:
+        name: What it is about.
+        token: The fence: it rises with every change of holder, from 1.
+    """
+
+    name: str
+    token: int
+
+    async def check(self, connection: Connection) -> None:
+        """Make sure, inside the present transaction, that the lease is still ours; it stays so until the commit.
+
+        Raises:
+            LeaseLost: it isn't.
+        """
+        ours = await connection.fetchval(
+            "SELECT 1 FROM leases WHERE name = $1 AND token = $2 AND expires_at > now() FOR SHARE",
+            self.name,
+            self.token,
+        )
+        if ours is None:
+            raise LeaseLost(f"the lease {self.name} has gone to another replica")
+
+
+class Leases:
+    """A process's leases.
+
+    Args:
+        database: Where the rows are.
+        duration: How long a lease outlives its holder.
+    """
+
+    def __init__(self, database: Database[Any], *, duration: timedelta) -> None:
+        self._database = database
+        self._duration = duration
+        self.holder = f"{socket.gethostname()}/{os.getpid()}/{uuid.uuid4().hex[:8]}"
+
+    async def acquire_all(self, names: Sequence[str]) -> list[Lease]:
+        """Take or renew those of these leases that are free, expired, or ours already."""
+        async with self._database.read() as connection:
+            rows = await connection.fetch(_ACQUIRE, list(names), self.holder, self._duration)
+        return [Lease(row["name"], row["token"]) for row in rows]
+
+    async def acquire(self, name: str) -> Lease | None:
+        """Take or renew one lease; None while it is somebody else's."""
+        held = await self.acquire_all([name])
+        return held[0] if held else None
+
+    async def release(self, lease: Lease) -> None:
+        """Give a lease back, so that the next holder needn't wait for its expiry."""
+        async with self._database.read() as connection:
+            await connection.execute(
+                "UPDATE leases SET expires_at = now() WHERE name = $1 AND token = $2", lease.name, lease.token
+            )
+
+    async def run(self, name: str, work: Callable[[Lease], Awaitable[None]]) -> None:
+        """Do some work for ever, whenever its lease is ours; it is cancelled once the lease is lost."""
+        while True:
+            with suppress(GoldenpathError):
+                lease = await self.acquire(name)
+                if lease is not None:
+                    await self._work_under(lease, work)
+            await asyncio.sleep(self._duration.total_seconds() / _RENEWALS_PER_LEASE)
+
+    async def _work_under(self, lease: Lease, work: Callable[[Lease], Awaitable[None]]) -> None:
+        working = asyncio.ensure_future(work(lease))
+        renewing = asyncio.ensure_future(self._renew(lease))
+        try:
+            await asyncio.wait({working, renewing}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for task in (working, renewing):
+                task.cancel()
+            results = await asyncio.gather(working, renewing, return_exceptions=True)
+        await self.release(lease)
+        for result in results:
+            if isinstance(result, Exception):
+                _log.warning("leased work ended", lease=lease.name, reason=str(result))
+
+    async def _renew(self, lease: Lease) -> None:
+        while True:
+            await asyncio.sleep(self._duration.total_seconds() / _RENEWALS_PER_LEASE)
+            if await self.acquire(lease.name) != lease:
+                raise LeaseLost(f"the lease {lease.name} has gone to another replica")

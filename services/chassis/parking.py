@@ -1,0 +1,226 @@
+"""Events that wait: parked for their aggregate's sake, or dead until an operator looks.
+
+An event whose aggregate is in trouble (NotFound, Conflict) is parked and retried with back-off, and later events of
+its key park behind it; other keys go on. An event that can't be handled at all (Invalid, Denied, or unknown after
+bounded retries) is dead: it goes to the topic's dead letters with why and where it stood, and on our own topics its
+key waits behind it until an operator replays or drops it. On others' topics nothing waits behind a dead letter:
+their events promise no order, and the publisher was told why.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import TYPE_CHECKING, Final
+
+from services.chassis import outbox
+from services.chassis.cloudevents import Headers
+from services.chassis.errors import NotFound
+from services.chassis.topics import DEAD_LETTERS
+
+if TYPE_CHECKING:
+    from services.chassis.database import Connection, Row
+
+_FIRST_RETRY: Final = timedelta(milliseconds=200)  # a sibling's commit is usually visible by then
+_LAST_RETRY: Final = timedelta(seconds=30)
+_DOUBLINGS: Final = 10
+
+
+@dataclass(frozen=True, slots=True)
+class Raw:
+    """An event as it stood on its topic."""
+
+    topic: str
+    partition: int
+    offset: int
+    key: bytes | None
+    headers: Headers
+    value: bytes | None
+    appended_ms: int = field(default=0, compare=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Parked:
+    """An event that waits, with how often it was tried."""
+
+    id: int
+    key: str
+    raw: Raw
+    attempts: int
+
+
+def key_of(raw: Raw) -> str:
+    """What an event waits behind: its topic and key; an event without a key waits behind nothing."""
+    if raw.key is None:
+        return f"{raw.topic}@{raw.partition}/{raw.offset}"
+    return f"{raw.topic}:{raw.key.hex()}"
+
+
+class Parking:
+    """A consumer's events that wait, inside one transaction.
+
+    Args:
+        connection: The transaction's connection.
+        consumer: The consumer's name.
+    """
+
+    def __init__(self, connection: Connection, *, consumer: str) -> None:
+        self._connection = connection
+        self._consumer = consumer
+
+    async def blocked(self, keys: Iterable[str]) -> set[str]:
+        """Those of these keys that something of our own topics waits on."""
+        rows = await self._connection.fetch(
+            "SELECT DISTINCT key FROM parked WHERE consumer = $1 AND key = ANY($2)",
+            self._consumer,
+            list(keys),
+        )
+        return {row["key"] for row in rows}
+
+    async def park(self, raw: Raw, error: Exception, *, dead: bool, blocks: bool = True) -> None:
+        """Put an event aside; a dead one also goes to the topic's dead letters."""
+        key = key_of(raw) if blocks else f"{raw.topic}@{raw.partition}/{raw.offset}"
+        names, values = (
+            [name.replace("\x00", "�") for name, _ in raw.headers],
+            [value for _, value in raw.headers],
+        )
+        await self._connection.execute(
+            """INSERT INTO parked (consumer, key, dead, topic, partition, "offset", header_names, header_values,
+                                   raw_key, value, error, what, next_attempt_at)
+               VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, now() + $13::interval)
+               ON CONFLICT (consumer, topic, partition, "offset") DO NOTHING""",
+            self._consumer,
+            key,
+            dead,
+            raw.topic,
+            raw.partition,
+            raw.offset,
+            names,
+            values,
+            raw.key,
+            raw.value,
+            type(error).__name__,
+            str(error),
+            _FIRST_RETRY,
+        )
+        if dead:
+            await self._publish(raw, error)
+
+    async def next_due(self) -> Parked | None:
+        """The oldest event at the head of its key whose time has come, locked; None where there is none."""
+        row = await self._connection.fetchrow(
+            """SELECT * FROM parked AS head
+               WHERE consumer = $1 AND NOT dead AND next_attempt_at <= now()
+                 AND NOT EXISTS (SELECT 1 FROM parked AS earlier
+                                 WHERE earlier.consumer = $1 AND earlier.key = head.key AND earlier.id < head.id)
+               ORDER BY next_attempt_at LIMIT 1 FOR UPDATE SKIP LOCKED""",
+            self._consumer,
+        )
+        return None if row is None else Parked(row["id"], row["key"], _raw(row), row["attempts"])
+
+    async def done(self, parked: Parked) -> None:
+        """It was handled: what waits behind it is next."""
+        await self._connection.execute("DELETE FROM parked WHERE id = $1", parked.id)
+        await self._connection.execute(
+            "UPDATE parked SET next_attempt_at = now() WHERE consumer = $1 AND key = $2",
+            self._consumer,
+            parked.key,
+        )
+
+    async def postpone(self, parked: Parked, error: Exception) -> None:
+        """It failed again: later, and then later still."""
+        wait = min(_FIRST_RETRY * 2 ** min(parked.attempts + 1, _DOUBLINGS), _LAST_RETRY)
+        await self._connection.execute(
+            """UPDATE parked SET attempts = attempts + 1, next_attempt_at = now() + $2::interval, error = $3, what = $4
+               WHERE id = $1""",
+            parked.id,
+            wait,
+            type(error).__name__,
+            str(error),
+        )
+
+    async def bury(self, parked: Parked, error: Exception) -> None:
+        """It will never be handled as it is: it becomes a dead letter."""
+        await self._connection.execute(
+            "UPDATE parked SET dead = true, error = $2, what = $3 WHERE id = $1",
+            parked.id,
+            type(error).__name__,
+            str(error),
+        )
+        await self._publish(parked.raw, error)
+
+    async def count(self) -> tuple[int, int]:
+        """How many events are parked, and how many are dead."""
+        row = await self._connection.fetchrow(
+            """SELECT count(*) FILTER (WHERE NOT dead) AS parked, count(*) FILTER (WHERE dead) AS dead
+               FROM parked WHERE consumer = $1""",
+            self._consumer,
+        )
+        return (row["parked"], row["dead"]) if row else (0, 0)
+
+    async def _publish(self, raw: Raw, error: Exception) -> None:
+        reason = {
+            "dlq_consumer": self._consumer,
+            "dlq_error": type(error).__name__,
+            "dlq_what": str(error),
+            "dlq_topic": raw.topic,
+            "dlq_partition": str(raw.partition),
+            "dlq_offset": str(raw.offset),
+        }
+        headers = [*raw.headers, *((name, text.encode()) for name, text in reason.items())]
+        await outbox.write_raw(self._connection, raw.topic + DEAD_LETTERS, raw.key, headers, raw.value)
+
+
+async def list_dead(connection: Connection, *, after: int, limit: int) -> list[Row]:
+    """Dead letters of every consumer of this service, oldest first."""
+    return await connection.fetch("SELECT * FROM parked WHERE dead AND id > $1 ORDER BY id LIMIT $2", after, limit)
+
+
+async def get_dead(connection: Connection, letter: int) -> Row:
+    """One dead letter.
+
+    Raises:
+        NotFound: there is none of that number.
+    """
+    row = await connection.fetchrow("SELECT * FROM parked WHERE id = $1 AND dead", letter)
+    if row is None:
+        raise NotFound(f"there is no dead letter {letter}", fix="golden deadletters list")
+    return row
+
+
+async def replay(connection: Connection, letter: int, *, actor: str, reason: str) -> None:
+    """Try a dead letter again, at once and in its key's order; an audit entry says who asked."""
+    await _audit(connection, await get_dead(connection, letter), "replay", actor, reason)
+    await connection.execute(
+        "UPDATE parked SET dead = false, attempts = 0, next_attempt_at = now() WHERE id = $1", letter
+    )
+
+
+async def drop(connection: Connection, letter: int, *, actor: str, reason: str) -> None:
+    """Give a dead letter up, so that its key goes on; an audit entry says who, and the dead-letter topic keeps it."""
+    row = await get_dead(connection, letter)
+    await _audit(connection, row, "drop", actor, reason)
+    await connection.execute("DELETE FROM parked WHERE id = $1", letter)
+    await connection.execute(
+        "UPDATE parked SET next_attempt_at = now() WHERE consumer = $1 AND key = $2",
+        row["consumer"],
+        row["key"],
+    )
+
+
+async def _audit(connection: Connection, row: Row, action: str, actor: str, reason: str) -> None:
+    what = f"{row['topic']}/{row['partition']}@{row['offset']}: {row['error']}: {row['what']}"
+    await connection.execute(
+        "INSERT INTO dead_letter_actions (parked, action, actor, reason, what) VALUES ($1, $2, $3, $4, $5)",
+        row["id"],
+        action,
+        actor,
+        reason,
+        what,
+    )
+
+
+def _raw(row: Row) -> Raw:
+    headers = list(zip(row["header_names"], row["header_values"], strict=True))
+    return Raw(row["topic"], row["partition"], row["offset"], row["raw_key"], headers, row["value"])

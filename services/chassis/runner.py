@@ -1,0 +1,127 @@
+"""Runs a service: starts its parts in order, and stops them in the opposite order on SIGTERM or SIGINT.
+
+A part is something with `start` and `stop`; `Background` makes one of a coroutine that runs for ever. When a
+background part dies, the whole process ends with status 1: half a service must not look alive.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import sys
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any, Final, Protocol
+
+import structlog
+
+from services.chassis.errors import GoldenpathError
+
+_log = structlog.get_logger()
+_FAILED: Final = 1
+
+
+class Part(Protocol):
+    """A part of a service."""
+
+    async def start(self) -> None:
+        """Begin; when it returns, the part works."""
+        ...
+
+    async def stop(self) -> None:
+        """End, after what is in flight."""
+        ...
+
+
+class Background:
+    """A part that runs for ever beside the others.
+
+    Args:
+        name: Its name, for the log.
+        run: What runs; it is cancelled at the end.
+    """
+
+    def __init__(self, name: str, run: Callable[[], Awaitable[None]]) -> None:
+        self.name = name
+        self._run = run
+        self.task: asyncio.Future[None] | None = None
+
+    async def start(self) -> None:
+        """Set it going."""
+        self.task = asyncio.ensure_future(self._run())
+
+    async def stop(self) -> None:
+        """Cancel it, and wait for its end."""
+        if self.task is not None:
+            self.task.cancel()
+            await asyncio.gather(self.task, return_exceptions=True)
+
+
+class Closing:
+    """A part that only needs closing, such as a connection that opens when it is first used.
+
+    Args:
+        close: What closes it.
+    """
+
+    def __init__(self, close: Callable[[], Awaitable[None]]) -> None:
+        self._close = close
+
+    async def start(self) -> None:
+        """Nothing to begin."""
+
+    async def stop(self) -> None:
+        """Close it."""
+        await self._close()
+
+
+async def serve(parts: Sequence[Part]) -> int:
+    """Run until a signal comes or a background part dies; the process's exit status."""
+    told = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, told.set)
+    started: list[Part] = []
+    try:
+        for part in parts:
+            await part.start()
+            started.append(part)
+        _log.info("ready")
+        return await _until(told, [part for part in started if isinstance(part, Background)])
+    except GoldenpathError as error:
+        _log.error("can't start", reason=str(error))
+        return _FAILED
+    finally:
+        for part in reversed(started):
+            await part.stop()
+
+
+async def _until(told: asyncio.Event, background: Sequence[Background]) -> int:
+    waiting: asyncio.Future[Any] = asyncio.ensure_future(told.wait())
+    tasks = [part.task for part in background if part.task is not None]
+    done, _ = await asyncio.wait({waiting, *tasks}, return_when=asyncio.FIRST_COMPLETED)
+    if waiting in done:
+        return 0
+    waiting.cancel()
+    for part in background:
+        if part.task in done and part.task is not None:
+            _log.error("a part died", part=part.name, exc_info=part.task.exception())
+    return _FAILED
+
+
+def main(service: Callable[[], Awaitable[int]]) -> None:
+    """Run a service's `app.run` as a process, on uvloop."""
+    try:
+        import uvloop
+
+        runner = asyncio.Runner(loop_factory=uvloop.new_event_loop)
+    except ImportError:
+        runner = asyncio.Runner()
+    try:
+        with runner:
+            sys.exit(runner.run(_main(service)))
+    except GoldenpathError as error:
+        sys.exit(f"can't start: {error}")
+
+
+async def _main(service: Callable[[], Awaitable[int]]) -> int:
+    return await service()

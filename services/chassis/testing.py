@@ -1,0 +1,97 @@
+"""What tests of the suite need: time that a test moves, tokens, events as Kafka carries them, and patience.
+
+PostgreSQL and Kafka themselves start in a second or two, so there is no fake of them: a test that needs a
+transaction gets a real one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import uuid
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import jwt
+from cryptography.hazmat.primitives.asymmetric import ec
+from google.protobuf.message import Message
+
+from services.chassis.clock import ManualClock
+from services.chassis.cloudevents import CloudEvent, event_of, headers_of
+from services.chassis.errors import GoldenpathError
+from services.chassis.identity import Role, TokenVerifier
+from services.chassis.parking import Raw
+
+__all__ = ["Issuer", "ManualClock", "emitted", "eventually", "raw_of"]
+
+ISSUER = "https://goldenpath.local/dev"
+AUDIENCE = "goldenpath"
+
+
+async def eventually(
+    condition: Callable[[], Awaitable[Any]], *, within: timedelta = timedelta(seconds=20), what: str = "it"
+) -> Any:
+    """Poll until a condition gives something truthy, and give that back; a foreseen error counts as not yet.
+
+    Raises:
+        AssertionError: the time is over; it says what the condition gave last.
+    """
+    deadline = asyncio.get_running_loop().time() + within.total_seconds()
+    last: Any = None
+    while asyncio.get_running_loop().time() < deadline:
+        try:
+            last = await condition()
+        except (GoldenpathError, OSError) as error:
+            last = error
+        else:
+            if last:
+                return last
+        await asyncio.sleep(0.02)
+    raise AssertionError(f"{what} didn't happen within {within.total_seconds():g} s; last seen: {last!r}")
+
+
+class Issuer:
+    """An issuer of tokens with a key of its own.
+
+    Args:
+        folder: Where its public keys are written.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._key = ec.generate_private_key(ec.SECP256R1())
+        self._key_id = uuid.uuid4().hex
+        self.jwks_path = folder / "jwks.json"
+        public = jwt.algorithms.ECAlgorithm.to_jwk(self._key.public_key(), as_dict=True)
+        self.jwks_path.write_text(json.dumps({"keys": [public | {"kid": self._key_id, "alg": "ES256", "use": "sig"}]}))
+
+    def verifier(self) -> TokenVerifier:
+        """A verifier that trusts this issuer."""
+        return TokenVerifier(self.jwks_path, issuer=ISSUER, audience=AUDIENCE)
+
+    def token(self, subject: str, *roles: Role, lifetime: timedelta = timedelta(hours=1), **claims: Any) -> str:
+        """A token for somebody; a negative lifetime makes one that has expired."""
+        now = datetime.now(UTC)
+        body = {
+            "iss": ISSUER,
+            "aud": AUDIENCE,
+            "sub": subject,
+            "roles": list(roles),
+            "iat": now,
+            "exp": now + lifetime,
+        }
+        return jwt.encode(body | claims, self._key, algorithm="ES256", headers={"kid": self._key_id})
+
+
+def raw_of(event: CloudEvent, *, topic: str, partition: int = 0, offset: int = 0) -> Raw:
+    """An event as Kafka would hand it to a consumer."""
+    headers = headers_of(event)
+    return Raw(topic, partition, offset, event.subject.encode() or None, headers, event.data)
+
+
+def emitted(body: Message, type_name: str, *, subject: str, sequence: int | None = 1, **more: Any) -> CloudEvent:
+    """An event as a sibling would emit it."""
+    source = more.pop("source", "goldenpath/test")
+    time = more.pop("time", datetime.now(UTC))
+    return event_of(body, type=type_name, source=source, subject=subject, time=time, sequence=sequence, **more)
