@@ -117,6 +117,14 @@ def span(
         yield made
 
 
+def about(model: str, version: int = 0) -> None:
+    """Say on the present span which model, and which version, it is about: how a version's story is found."""
+    present = trace.get_current_span()
+    present.set_attribute("goldenpath.model", model)
+    if version:
+        present.set_attribute("goldenpath.version", version)
+
+
 @contextmanager
 def continuing(traceparent: str) -> Iterator[None]:
     """Run something within a stored trace context, without a span of its own."""

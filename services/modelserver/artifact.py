@@ -25,8 +25,7 @@ _DIGEST = re.compile(r"[0-9a-f]{64}")
 
 @dataclass(frozen=True, slots=True, order=True)
 class File:
-    """One file of an artifact: SHA-256 over its content as hex, its size in bytes, its path with forward
-    slashes."""
+    """One file of an artifact: SHA-256 over its content as hex, its size in bytes, its path with forward slashes."""
 
     sha256: str
     size_bytes: int

@@ -1,5 +1,4 @@
-"""This interpreter against the version's requirements: a model is not run on packages that it was not trained
-with.
+"""This interpreter against the version's requirements: a model is not run on packages that it was not trained with.
 
 Every line of the artifact's requirements.txt must be satisfied by what is installed here. All that are not
 are named at once, with what was wanted and what was found, so that one attempt is enough to repair an

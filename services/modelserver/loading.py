@@ -110,7 +110,7 @@ def _sklearn(files: Path, flavor: Mapping[str, Any], form: str) -> Any:
 
 def _read(path: Path, form: str, trusted: list[str] | None) -> Any:
     if form == "skops":
-        import skops.io
+        import skops.io  # type: ignore[import-untyped] # it ships no types
 
         return skops.io.load(path, trusted=trusted)
     if form in {"pickle", "cloudpickle"}:  # a cloudpickle is read by pickle; its package only has to be there

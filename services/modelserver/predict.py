@@ -109,20 +109,14 @@ def _predictor(estimator: Any, arrange: Arrange) -> Predictor:
 
 def _quicker(estimator: Any, signature: Signature, rows: Rows, expected: Prediction) -> Predictor | None:
     datatypes = {column.datatype for column in signature.columns}
-    if (
-        isinstance(signature, Matrix)
-        or len(datatypes) != 1
-        or not _takes_a_matrix(estimator, signature.columns)
-    ):
+    if isinstance(signature, Matrix) or len(datatypes) != 1 or not _takes_a_matrix(estimator, signature.columns):
         return None
-    warnings.filterwarnings(
-        "ignore", message="X does not have valid feature names"
-    )  # the schema has checked them
+    warnings.filterwarnings("ignore", message="X does not have valid feature names")  # the schema has checked them
     predictor = _predictor(estimator, arrange_matrix(signature))
     try:
         return predictor if predictor.predict(rows) == expected else None
-    except Exception:  # noqa: BLE001 (the DataFrame worked; that the matrix doesn't only means that it isn't
-    used) return None
+    except Exception:  # noqa: BLE001 (the DataFrame worked; that the matrix doesn't only means that it isn't used)
+        return None
 
 
 def _takes_a_matrix(estimator: Any, columns: Sequence[Input]) -> bool:
@@ -140,16 +134,13 @@ def _sees_names(part: Any) -> bool:
 
 
 def arrange_frame(columns: Sequence[Input]) -> Arrange:
-    """Arrange rows as a DataFrame of the signature's names and dtypes; missing text is NaN, as pandas reads
-    it."""
+    """Arrange rows as a DataFrame of the signature's names and dtypes; missing text is NaN, as pandas reads it."""
     import pandas as pd
 
     dtypes = [(column.name, _DTYPES[column.datatype]) for column in columns]
 
     def arrange(rows: Rows) -> pd.DataFrame:
-        arrays = {
-            name: _array(values, dtype) for (name, dtype), values in zip(dtypes, rows.columns, strict=True)
-        }
+        arrays = {name: _array(values, dtype) for (name, dtype), values in zip(dtypes, rows.columns, strict=True)}
         return pd.DataFrame(arrays, copy=False)
 
     return arrange
@@ -180,15 +171,16 @@ class Classifier:
     outputs: tuple[Output, ...] = (SCORE, LABEL)
 
     def predict(self, rows: Rows) -> Prediction:
+        """Predict checked rows."""
         given = self.arrange(rows)
         try:
             probabilities = self.estimator.predict_proba(given)
         except ValueError as error:
             raise _blamed(error, rows) from error
         likeliest = probabilities.argmax(axis=1)
-        if probabilities.shape[1] == 2:  # noqa: PLR2004 (two classes, of which the second is the positive
-        one) scores = probabilities[:, 1] else: scores = probabilities.max(axis=1) return
-        Prediction(scores.tolist(), self._labels(given, likeliest))
+        two_classes = probabilities.shape[1] == 2  # noqa: PLR2004 (of which the second is the positive one)
+        scores = probabilities[:, 1] if two_classes else probabilities.max(axis=1)
+        return Prediction(scores.tolist(), self._labels(given, likeliest))
 
     def _labels(self, given: Any, likeliest: npt.NDArray[np.intp]) -> list[str]:
         if _has_own_labels(self.estimator):
@@ -211,6 +203,7 @@ class Regressor:
     outputs: tuple[Output, ...] = (SCORE,)
 
     def predict(self, rows: Rows) -> Prediction:
+        """Predict checked rows."""
         try:
             values = np.asarray(self.estimator.predict(self.arrange(rows)), dtype=float)
         except ValueError as error:

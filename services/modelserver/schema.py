@@ -1,5 +1,4 @@
-"""A request against the signature: what goes on to the model has the right names, shapes, datatypes and
-values.
+"""A request against the signature: what goes on to the model has the right names, shapes, datatypes and values.
 
 - One tensor per column, of shape [n] or [n, 1], the same n for all; or, for a matrix, one tensor of shape [n,
   width].
@@ -23,7 +22,7 @@ from typing import Any, NamedTuple, Protocol
 from services.chassis.errors import Invalid
 from services.modelserver.signature import Input, Matrix, Signature
 
-_NUMBER = frozenset({float, int, type(None)})
+_NUMBER: frozenset[type] = frozenset({float, int, type(None)})
 _VALUES: Mapping[str, frozenset[type]] = {
     "FP64": _NUMBER,
     "FP32": _NUMBER,
@@ -91,6 +90,7 @@ class TableSchema:
         self._columns = tuple(columns)
 
     def rows(self, tensors: Sequence[Tensor]) -> Rows:
+        """Check a request's tensors."""
         given = {tensor.name: tensor for tensor in tensors}
         if len(given) != len(tensors):
             raise Invalid("an input's name occurs twice", where="inputs")
@@ -102,30 +102,30 @@ def _count(given: Mapping[str, Tensor], columns: Iterable[Input]) -> int:
     for column in columns:
         tensor = given.get(column.name)
         if tensor is not None:
-            return _rows_in(tensor)
+            count = _rows_in(tensor)
+            _check_size(tensor, count)
+            return count
     wanted = ", ".join(f"{column.name} ({column.datatype})" for column in columns)
     raise Invalid(f"the request has none of the model's inputs: {wanted}", where="inputs")
 
 
 def _rows_in(tensor: Tensor) -> int:
     shape = tensor.shape
-    if not 1 <= len(shape) <= 2 or any(type(size) is not int for size in shape):  # noqa: PLR2004 ([n] or [n,
-    m]) raise Invalid(f"expected the shape [n] or [n, 1], got {list(shape)}", where=_at(tensor.name)) if
-    shape[0] < 1: raise Invalid(f"expected at least one row, got the shape {list(shape)}",
-    where=_at(tensor.name)) return int(shape[0])
+    if len(shape) not in {1, 2} or any(type(size) is not int for size in shape):
+        raise Invalid(f"expected the shape [n] or [n, 1], got {list(shape)}", where=_at(tensor.name))
+    if shape[0] < 1:
+        raise Invalid(f"expected at least one row, got the shape {list(shape)}", where=_at(tensor.name))
+    return int(shape[0])
 
 
 def _column(column: Input, tensor: Tensor | None, count: int) -> list[Any]:
     if tensor is None:
         if column.required:
-            raise Invalid(
-                f"the input is missing; the model takes it as {column.datatype}", where=_at(column.name)
-            )
+            raise Invalid(f"the input is missing; the model takes it as {column.datatype}", where=_at(column.name))
         return [None] * count
-    shape = tensor.shape
-    if not (len(shape) == 1 or (len(shape) == 2 and shape[1] == 1)) or shape[0] != count:  # noqa: PLR2004
-    ([n, 1]) raise Invalid( f"expected the shape [{count}] or [{count}, 1], got {list(shape)}",
-    where=_at(column.name) ) return _checked(column, tensor, count)
+    if list(tensor.shape) not in ([count], [count, 1]):
+        raise Invalid(f"expected the shape [{count}] or [{count}, 1], got {list(tensor.shape)}", where=_at(column.name))
+    return _checked(column, tensor, count)
 
 
 class MatrixSchema:
@@ -133,9 +133,9 @@ class MatrixSchema:
 
     def __init__(self, signature: Matrix) -> None:
         self._signature = signature
-        self._value = Input(signature.name or "input", signature.datatype)
 
     def rows(self, tensors: Sequence[Tensor]) -> Rows:
+        """Check a request's tensor."""
         tensor = self._chosen(tensors)
         width, shape = self._signature.width, tensor.shape
         if len(shape) != 2 or shape[1] != width or _rows_in(tensor) < 1:  # noqa: PLR2004 (rows and columns)
@@ -154,20 +154,22 @@ class MatrixSchema:
 def _checked(column: Input, tensor: Tensor, size: int) -> list[Any]:
     """The tensor's values, flat, all of its datatype; `size` is how many its shape promises."""
     if tensor.datatype not in _ACCEPTS[column.datatype]:
-        raise Invalid(
-            f"expected the datatype {column.datatype}, got {tensor.datatype}", where=_at(column.name)
-        )
+        raise Invalid(f"expected the datatype {column.datatype}, got {tensor.datatype}", where=_at(column.name))
     data = _flat(tensor)
-    if len(data) != size:
-        raise Invalid(
-            f"the shape {list(tensor.shape)} has {size} values, data has {len(data)}", where=_at(column.name)
-        )
+    _check_size(tensor._replace(data=data), size)
     allowed = _VALUES[tensor.datatype]
     if not allowed.issuperset(map(type, data)):
         raise _wrong_value(column, tensor.datatype, data, allowed)
     if tensor.datatype in _LIMITS:
         _check_range(column, tensor.datatype, data)
     return data
+
+
+def _check_size(tensor: Tensor, size: int) -> None:
+    if len(tensor.data) != size:
+        raise Invalid(
+            f"the shape {list(tensor.shape)} has {size} values, data has {len(tensor.data)}", where=_at(tensor.name)
+        )
 
 
 def _flat(tensor: Tensor) -> list[Any]:
@@ -182,9 +184,7 @@ def _flat(tensor: Tensor) -> list[Any]:
 def _wrong_value(column: Input, datatype: str, data: list[Any], allowed: frozenset[type]) -> Invalid:
     place = next(place for place, value in enumerate(data) if type(value) not in allowed)
     got = "a missing value" if data[place] is None else f"{data[place]!r:.60}"
-    return Invalid(
-        f"expected {_WORDS[datatype]} ({datatype}), got {got}", where=f"{_at(column.name)}, value {place}"
-    )
+    return Invalid(f"expected {_WORDS[datatype]} ({datatype}), got {got}", where=f"{_at(column.name)}, value {place}")
 
 
 def _check_range(column: Input, datatype: str, data: list[int]) -> None:

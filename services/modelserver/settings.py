@@ -1,5 +1,4 @@
-"""What the deployer tells a model server when it starts one: environment variables that start with
-GOLDENPATH_."""
+"""What the deployer tells a model server when it starts one: environment variables that start with GOLDENPATH_."""
 
 from __future__ import annotations
 

@@ -114,9 +114,7 @@ def test_inclusion_proofs_are_those_of_the_reference_implementation(reference: L
 
 
 @pytest.mark.parametrize(("first", "second"), CONSISTENCY)
-def test_consistency_proofs_are_those_of_the_reference_implementation(
-    reference: Log, first: int, second: int
-) -> None:
+def test_consistency_proofs_are_those_of_the_reference_implementation(reference: Log, first: int, second: int) -> None:
     assert [step.hex() for step in reference.consistency(first, second)] == CONSISTENCY[first, second]
 
 

@@ -1,0 +1,1 @@
+"""The commands of `golden`, a module for each thing that a person comes to do."""

@@ -1,0 +1,81 @@
+"""Events that nobody could handle: look at them, try them again, or give them up; both are written down."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import httpx
+import typer
+
+from golden.connection import SERVICES
+from golden.output import Json, console, print_json, table
+from golden.session import connect
+from services.chassis.errors import Conflict, Denied, GoldenpathError, Invalid, NotFound, Unavailable
+
+app = typer.Typer(no_args_is_help=True, help="Events that nobody could handle.")
+
+Letter = Annotated[str, typer.Argument(metavar="SERVICE/ID", help="Such as registry/12, as the list shows it.")]
+Reason = Annotated[str, typer.Option("--reason", "-m", help="Why, in your words; it stands in the record.")]
+_ERRORS: dict[int, type[GoldenpathError]] = {400: Invalid, 401: Denied, 403: Denied, 404: NotFound, 409: Conflict}
+
+
+@app.command("list")
+def list_letters(*, json: Json = False) -> None:
+    """List the dead letters of every service, oldest first."""
+    found = [
+        {"id": f"{service}/{letter['id']}"} | letter | {"service": service}
+        for service in SERVICES
+        if service in connect().endpoints.http
+        for letter in _call(service, "GET", "/v1/deadletters")["letters"]
+    ]
+    if json:
+        print_json(found)
+    elif not found:
+        console.print("No dead letters.")
+    else:
+        rows = [(f"{one['service']}/{one['id']}", one["topic"], one["error"], one["what"]) for one in found]
+        table("letter", "topic", "error", "what", rows=rows)
+
+
+@app.command()
+def show(letter: Letter) -> None:
+    """Show one dead letter: its headers, its body, why, and where it stood."""
+    service, number = _split(letter)
+    print_json(_call(service, "GET", f"/v1/deadletters/{number}"))
+
+
+@app.command()
+def replay(letter: Letter, *, reason: Reason) -> None:
+    """Handle a dead letter again, in its key's order."""
+    service, number = _split(letter)
+    _call(service, "POST", f"/v1/deadletters/{number}/replay", {"reason": reason})
+    console.print(f"{letter} is tried again.")
+
+
+@app.command()
+def drop(letter: Letter, *, reason: Reason) -> None:
+    """Give a dead letter up, so that its key goes on."""
+    service, number = _split(letter)
+    _call(service, "POST", f"/v1/deadletters/{number}/drop", {"reason": reason})
+    console.print(f"{letter} is given up; it stays on the dead-letter topic.")
+
+
+def _split(letter: str) -> tuple[str, int]:
+    service, _, number = letter.partition("/")
+    if service not in SERVICES or not number.isdigit():
+        raise Invalid(f"{letter!r} names no dead letter", fix="write SERVICE/ID, such as registry/12")
+    return service, int(number)
+
+
+def _call(service: str, method: str, path: str, body: dict[str, str] | None = None) -> Any:
+    platform = connect()
+    headers = {"authorization": f"Bearer {platform.token()}"}
+    try:
+        answer = httpx.request(method, platform.endpoints.http[service] + path, json=body, headers=headers, timeout=10)
+    except (KeyError, httpx.HTTPError) as error:
+        raise Unavailable(f"the {service} doesn't answer: {error}", fix="golden status") from None
+    if answer.is_error:
+        problem = answer.json()
+        kind = _ERRORS.get(answer.status_code, Unavailable)
+        raise kind(problem["detail"], where=problem.get("where", ""), fix=problem.get("fix", ""))
+    return answer.json()

@@ -1,0 +1,138 @@
+"""How a command reaches the platform: the addresses, the token, the stubs.
+
+The embedded platform's state file says where it is; an organisation's platform is named by environment variables
+(GOLDEN_REGISTRY, GOLDEN_GOVERNANCE, GOLDEN_DEPLOYER, GOLDEN_MONITOR: host:port, and GOLDEN_TOKEN).
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Final
+
+import grpc
+
+from goldenpath.deployer.v1 import deployer_service_pb2_grpc as deployer_grpc
+from goldenpath.governance.v1 import governance_service_pb2_grpc as governance_grpc
+from goldenpath.monitor.v1 import monitor_service_pb2_grpc as monitor_grpc
+from goldenpath.registry.v1 import registry_service_pb2_grpc as registry_grpc
+from services.chassis.errors import Unavailable
+from services.chassis.telemetry import current_traceparent
+
+SERVICES: Final = ("registry", "governance", "deployer", "monitor")
+_DEADLINE_S: Final = 60.0  # registering a version copies its files, which may be large
+_LARGEST_MESSAGE_BYTES: Final = 16 * 1024 * 1024
+
+
+@dataclass(frozen=True)
+class Endpoints:
+    """Where the platform is.
+
+    Args:
+        grpc: By service, its gRPC address, host:port.
+        http: By service, its HTTP URL; empty where unknown.
+        gateway: The URL of the proxy in front of the model servers; empty where unknown.
+        kafka: Kafka's bootstrap servers; empty where unknown.
+        traces: The folder of span files; None where traces go elsewhere.
+        tracking: MLflow's tracking URI; empty where unknown.
+    """
+
+    grpc: dict[str, str]
+    http: dict[str, str] = field(default_factory=dict)
+    gateway: str = ""
+    kafka: str = ""
+    traces: Path | None = None
+    tracking: str = ""
+
+
+class Connection:
+    """Stubs of the four services, each call with our token, the present trace and a deadline.
+
+    Args:
+        endpoints: Where the platform is.
+        token: Gives the token to send.
+    """
+
+    def __init__(self, endpoints: Endpoints, token: Callable[[], str]) -> None:
+        self.endpoints = endpoints
+        self.token = token
+
+    @cached_property
+    def registry(self) -> registry_grpc.RegistryServiceStub:
+        """The registry."""
+        return registry_grpc.RegistryServiceStub(self._channel("registry"))
+
+    @cached_property
+    def governance(self) -> governance_grpc.GovernanceServiceStub:
+        """Governance."""
+        return governance_grpc.GovernanceServiceStub(self._channel("governance"))
+
+    @cached_property
+    def deployer(self) -> deployer_grpc.DeployerServiceStub:
+        """The deployer."""
+        return deployer_grpc.DeployerServiceStub(self._channel("deployer"))
+
+    @cached_property
+    def monitor(self) -> monitor_grpc.MonitorServiceStub:
+        """The monitor."""
+        return monitor_grpc.MonitorServiceStub(self._channel("monitor"))
+
+    def _channel(self, service: str) -> grpc.Channel:
+        address = self.endpoints.grpc.get(service, "")
+        if not address:
+            raise Unavailable(f"this platform runs no {service}", fix="golden up")
+        options = [("grpc.max_receive_message_length", _LARGEST_MESSAGE_BYTES)]
+        return grpc.intercept_channel(grpc.insecure_channel(address, options=options), _Caller(self.token))
+
+
+class _Caller(grpc.UnaryUnaryClientInterceptor, grpc.UnaryStreamClientInterceptor):
+    """Adds to each call who asks, and in which trace."""
+
+    def __init__(self, token: Callable[[], str]) -> None:
+        self._token = token
+
+    def intercept_unary_unary(self, continuation: Any, details: grpc.ClientCallDetails, request: Any) -> Any:
+        """A call with one answer has a deadline."""
+        return continuation(self._with(details, details.timeout or _DEADLINE_S), request)
+
+    def intercept_unary_stream(self, continuation: Any, details: grpc.ClientCallDetails, request: Any) -> Any:
+        """A stream goes on until somebody ends it."""
+        return continuation(self._with(details, details.timeout), request)
+
+    def _with(self, details: grpc.ClientCallDetails, timeout: float | None) -> _Details:
+        metadata: list[tuple[str, str | bytes]] = [
+            *(details.metadata or ()),
+            ("authorization", f"Bearer {self._token()}"),
+        ]
+        if traceparent := current_traceparent():
+            metadata.append(("traceparent", traceparent))
+        return _Details(details.method, timeout, tuple(metadata), details.credentials)
+
+
+@dataclass
+class _Details(grpc.ClientCallDetails):
+    """What a call is made with."""
+
+    method: str
+    timeout: float | None
+    metadata: tuple[tuple[str, str | bytes], ...] | None
+    credentials: grpc.CallCredentials | None
+    wait_for_ready: bool | None = None
+    compression: grpc.Compression | None = None
+
+
+def from_environment() -> Connection | None:
+    """The platform that GOLDEN_ variables name; None where they name none."""
+    addresses = {service: os.environ.get(f"GOLDEN_{service.upper()}", "") for service in SERVICES}
+    if not any(addresses.values()):
+        return None
+    endpoints = Endpoints(
+        grpc=addresses,
+        gateway=os.environ.get("GOLDEN_GATEWAY", ""),
+        kafka=os.environ.get("GOLDEN_KAFKA", ""),
+        tracking=os.environ.get("MLFLOW_TRACKING_URI", ""),
+    )
+    return Connection(endpoints, lambda: os.environ.get("GOLDEN_TOKEN", ""))

@@ -1,0 +1,270 @@
+"""The story that the demo tells, step by step, on the platform's own interfaces.
+
+Nothing in it is told that didn't happen: each step asks the platform, and what it finds is checked. A step that
+doesn't come true raises, and the demo exits non-zero.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import suppress
+from datetime import UTC, datetime, timedelta
+from typing import Final
+
+import grpc
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from golden.connection import Connection
+from golden.demo.screen import Screen, Step
+from golden.demo.traffic import Tally, Traffic
+from goldenpath.deployer.v1 import deployer_service_pb2 as deployer
+from goldenpath.deployer.v1 import events_pb2 as decisions
+from goldenpath.governance.v1 import events_pb2 as judged
+from goldenpath.governance.v1 import governance_service_pb2 as governance
+from goldenpath.monitor.v1 import monitor_service_pb2 as monitor
+from services.chassis.errors import Conflict, NotFound
+from services.chassis.grpc_errors import error_of
+
+ENVIRONMENT: Final = "production"
+_SERVED_BEFORE_SUCCESSOR: Final = 600  # the rules go back only to a version that served 500 records well
+
+
+class Story:
+    """One model's life on the platform.
+
+    Args:
+        model: The model's name.
+        author: The platform as the author reaches it.
+        reviewer: The platform as a reviewer reaches it.
+        screen: Where it is told.
+        patience: How long any one thing may take.
+    """
+
+    def __init__(
+        self, model: str, *, author: Connection, reviewer: Connection, screen: Screen, patience: timedelta
+    ) -> None:
+        self.model = model
+        self.author = author
+        self.reviewer = reviewer
+        self.screen = screen
+        self.patience = patience
+
+    def refused(self, version: int, *, missing: set[str]) -> None:
+        """Governance refuses a version, and names exactly what its datasheet lacks."""
+        with self.screen.step("gate", "governance") as step:
+            verdict = self._verdict(step, version, judged.VERDICT_STATE_REJECTED)
+            named = {key for row in verdict.evidence for key in row.missing}
+            if named != missing:
+                raise Conflict(f"governance named {sorted(named)}, and {sorted(missing)} was missing")
+            step.took(_between(verdict.requested_at, verdict.decided_at))
+            step.say(f"refused: the datasheet has no answer for {_words(missing)}")
+
+    def approved(self, version: int) -> None:
+        """The author can't approve, a reviewer can."""
+        with self.screen.step("approve", "governance") as step:
+            self._verdict(step, version, judged.VERDICT_STATE_WAITING)
+            request = governance.ApproveRequest(model=self.model, version=version, comment="Read the datasheet; fine.")
+            self._refused_to_author(request)
+            verdict = self.reviewer.governance.Approve(request).verdict
+            if verdict.state != judged.VERDICT_STATE_APPROVED:
+                raise Conflict(f"after the approval, version {version} isn't approved")
+            who = verdict.approvals[-1].reviewer
+            step.say(f"approved by {who}; {verdict.registered_by}, who registered it, may not")
+
+    def _refused_to_author(self, request: governance.ApproveRequest) -> None:
+        with suppress(grpc.RpcError):
+            self.author.governance.Approve(request)
+            raise Conflict("the author could approve what they registered")
+
+    def live(self, version: int) -> None:
+        """The first version has all the traffic."""
+        with self.screen.step("live", "deployer") as step:
+            self._stable(step, version)
+            step.say(f"version {version} · first version · 100 %")
+
+    def served_enough(self, traffic: Traffic) -> None:
+        """The stable version has served as much as the rules want of a version to go back to."""
+        with self.screen.step("traffic", "clients") as step:
+
+            def enough() -> bool:
+                tally = traffic.tally()
+                step.now(f"{tally.requests} requests")
+                return self._report().rows_seen >= _SERVED_BEFORE_SUCCESSOR
+
+            step.until(enough, within=self.patience, what=f"{_SERVED_BEFORE_SUCCESSOR} records in the monitor")
+            step.say(f"{traffic.tally().requests:,} real held-out records, labels follow seconds later")
+
+    def promoted(self, version: int, traffic: Traffic, better: str) -> None:
+        """A candidate goes through its canary and gets all the traffic."""
+        with self.screen.step(f"version {version}", "deployer") as step:
+            before, weights = traffic.tally(), [0]
+
+            def done() -> bool:
+                at = self.deployment()
+                if at.position.candidate_weight not in weights:
+                    weights.append(at.position.candidate_weight)
+                step.now(f"{at.position.candidate_weight} %  {at.rollout.judgement}")
+                self._not_failed(at, version)
+                return at.position.stable_version == version and at.effective
+
+            step.until(done, within=self.patience * 2, what=f"the promotion of version {version}")
+            path = " → ".join(f"{weight} %" for weight in [*weights[1:], 100] if weight)
+            step.say(f"{path} · {better} · promoted{_failures(before, traffic)}")
+
+    def _not_failed(self, at: deployer.Deployment, version: int) -> None:
+        ended = (deployer.ROLLOUT_STATE_FAILED, deployer.ROLLOUT_STATE_ROLLED_BACK)
+        if at.rollout.version == version and at.rollout.state in ended:
+            raise Conflict(f"the rollout of version {version} ended: {at.rollout.judgement}")
+
+    def seen(self, columns: set[str], began: datetime) -> str:
+        """The monitor detects drift since a moment, and names columns that were really changed; the signal's id."""
+        with self.screen.step("seen", "monitor") as step:
+
+            def found() -> monitor.SignalRecord | None:
+                step.now(self._report().sentence)
+                return self._detected_since(began)
+
+            record = step.until(found, within=self.patience, what="drift.detected")
+            signal = record.signal
+            named = [one.feature for one in signal.features]
+            if not named or named[0] not in columns:
+                raise Conflict(f"the signal names {named}, and {sorted(columns)} was changed")
+            step.say(
+                f"after {signal.rows_since:,} records · {', '.join(name for name in named if name in columns)}"
+                f" · at most {_rate(signal.false_alarms_per_year)}"
+            )
+            return str(signal.id)
+
+    def _detected_since(self, began: datetime) -> monitor.SignalRecord | None:
+        records = self.author.monitor.ListSignals(monitor.ListSignalsRequest(model=self.model)).records
+        for record in records:
+            if record.level == "detected" and record.signal.raised_at.ToDatetime(UTC) >= began:
+                return record
+        return None
+
+    def decided(self, signal: str, verb: decisions.Verb.ValueType) -> decisions.Decision:
+        """The deployer answers a signal with this verb, and the numbers bear it out."""
+        with self.screen.step("decided", "deployer") as step:
+            decision = step.until(lambda: self._decision(signal), within=self.patience, what="a decision")
+            if decision.verb != verb:
+                raise Conflict(f"decided {decisions.Verb.Name(decision.verb)}: {decision.reason}")
+            numbers = decision.comparison
+            helps = numbers.target_loss < numbers.current_loss
+            if helps != (verb == decisions.VERB_ROLL_BACK):
+                raise Conflict(f"the numbers don't bear the decision out: {decision.reason}")
+            said = "go back: it helps" if helps else "hold: going back is worse"
+            step.took(_between(decision.received_at, decision.decided_at))
+            step.say(
+                f"{said}   {numbers.measure.replace('_', ' ')} {numbers.current_loss:.3f} → {numbers.target_loss:.3f}"
+                f"   on {numbers.rows:,} affected records"
+            )
+            return decision
+
+    def _decision(self, signal: str) -> decisions.Decision | None:
+        try:
+            return self.author.deployer.GetDecision(deployer.GetDecisionRequest(id=signal)).decision
+        except grpc.RpcError as failure:
+            error = error_of(failure)
+            if isinstance(error, NotFound):
+                return None
+            raise error from None
+
+    def held_then_cleared(self, signal: str, repair: Callable[[], None]) -> None:
+        """While it is held nothing moves; once the feed is repaired the signal clears and the hold lifts."""
+        with self.screen.step("repaired", "monitor") as step:
+            at = self.deployment()
+            if not at.held or at.held_for_signal != signal:
+                raise Conflict("the deployment isn't held for this signal")
+            repair()
+
+            def lifted() -> bool:
+                step.now(self._report().sentence)
+                return not self.deployment().held
+
+            step.until(lifted, within=self.patience * 2, what="the end of the hold")
+            step.say("the feed is repaired, the signal cleared, the hold is lifted")
+
+    def taken_back(self, version: int, decision: decisions.Decision, traffic: Traffic, before: Tally) -> None:
+        """An earlier version has all the traffic again, and no request failed."""
+        with self.screen.step("effective", "deployer") as step:
+            self._stable(step, version)
+            made = self._decision(decision.id)
+            if made is None or not made.HasField("effective_at"):
+                raise Conflict("the rollback has no effective moment")
+            step.took(_between(made.decided_at, made.effective_at))
+            step.say(f"version {version} has all the traffic{_failures(before, traffic)}")
+
+    def quiet(self, traffic: Traffic, records: int) -> None:
+        """Nothing is detected and nothing is held over so many records."""
+        with self.screen.step("quiet", "monitor") as step:
+            began, start = datetime.now(UTC), traffic.tally().requests
+
+            def enough() -> bool:
+                sent = traffic.tally().requests - start
+                step.now(f"{sent:,} of {records:,} records  {self._report().sentence}")
+                if self._detected_since(datetime.fromtimestamp(0, UTC)) or self.deployment().held:
+                    raise Conflict("drift was detected, or the deployment held, where nothing had changed")
+                return sent >= records
+
+            step.until(enough, within=self.patience * 10, what=f"{records} records")
+            step.say(f"{records:,} records since {began.astimezone():%H:%M:%S}: no drift detected, nothing held")
+
+    def deployment(self) -> deployer.Deployment:
+        """Where the deployment stands."""
+        asked = deployer.GetDeploymentRequest(model=self.model, environment=ENVIRONMENT)
+        return self.author.deployer.GetDeployment(asked).deployment
+
+    def _report(self) -> monitor.GetReportResponse:
+        try:
+            asked = monitor.GetReportRequest(model=self.model, environment=ENVIRONMENT)
+            return self.author.monitor.GetReport(asked)
+        except grpc.RpcError:
+            return monitor.GetReportResponse(sentence="no records yet")
+
+    def _stable(self, step: Step, version: int) -> None:
+        def reached() -> bool:
+            try:
+                at = self.deployment()
+            except grpc.RpcError:
+                return False
+            step.now(at.rollout.judgement)
+            self._not_failed(at, version)
+            return at.position.stable_version == version and at.position.candidate_version == 0 and at.effective
+
+        step.until(reached, within=self.patience, what=f"version {version} with all the traffic")
+
+    def _verdict(self, step: Step, version: int, state: judged.VerdictState.ValueType) -> judged.Verdict:
+        asked = governance.GetVerdictRequest(model=self.model, version=version)
+
+        def found() -> judged.Verdict | None:
+            try:
+                verdict = self.author.governance.GetVerdict(asked).verdict
+            except grpc.RpcError:
+                return None
+            return verdict if verdict.state == state else None
+
+        return step.until(found, within=self.patience, what=judged.VerdictState.Name(state))
+
+
+def _between(start: Timestamp, end: Timestamp) -> float:
+    return (end.ToDatetime() - start.ToDatetime()).total_seconds()
+
+
+def _failures(before: Tally, traffic: Traffic) -> str:
+    """How many requests failed since; none is what the story claims.
+
+    Raises:
+        Conflict: some did.
+    """
+    since = traffic.tally().since(before)
+    if since.failures:
+        raise Conflict(f"{since.failures} of {since.requests} requests failed: {'; '.join(traffic.tally().errors)}")
+    return f" · 0 of {since.requests:,} requests failed"
+
+
+def _words(keys: set[str]) -> str:
+    return ", ".join(sorted(key.replace("_", " ") for key in keys))
+
+
+def _rate(per_year: float) -> str:
+    return "one false alarm a year" if per_year == 1 else f"{per_year:g} false alarms a year"

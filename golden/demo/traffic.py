@@ -1,0 +1,175 @@
+"""The demo's client: real held-out records through the proxy, without retries, and their labels seconds later.
+
+It runs on a thread of its own, so that the story can be told as a story. A request fails when the proxy doesn't
+answer it with 200; nothing is tried again, so that a failure can't hide.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final, Protocol
+
+import httpx
+from aiokafka import AIOKafkaProducer
+
+from golden.inference import request_of
+from goldenpath.ingest.v1 import events_pb2 as ingest
+from services.chassis.cloudevents import event_of, headers_of
+from services.chassis.topics import OUTCOMES
+
+_WORKERS: Final = 8  # requests in flight at once
+_TIMEOUT: Final = timedelta(seconds=10)
+_SHOWN_ERRORS: Final = 5
+
+
+class Record(Protocol):
+    """A held-out record, as the example's feed gives it."""
+
+    @property
+    def inputs(self) -> Mapping[str, Any]:
+        """The model's inputs by name."""
+        ...
+
+    @property
+    def unit(self) -> str:
+        """The customer that it is about."""
+        ...
+
+    @property
+    def label(self) -> str:
+        """What turned out to be true, as the model's signature names it."""
+        ...
+
+
+@dataclass
+class Tally:
+    """What became of the requests so far."""
+
+    requests: int = 0
+    failures: int = 0
+    by_version: dict[str, int] = field(default_factory=dict)
+    errors: list[str] = field(default_factory=list)
+
+    def since(self, before: Tally) -> Tally:
+        """What came after an earlier tally."""
+        return Tally(self.requests - before.requests, self.failures - before.failures)
+
+    def copy(self) -> Tally:
+        """The tally as it stands."""
+        return Tally(self.requests, self.failures, dict(self.by_version), list(self.errors))
+
+
+class Traffic:
+    """A feed of records for one model.
+
+    Args:
+        model: The model's name.
+        gateway: The proxy's URL.
+        bootstrap: Kafka's bootstrap servers.
+        records: The records, without end.
+        rate: Requests a second at the most.
+        label_delay: How long after the prediction its outcome becomes known.
+    """
+
+    def __init__(
+        self,
+        model: str,
+        *,
+        gateway: str,
+        bootstrap: str,
+        records: Iterator[Record],
+        rate: float,
+        label_delay: timedelta,
+    ) -> None:
+        self._model = model
+        self._url = f"{gateway}/v2/models/{model}/infer"
+        self._bootstrap = bootstrap
+        self._records = records
+        self._rate = rate
+        self._delay = label_delay.total_seconds()
+        self._tally = Tally()
+        self._break: Callable[[Mapping[str, Any]], Mapping[str, Any]] = dict
+        self._stopping = threading.Event()
+        self._thread = threading.Thread(target=lambda: asyncio.run(self._run()), name="traffic", daemon=True)
+
+    def start(self) -> None:
+        """Begin to send."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Send no more, and wait for what is in flight."""
+        self._stopping.set()
+        self._thread.join(timeout=30)
+
+    def tally(self) -> Tally:
+        """What became of the requests so far."""
+        return self._tally.copy()
+
+    def through(self, change: Callable[[Mapping[str, Any]], Mapping[str, Any]]) -> None:
+        """From now on, every record's inputs go through this: how a feed breaks, and how it is repaired (`dict`)."""
+        self._break = change
+
+    async def _run(self) -> None:
+        producer = AIOKafkaProducer(bootstrap_servers=self._bootstrap, acks="all", enable_idempotence=True)
+        await producer.start()
+        outcomes: asyncio.Queue[tuple[float, str, Record]] = asyncio.Queue()
+        telling = asyncio.ensure_future(self._tell(producer, outcomes))
+        limits = httpx.Limits(max_connections=_WORKERS, max_keepalive_connections=_WORKERS)
+        transport = httpx.AsyncHTTPTransport(retries=0, limits=limits)
+        async with httpx.AsyncClient(transport=transport, timeout=_TIMEOUT.total_seconds()) as client:
+            await asyncio.gather(*[self._send(client, outcomes, worker) for worker in range(_WORKERS)])
+        telling.cancel()
+        await asyncio.gather(telling, return_exceptions=True)
+        await producer.stop()
+
+    async def _send(
+        self, client: httpx.AsyncClient, outcomes: asyncio.Queue[tuple[float, str, Record]], worker: int
+    ) -> None:
+        pause = _WORKERS / self._rate
+        loop = asyncio.get_running_loop()
+        due = loop.time() + worker / self._rate
+        while not self._stopping.is_set():
+            await asyncio.sleep(max(due - loop.time(), 0.0))
+            due = max(due + pause, loop.time() - pause)
+            record = next(self._records)
+            record_id = await self._ask(client, record)
+            if record_id:
+                outcomes.put_nowait((loop.time() + self._delay, record_id, record))
+
+    async def _ask(self, client: httpx.AsyncClient, record: Record) -> str:
+        """Send one record; its id, or nothing where it failed."""
+        self._tally.requests += 1
+        try:
+            body = request_of(self._break(record.inputs))
+            answer = await client.post(self._url, json=body, headers={"x-unit-id": record.unit})
+        except httpx.HTTPError as error:
+            self._failed(f"{type(error).__name__}: {error}")
+            return ""
+        if answer.status_code != httpx.codes.OK:
+            self._failed(f"{answer.status_code}: {answer.text[:200]}")
+            return ""
+        document = answer.json()
+        version = str(document.get("model_version", "?"))
+        self._tally.by_version[version] = self._tally.by_version.get(version, 0) + 1
+        return str(document["id"])
+
+    def _failed(self, what: str) -> None:
+        self._tally.failures += 1
+        if len(self._tally.errors) < _SHOWN_ERRORS:
+            self._tally.errors.append(what)
+
+    async def _tell(self, producer: AIOKafkaProducer, outcomes: asyncio.Queue[tuple[float, str, Record]]) -> None:
+        loop = asyncio.get_running_loop()
+        while True:
+            due, record_id, record = await outcomes.get()
+            await asyncio.sleep(max(due - loop.time(), 0.0))
+            now = datetime.now(UTC)
+            body = ingest.OutcomeRecorded(model=self._model, record_id=record_id, label=record.label, unit=record.unit)
+            body.occurred_at.FromDatetime(now)
+            subject = f"model/{self._model}"
+            event = event_of(body, type="outcome.recorded", source="demo/bureau", subject=subject, time=now)
+            await producer.send(OUTCOMES.name, event.data, key=subject.encode(), headers=headers_of(event))

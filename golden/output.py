@@ -1,0 +1,76 @@
+"""What a person sees, and what a program reads: every command has both.
+
+Tables and colours go to standard output when a person looks, and obey NO_COLOR; `--json` prints one JSON document
+(or one a line, for what never ends). Errors go to standard error, with what to do next.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Annotated, Any
+
+import typer
+from google.protobuf.json_format import MessageToDict
+from google.protobuf.message import Message
+from google.protobuf.timestamp_pb2 import Timestamp
+from rich.console import Console
+from rich.table import Table
+
+from services.chassis.errors import GoldenpathError
+
+console = Console(highlight=False)
+errors = Console(stderr=True, highlight=False)
+
+Json = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
+
+
+def as_dict(message: Message) -> dict[str, Any]:
+    """A message as plain data: proto field names, absent fields included, so that a program can rely on them."""
+    document: dict[str, Any] = MessageToDict(
+        message, preserving_proto_field_name=True, always_print_fields_with_no_presence=True
+    )
+    return document
+
+
+def print_json(document: Any) -> None:
+    """Print one JSON document; a message is turned into plain data first."""
+    plain = as_dict(document) if isinstance(document, Message) else document
+    sys.stdout.write(json.dumps(plain, indent=None if not sys.stdout.isatty() else 2, default=str) + "\n")
+    sys.stdout.flush()
+
+
+def table(*columns: str, rows: Sequence[Sequence[Any]], title: str = "") -> None:
+    """Print rows under headings, without lines around them."""
+    made = Table(*columns, box=None, title=title or None, title_justify="left", header_style="dim", pad_edge=False)
+    for row in rows:
+        made.add_row(*[str(cell) for cell in row])
+    console.print(made)
+
+
+def show_error(error: GoldenpathError) -> None:
+    """Say what is wrong, where, and what to do."""
+    place = f"{error.where}: " if error.where else ""
+    errors.print(f"[red]✗[/red] {place}{error.what}")
+    if error.fix:
+        errors.print(f"  [dim]to do:[/dim] {error.fix}")
+
+
+def moment(stamp: Timestamp) -> str:
+    """A moment as a person reads it, in local time; a hyphen where there is none."""
+    if not stamp.seconds:
+        return "-"
+    return stamp.ToDatetime(UTC).astimezone().strftime("%Y-%m-%d %H:%M:%S")
+
+
+def ago(stamp: Timestamp, now: datetime) -> str:
+    """How long ago a moment was, in its largest unit."""
+    if not stamp.seconds:
+        return "-"
+    seconds = max((now - stamp.ToDatetime(UTC)).total_seconds(), 0.0)
+    for size, unit in ((86_400, "d"), (3_600, "h"), (60, "min")):
+        if seconds >= size:
+            return f"{seconds / size:.0f} {unit}"
+    return f"{seconds:.0f} s"

@@ -1,0 +1,171 @@
+"""A deployment: a model in an environment, with its stable version, perhaps a candidate, and an epoch.
+
+The epoch rises with every change of stable or candidate, going back included. It is how a late word is recognised:
+
+- a command names the epoch that its sender saw; one of an older epoch changes nothing;
+- a signal names its version and the epoch in which that version took its present role; it is stale once the version
+  has left that role, and a stale signal changes nothing.
+
+Every change is a method that gives the deployment as it is afterwards. None of them looks at traffic: that the
+proxy shows a change is recorded elsewhere.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from typing import Final
+
+from services.chassis.errors import Conflict, Invalid, NotFound
+
+PRODUCTION: Final = "production"
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Place:
+    """Which deployment: a model and an environment."""
+
+    model: str
+    environment: str = PRODUCTION
+
+    def __str__(self) -> str:
+        return f"{self.model}/{self.environment}"
+
+
+class Arm(StrEnum):
+    """The role in which a version serves."""
+
+    STABLE = "stable"
+    CANDIDATE = "candidate"
+
+
+@dataclass(frozen=True, slots=True)
+class Role:
+    """A version in a role.
+
+    Args:
+        version: Its number.
+        digest: Its bytes: SHA-256, 64 hex digits.
+        epoch: The epoch in which it took this role.
+    """
+
+    version: int
+    digest: str
+    epoch: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Hold:
+    """While a deployment is held, it serves on, and nothing automatic advances, promotes or goes back.
+
+    Args:
+        reason: Why, in a sentence.
+        signal_id: The signal whose clearing lifts it; empty where only a person does.
+    """
+
+    reason: str
+    signal_id: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Deployment:
+    """Where a deployment stands, as decided.
+
+    Args:
+        place: Which one.
+        epoch: How often stable or candidate changed.
+        stable: What serves; None before the first version has all the traffic.
+        candidate: What a rollout brings; None outside one.
+        weight: The candidate's share of the traffic in percent, 0 to 100.
+        mirrored: True while the candidate gets a copy of the traffic.
+        warm: The version that is kept ready to go back to.
+        hold: Why nothing automatic happens; None where it may.
+        went_back: True once this promotion's one automatic way back is used up.
+    """
+
+    place: Place
+    epoch: int = 0
+    stable: Role | None = None
+    candidate: Role | None = None
+    weight: int = 0
+    mirrored: bool = False
+    warm: Role | None = None
+    hold: Hold | None = None
+    went_back: bool = False
+
+    def check_epoch(self, seen: int) -> None:
+        """Let a command through that was given for the present state; 0 means whatever stands.
+
+        Raises:
+            Conflict: the deployment has moved on since.
+            Invalid: there was no such epoch yet.
+        """
+        if seen > self.epoch:
+            raise Invalid(f"{self.place} has had no epoch {seen} yet, only {self.epoch}", where="epoch")
+        if 0 < seen < self.epoch:
+            raise Conflict(
+                f"{self.place} has moved on: epoch {seen} is over, it is {self.epoch} now",
+                fix="look again, then decide",
+            )
+
+    def arm_of(self, version: int, epoch: int) -> Arm | None:
+        """The role that a signal speaks of; None where the version has left it, so that the signal is stale.
+
+        A version has been in its role from the role's epoch to the present one without a break, so that any epoch in
+        between names the same stay.
+        """
+        for arm, role in ((Arm.STABLE, self.stable), (Arm.CANDIDATE, self.candidate)):
+            if role is not None and role.version == version and role.epoch <= epoch <= self.epoch:
+                return arm
+        return None
+
+    def with_candidate(self, version: int, digest: str) -> Deployment:
+        """A rollout begins: its version becomes the candidate, without traffic yet."""
+        epoch = self.epoch + 1
+        return replace(self, epoch=epoch, candidate=Role(version, digest, epoch), weight=0, mirrored=False)
+
+    def with_share(self, weight: int, *, mirrored: bool = False) -> Deployment:
+        """The candidate gets a share of the traffic, or a copy of it. The epoch stays."""
+        if self.candidate is None:
+            raise NotFound(f"{self.place} has no candidate")
+        return replace(self, weight=weight, mirrored=mirrored)
+
+    def promoted(self) -> Deployment:
+        """The candidate becomes the stable; what was stable stays warm, and may be gone back to once."""
+        if self.candidate is None:
+            raise NotFound(f"{self.place} has no candidate to promote")
+        epoch = self.epoch + 1
+        return Deployment(
+            self.place,
+            epoch=epoch,
+            stable=replace(self.candidate, epoch=epoch),
+            warm=self.stable,
+            hold=self.hold,
+        )
+
+    def without_candidate(self) -> Deployment:
+        """The candidate loses its traffic, and the stable stays."""
+        if self.candidate is None:
+            raise NotFound(f"{self.place} has no candidate")
+        return replace(self, epoch=self.epoch + 1, candidate=None, weight=0, mirrored=False)
+
+    def gone_back(self, target: Role, *, automatic: bool) -> Deployment:
+        """An earlier version becomes the stable again; a candidate goes with it."""
+        epoch = self.epoch + 1
+        return Deployment(
+            self.place,
+            epoch=epoch,
+            stable=replace(target, epoch=epoch),
+            hold=self.hold,
+            went_back=self.went_back or automatic,
+        )
+
+    def held(self, reason: str, *, signal_id: str = "") -> Deployment:
+        """Nothing automatic happens from now on; an earlier hold that a person must lift stays one."""
+        if self.hold is not None and not self.hold.signal_id:
+            return self
+        return replace(self, hold=Hold(reason, signal_id))
+
+    def released(self) -> Deployment:
+        """The hold is lifted."""
+        return replace(self, hold=None)

@@ -1,0 +1,115 @@
+"""A profile as bytes: JSON with sorted keys, no spaces and the shortest decimals that give the same doubles.
+
+A person can read it, and equal profiles give equal bytes on every machine, so its SHA-256 names it. Reading checks
+everything that the rest relies on, since the bytes come from elsewhere.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import numpy as np
+
+from services.chassis.errors import Invalid
+from services.profile.binning import MOST_BINS
+from services.profile.reference import Feature, Kind, ReferenceProfile, Role
+
+FORMAT = "goldenpath.reference-profile/1"
+LEAST_BINS = 2  # of a feature that is wholly missing in the reference
+MOST_BYTES = 4 * 2**20  # what the registry's GetProfile carries
+
+
+def write(profile: ReferenceProfile) -> bytes:
+    """The profile's canonical bytes."""
+    document = {"format": FORMAT, "rows": profile.rows, "features": [_document_of(f) for f in profile.features]}
+    return json.dumps(document, sort_keys=True, separators=(",", ":"), allow_nan=False).encode("ascii")
+
+
+def read(data: bytes) -> ReferenceProfile:
+    """The profile of its canonical bytes; Invalid where they aren't exactly what `write` gives."""
+    if len(data) > MOST_BYTES:
+        raise Invalid(f"a reference profile has at most {MOST_BYTES} bytes, this has {len(data)}")
+    try:
+        profile = _profile_of(json.loads(data))
+    except (ValueError, TypeError, KeyError, OverflowError, RecursionError, AttributeError) as error:
+        raise Invalid(f"isn't a reference profile: {error!r}") from error
+    if write(profile) != data:
+        raise Invalid("isn't a reference profile in its canonical form")
+    return profile
+
+
+def _document_of(feature: Feature) -> dict[str, object]:
+    document: dict[str, object] = {
+        "name": feature.name,
+        "kind": feature.kind.value,
+        "role": feature.role.value,
+        "counts": feature.counts.tolist(),
+        "overdispersion": feature.overdispersion,
+    }
+    if feature.kind is Kind.CATEGORICAL:
+        return document | {"categories": list(feature.categories)}
+    return document | {
+        "edges": feature.edges.tolist(),
+        "values": feature.values.tolist(),
+        "deviation": feature.deviation,
+    }
+
+
+def _profile_of(document: Any) -> ReferenceProfile:
+    if document["format"] != FORMAT:
+        raise ValueError(f"its format is {document['format']!r}, not {FORMAT}")
+    profile = ReferenceProfile(int(document["rows"]), tuple(_feature_of(each) for each in document["features"]))
+    names = [(feature.role is Role.SCORE, feature.name) for feature in profile.features]
+    _expect(bool(names) and names == sorted(names), "features aren't in order")
+    _expect(len({name for _, name in names}) == len(names), "two features share a name")
+    _expect(profile.rows > 0, "it has no rows")
+    for feature in profile.features:
+        _expect(int(feature.counts.sum()) == profile.rows, f"{feature.name} doesn't count every row")
+    return profile
+
+
+def _feature_of(document: Any) -> Feature:
+    kind = Kind(document["kind"])
+    numeric = kind is Kind.NUMERIC
+    feature = Feature(
+        name=_text(document["name"]),
+        kind=kind,
+        role=Role(document["role"]),
+        counts=np.array([int(count) for count in document["counts"]], dtype=np.int64),
+        overdispersion=float(document["overdispersion"]),
+        edges=np.array(document["edges"] if numeric else [], dtype=np.float64),
+        values=np.array(document["values"] if numeric else [], dtype=np.float64),
+        deviation=float(document["deviation"]) if numeric else 0.0,
+        categories=() if numeric else tuple(map(_text, document["categories"])),
+    )
+    _check(feature)
+    return feature
+
+
+def _check(feature: Feature) -> None:
+    _expect(bool(feature.name), "a feature has no name")
+    _expect(
+        LEAST_BINS <= feature.bins <= MOST_BINS,
+        f"{feature.name} has {feature.bins} bins, not {LEAST_BINS} to {MOST_BINS}",
+    )
+    _expect(bool(np.all(feature.counts >= 0)), f"{feature.name} has a count below 0")
+    _expect(feature.overdispersion >= 1.0, f"{feature.name} has an overdispersion below 1")
+    if feature.kind is Kind.CATEGORICAL:
+        _expect(len(set(feature.categories)) == feature.bins - 2, f"{feature.name} has not one bin per category")
+        return
+    _expect(feature.edges.shape == (feature.bins - 2,), f"{feature.name} has not one bin per edge")
+    _expect(bool(np.all(np.diff(feature.edges) > 0)), f"{feature.name} has edges that don't rise")
+    _expect(feature.values.shape == (feature.bins - 1,), f"{feature.name} has not one value per bin")
+    _expect(feature.deviation >= 0, f"{feature.name} has a deviation below 0")
+
+
+def _text(value: object) -> str:
+    if not isinstance(value, str):
+        raise TypeError(f"{value!r} is no text")
+    return value
+
+
+def _expect(holds: bool, otherwise: str) -> None:  # noqa: FBT001  # an assertion, read as one
+    if not holds:
+        raise ValueError(otherwise)

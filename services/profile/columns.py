@@ -1,0 +1,111 @@
+"""What a column of records may be: numbers, text, or text that is already coded.
+
+Numbers are any boolean, integer or floating type, and become float64; NaN is a missing value. Text is an array of str
+and None (numpy's object or str type), or `CodedText`: each distinct value once and an index per record, which is how
+batches travel. Coded text is never expanded.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from services.chassis.errors import Invalid
+
+Numbers: TypeAlias = NDArray[np.float64]
+Counts: TypeAlias = NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True)
+class CodedText:
+    """Text as codes into a dictionary.
+
+    Args:
+        codes: Per record the index of its value, shape (rows,), a signed integer type; -1 is a missing value.
+        dictionary: The distinct values, in any order; one that no record has does no harm.
+
+    Raises:
+        Invalid: A code has no entry in the dictionary.
+    """
+
+    codes: NDArray[np.signedinteger]
+    dictionary: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        if self.codes.ndim != 1 or not np.issubdtype(self.codes.dtype, np.signedinteger):
+            raise Invalid("codes are one signed integer per record")
+        if self.codes.size and (self.codes.min() < -1 or self.codes.max() >= len(self.dictionary)):
+            raise Invalid(f"a code is outside -1 to {len(self.dictionary) - 1}")
+
+    def __len__(self) -> int:
+        return int(self.codes.size)
+
+    def slice(self, start: int, stop: int) -> CodedText:
+        """The records from start to stop, with the same dictionary."""
+        return CodedText(self.codes[start:stop], self.dictionary)
+
+
+Column: TypeAlias = NDArray[np.generic] | CodedText
+
+
+def is_text(column: Column, name: str) -> bool:
+    """Whether a column holds text; Invalid where it holds neither text nor numbers, or isn't one value per record."""
+    if isinstance(column, CodedText):
+        return True
+    if column.ndim != 1:
+        raise Invalid(f"has {column.ndim} dimensions; a column has one", where=name)
+    if column.dtype.kind in "OU":
+        return True
+    if column.dtype.kind in "biuf":
+        return False
+    raise Invalid(f"holds {column.dtype}; a column holds numbers or text", where=name)
+
+
+def numbers_of(column: Column, name: str) -> Numbers:
+    """A column's values as float64, NaN where missing; Invalid where it holds text."""
+    if is_text(column, name) or isinstance(column, CodedText):
+        raise Invalid("holds text where the reference has numbers", where=name)
+    return column.astype(np.float64, copy=False)
+
+
+def texts_of(column: Column, name: str) -> Counter[str | None]:
+    """How often each text occurs, None for missing values; Invalid where it holds something else."""
+    if not is_text(column, name):
+        raise Invalid("holds numbers where the reference has text", where=name)
+    if isinstance(column, CodedText):
+        return _tally(column)
+    tally: Counter[str | None] = Counter(column.tolist())
+    for value in tally:
+        if value is not None and not isinstance(value, str):
+            raise Invalid(f"holds {value!r}; text is str, and None where missing", where=name)
+    return tally
+
+
+def rows_of(columns: Mapping[str, Column]) -> int:
+    """How many records the columns hold; Invalid where they differ or there is no column."""
+    lengths = {name: len(column) for name, column in columns.items()}
+    if not lengths:
+        raise Invalid("there are no columns")
+    rows = next(iter(lengths.values()))
+    for name, length in lengths.items():
+        if length != rows:
+            raise Invalid(f"has {length} records, the first column has {rows}", where=name)
+    return rows
+
+
+def slice_of(column: Column, start: int, stop: int) -> Column:
+    """The records from start to stop."""
+    return column.slice(start, stop) if isinstance(column, CodedText) else column[start:stop]
+
+
+def _tally(column: CodedText) -> Counter[str | None]:
+    per_code = np.bincount(column.codes + 1, minlength=len(column.dictionary) + 1).tolist()
+    tally: Counter[str | None] = Counter()
+    for value, rows in zip((None, *column.dictionary), per_code, strict=True):
+        tally[value] += rows
+    return tally

@@ -1,0 +1,93 @@
+"""A window: how many records fell into each bin of a profile.
+
+Windows of one profile add up, and nothing else happens to them, so any split, order and merge of the same records
+gives the same window, to the byte.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from services.chassis.errors import Invalid
+from services.profile.columns import Column, Counts, rows_of
+from services.profile.reference import ReferenceProfile
+
+_HEADER = struct.Struct("<4s32sq")  # what it is, its profile's digest, rows; then a little-endian int64 per bin
+_MAGIC = b"GPW1"
+
+
+@dataclass(frozen=True, eq=False)
+class Window:
+    """Integer counts under one profile.
+
+    Args:
+        profile: What the bins are.
+        rows: How many records were counted, 0 or more.
+        counts: Rows per bin, feature after feature, shape (bins of all features,).
+    """
+
+    profile: ReferenceProfile
+    rows: int
+    counts: Counts
+
+    def __add__(self, other: Window) -> Window:
+        if self.profile.digest != other.profile.digest:
+            raise Invalid("windows of different profiles don't add up")
+        return Window(self.profile, self.rows + other.rows, self.counts + other.counts)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Window) and self.to_bytes() == other.to_bytes()
+
+    def __hash__(self) -> int:
+        return hash(self.to_bytes())
+
+    def of(self, name: str) -> Counts:
+        """One feature's rows per bin, shape (its bins,); Invalid where the profile has no such feature."""
+        place = self.profile.features.index(self.profile.feature(name))
+        return self.counts[self.profile.offsets[place] : self.profile.offsets[place + 1]]
+
+    def to_bytes(self) -> bytes:
+        """Its bytes: 44, and 8 per bin."""
+        header = _HEADER.pack(_MAGIC, bytes.fromhex(self.profile.digest), self.rows)
+        return header + self.counts.astype("<i8").tobytes()
+
+    @staticmethod
+    def from_bytes(data: bytes, profile: ReferenceProfile) -> Window:
+        """The window of its bytes; Invalid where they aren't one of this profile."""
+        bins = int(profile.offsets[-1])
+        if len(data) != _HEADER.size + 8 * bins:
+            raise Invalid(f"a window of this profile has {_HEADER.size + 8 * bins} bytes, this has {len(data)}")
+        magic, digest, rows = _HEADER.unpack_from(data)
+        if magic != _MAGIC or digest.hex() != profile.digest:
+            raise Invalid("isn't a window of this profile")
+        counts = np.frombuffer(data, dtype="<i8", offset=_HEADER.size).astype(np.int64)
+        if counts.min() < 0 or np.any(np.add.reduceat(counts, profile.offsets[:-1]) != rows):
+            raise Invalid("a feature's counts don't add up to the window's rows")
+        return Window(profile, rows, counts)
+
+
+def empty(profile: ReferenceProfile) -> Window:
+    """A window of no records."""
+    return Window(profile, 0, np.zeros(int(profile.offsets[-1]), dtype=np.int64))
+
+
+def count(profile: ReferenceProfile, columns: Mapping[str, Column]) -> Window:
+    """The window of a batch of records.
+
+    Args:
+        profile: What the bins are.
+        columns: A column per feature of the profile, by name; others are passed over.
+
+    Raises:
+        Invalid: A feature has no column, or one of another kind, or columns differ in length.
+    """
+    for feature in profile.features:
+        if feature.name not in columns:
+            raise Invalid("the batch has no such column", where=feature.name)
+    used = {feature.name: columns[feature.name] for feature in profile.features}
+    rows = rows_of(used)
+    return Window(profile, rows, np.concatenate([f.count(used[f.name]) for f in profile.features]))

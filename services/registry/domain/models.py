@@ -1,0 +1,98 @@
+"""A model: what its versions have in common, and who may change it.
+
+A person with a verified token may say anything about a model. A claim (an event on a topic that anybody writes) may
+start a model and fill in what nobody has said yet; it may raise the risk tier, but never lower it, and never take a
+model away from its owner.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from datetime import datetime
+from enum import Enum, IntEnum
+
+from services.chassis.errors import Conflict, Denied
+
+
+class Kind(Enum):
+    """What a model is."""
+
+    MODEL = "model"
+    AGENT = "agent"
+
+
+class RiskTier(IntEnum):
+    """How much harm a wrong answer can do; a higher one is stricter."""
+
+    MINIMAL = 1
+    LIMITED = 2
+    HIGH = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Actor:
+    """Who did something: the token's subject, or (where not verified) the name that was claimed."""
+
+    subject: str
+    verified: bool
+
+
+@dataclass(frozen=True, slots=True)
+class ModelFacts:
+    """What a registration says about the model as a whole; an empty owner or use case says nothing."""
+
+    kind: Kind
+    risk_tier: RiskTier
+    owner: str = ""
+    use_case: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Model:
+    """A model. `latest_version` is 0 where it has none."""
+
+    name: str
+    facts: ModelFacts
+    created_at: datetime
+    latest_version: int = 0
+
+
+def revised(model: Model, said: ModelFacts, actor: Actor) -> Model:
+    """The model after somebody said something about it; the same one where that changes nothing.
+
+    Raises:
+        Conflict: a model would become an agent, or an agent a model.
+        Denied: a claim would lower the risk tier, or change the owner.
+    """
+    known = model.facts
+    if said.kind is not known.kind:
+        raise Conflict(
+            f"{model.name} is registered as {known.kind.value}, not as {said.kind.value}",
+            where="kind",
+            fix="register it under another name",
+        )
+    if not actor.verified:
+        _refuse_claim(model, said)
+    facts = replace(
+        said,
+        owner=said.owner or known.owner,
+        use_case=said.use_case or known.use_case,
+    )
+    return replace(model, facts=facts)
+
+
+def _refuse_claim(model: Model, said: ModelFacts) -> None:
+    known = model.facts
+    if said.risk_tier < known.risk_tier:
+        raise Denied(
+            f"an event can't lower the risk tier of {model.name} from {known.risk_tier.name.lower()} "
+            f"to {said.risk_tier.name.lower()}: who sent it is only a claim",
+            where="registration.risk_tier",
+            fix="register with a token:  golden register",
+        )
+    if known.owner and said.owner and said.owner != known.owner:
+        raise Denied(
+            f"an event can't change the owner of {model.name}: who sent it is only a claim",
+            where="registration.owner",
+            fix="register with a token:  golden register",
+        )

@@ -1,0 +1,74 @@
+"""The real parts that tests run on, each started when the first test asks for it and stopped at the end.
+
+kafka      one broker for the whole run; `unique` keeps tests apart on it
+postgres   one server for the whole run, without fsync
+database   an empty database of the test's own, dropped after it
+"""
+
+from __future__ import annotations
+
+import secrets
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from golden.embedded.kafka import KafkaBroker
+from golden.embedded.postgres import PostgresServer
+from golden.embedded.processes import free_port
+
+
+@dataclass(frozen=True)
+class Database:
+    """A database of one test's own.
+
+    Args:
+        name: What it is called.
+        role: Who owns it, the only role that can open it.
+        dsn: How to open it: asyncpg and psycopg take it as it is.
+    """
+
+    name: str
+    role: str
+    dsn: str
+
+    def __str__(self) -> str:
+        return self.dsn
+
+
+@pytest.fixture(scope="session")
+def kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The bootstrap address of a real broker, host:port. Topics aren't made by themselves."""
+    broker = KafkaBroker(tmp_path_factory.mktemp("kafka"), port=free_port(), controller_port=free_port())
+    running = broker.start()
+    yield broker.bootstrap
+    broker.stop(running)
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[PostgresServer]:
+    """A real PostgreSQL 18, outside of pytest's own folder: that one is closed to the account that root gives it."""
+    with tempfile.TemporaryDirectory(prefix="goldenpath-postgres-", ignore_cleanup_errors=True) as folder:
+        server = PostgresServer(Path(folder), port=None, fsync=False)
+        try:
+            server.start()
+            yield server
+        finally:
+            server.stop()
+
+
+@pytest.fixture
+def database(postgres: PostgresServer, unique: str) -> Iterator[Database]:
+    """A fresh, empty database and its DSN."""
+    name, password = unique.replace("-", "_"), secrets.token_urlsafe(12)
+    postgres.create_database(name, name, password)
+    yield Database(name, name, postgres.dsn(name, name, password))
+    postgres.drop_database(name, name)
+
+
+@pytest.fixture
+def unique() -> str:
+    """A prefix that no other test uses: for topics, consumer groups, names."""
+    return f"t{secrets.token_hex(5)}"

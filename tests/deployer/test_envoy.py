@@ -1,0 +1,264 @@
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from datetime import timedelta
+from pathlib import Path
+
+import grpc
+import httpx
+import pytest
+
+from services.chassis.errors import Conflict
+from services.chassis.leases import LeaseLost
+from services.chassis.testing import eventually
+from services.deployer.domain.deployment import Arm, Place
+from services.deployer.domain.routing import Route, Routing, Share, Upstream
+from services.deployer.router.envoy import EnvoyRouter
+from services.deployer.router.envoy_files import ROUTES, DiscoveryFiles
+from tests.deployer.backends import Backend, backends
+from tests.deployer.conftest import Proxy
+
+PLACE = Place("credit")
+_ROUTES = "type.googleapis.com/envoy.config.route.v3.RouteConfiguration"
+INFER = "/v2/models/credit/infer"
+
+
+@pytest.fixture
+async def two() -> AsyncIterator[list[Backend]]:
+    async with backends("one", "two") as made:
+        yield made
+
+
+def routing(two: list[Backend], *, weight: int = 0, mirror: bool = False, fallback: bool = False) -> Routing:
+    one, other = two
+    upstreams = (
+        Upstream(PLACE, 1, (one.address,), (other.address,) if fallback else ()),
+        Upstream(PLACE, 2, (other.address,)),
+    )
+    shares = [Share(1, Arm.STABLE, 3, 100 - weight), Share(2, Arm.CANDIDATE, 4, weight)]
+    shown = tuple(share for share in shares if share.weight)
+    return Routing(upstreams, (Route(PLACE, shown, Share(2, Arm.CANDIDATE, 4, 0) if mirror else None),))
+
+
+async def switched(router: EnvoyRouter, wanted: Routing, *, token: int = 1) -> None:
+    async def applied() -> bool:
+        return PLACE in await router.apply(wanted, token=token)
+
+    await eventually(applied, what="the switch")
+
+
+async def answered_by(client: httpx.AsyncClient, **headers: str) -> str:
+    response = await client.post(INFER, json={}, headers=headers)
+    assert response.status_code == 200, response.text
+    return str(response.json()["name"])
+
+
+async def test_a_version_is_added_once_it_is_healthy_and_serves(
+    router: EnvoyRouter, client: httpx.AsyncClient, two: list[Backend]
+) -> None:
+    assert (await client.post(INFER, json={})).status_code == 404
+    await switched(router, routing(two))
+    assert await answered_by(client) == "one"
+    assert await router.known() == {(PLACE, 1), (PLACE, 2)}
+
+
+async def test_a_version_that_is_not_healthy_gets_no_traffic_and_delays_nobody(
+    router: EnvoyRouter, client: httpx.AsyncClient, two: list[Backend]
+) -> None:
+    await two[1].stop()
+    await switched(router, routing(two))
+    assert await router.apply(routing(two, weight=100), token=1) == frozenset()
+    assert await answered_by(client) == "one"
+
+
+async def test_units_stay_with_their_version_and_the_share_is_as_decided(
+    router: EnvoyRouter, client: httpx.AsyncClient, two: list[Backend]
+) -> None:
+    await switched(router, routing(two, weight=20))
+    units = [f"unit-{number}" for number in range(600)]
+    first = {unit: await answered_by(client, **{"x-unit-id": unit}) for unit in units}
+    again = {unit: await answered_by(client, **{"x-unit-id": unit}) for unit in units}
+    assert first == again
+    # 20 % of 600 with a standard deviation of 10: five of them to either side.
+    assert 70 <= sum(name == "two" for name in first.values()) <= 170
+    await switched(router, routing(two, weight=50))
+    later = {unit: await answered_by(client, **{"x-unit-id": unit}) for unit in units}
+    assert all(later[unit] == "two" for unit, name in first.items() if name == "two")
+
+
+async def test_stamps_are_the_proxys_own_and_a_clients_are_overwritten(
+    router: EnvoyRouter, client: httpx.AsyncClient, two: list[Backend]
+) -> None:
+    await switched(router, routing(two))
+    forged = {"x-goldenpath-arm": "candidate", "x-goldenpath-epoch": "99", "x-goldenpath-version": "7"}
+    response = await client.post(INFER, json={}, headers=forged | {"x-request-id": "mine", "traceparent": "kept"})
+    headers = response.json()["headers"]
+    stamps = {name.removeprefix("x-goldenpath-"): headers[name] for name in headers if name.startswith("x-goldenpath")}
+    assert stamps == {
+        "deployment": "credit/production",
+        "epoch": "3",
+        "arm": "stable",
+        "version": "1",
+        "probability": "1",
+    }
+    assert headers["x-request-id"] != "mine"
+    assert headers["traceparent"] == "kept"
+    assert response.headers["x-goldenpath-version"] == "1"
+
+
+async def test_a_copy_is_stamped_as_one_and_shares_the_request_id(
+    router: EnvoyRouter, client: httpx.AsyncClient, two: list[Backend]
+) -> None:
+    await switched(router, routing(two, mirror=True))
+    original = (await client.post(INFER, json={})).json()["headers"]
+
+    async def mirrored() -> list[dict[str, str]]:
+        return two[1].seen
+
+    copy = (await eventually(mirrored, what="the copy"))[0]
+    assert (original["x-goldenpath-arm"], copy["x-goldenpath-arm"]) == ("stable", "shadow")
+    assert copy["x-goldenpath-version"] == "2"
+    assert copy["x-request-id"] == original["x-request-id"]
+
+
+async def test_an_unknown_environment_is_not_production(
+    router: EnvoyRouter, client: httpx.AsyncClient, two: list[Backend]
+) -> None:
+    await switched(router, routing(two))
+    response = await client.post(INFER, json={}, headers={"x-goldenpath-environment": "staging"})
+    assert response.status_code == 404
+    assert await answered_by(client, **{"x-goldenpath-environment": "production"}) == "one"
+
+
+async def test_a_switch_under_load_fails_nothing_and_leaves_nobody_behind(
+    router: EnvoyRouter, client: httpx.AsyncClient, two: list[Backend]
+) -> None:
+    await switched(router, routing(two))
+    names: list[str] = []
+    stop = asyncio.Event()
+
+    async def load() -> None:
+        while not stop.is_set():
+            names.append(await answered_by(client))
+
+    clients = [asyncio.ensure_future(load()) for _ in range(4)]
+    await eventually(lambda: _more_than(names, 100))
+    await switched(router, routing(two, weight=100))
+    before = len(names)
+    await eventually(lambda: _more_than(names, before + 200))
+    stop.set()
+    await asyncio.gather(*clients)
+    assert set(names[before + 4 :]) == {"two"}  # four were under way
+
+
+async def _more_than(names: list[str], count: int) -> bool:
+    return len(names) > count
+
+
+async def test_a_dead_server_is_no_outage_while_a_fallback_stands(
+    router: EnvoyRouter, client: httpx.AsyncClient, two: list[Backend]
+) -> None:
+    await switched(router, routing(two, fallback=True))
+    assert await answered_by(client) == "one"
+    await two[0].stop()
+    assert {await answered_by(client) for _ in range(50)} == {"two"}
+
+
+async def test_a_version_that_left_is_forgotten_once_nothing_is_under_way(
+    router: EnvoyRouter, client: httpx.AsyncClient, two: list[Backend]
+) -> None:
+    await switched(router, routing(two))
+    two[0].delay = 0.5
+    slow = asyncio.ensure_future(answered_by(client))
+    await eventually(lambda: _more_than([str(seen) for seen in two[0].seen], 0))
+    alone = Routing((Upstream(PLACE, 2, (two[1].address,)),), (Route(PLACE, (Share(2, Arm.STABLE, 5, 100),)),))
+    await switched(router, alone)
+    await router.prune(alone, token=1)
+    assert (PLACE, 1) in await router.known()
+
+    async def forgotten() -> bool:
+        await router.prune(alone, token=1)
+        return await router.known() == {(PLACE, 2)}
+
+    await eventually(forgotten)
+    assert await slow == "one"
+
+
+async def test_requests_failures_and_latencies_are_counted_per_version(
+    router: EnvoyRouter, client: httpx.AsyncClient, two: list[Backend]
+) -> None:
+    await switched(router, routing(two))
+    for status in (200, 200, 500):
+        two[0].status = status
+        await client.post(INFER, json={})
+
+    async def counted() -> bool:
+        traffic = (await router.traffic())[PLACE, 1]
+        return (traffic.requests, traffic.failures, traffic.answers) == (3, 1, 3)
+
+    await eventually(counted)
+    assert (await router.traffic())[PLACE, 2].requests == 0
+
+
+async def test_a_deployer_that_lost_its_lease_cannot_write(
+    router: EnvoyRouter, client: httpx.AsyncClient, two: list[Backend]
+) -> None:
+    await switched(router, routing(two), token=5)
+    with pytest.raises(LeaseLost):
+        await router.apply(routing(two, weight=100), token=4)
+    assert await answered_by(client) == "one"
+
+
+async def test_routes_that_the_proxy_refuses_are_noticed_and_the_last_good_ones_serve(
+    router: EnvoyRouter, client: httpx.AsyncClient, two: list[Backend], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await switched(router, routing(two))
+    bad = {"@type": _ROUTES, "name": "goldenpath", "nonsense": 1}
+    monkeypatch.setattr("services.deployer.router.envoy.route_configuration", lambda _: bad)
+    with pytest.raises(Conflict, match="refuses"):
+        await router.apply(routing(two, weight=100), token=1)
+    assert await answered_by(client) == "one"
+
+
+async def test_applying_twice_changes_nothing(router: EnvoyRouter, proxy: Proxy, two: list[Backend]) -> None:
+    await switched(router, routing(two))
+    before = (proxy.folder / ROUTES).stat().st_mtime_ns
+    await switched(router, routing(two))
+    assert (proxy.folder / ROUTES).stat().st_mtime_ns == before
+
+
+async def test_grpc_passes_by_the_models_header(router: EnvoyRouter, proxy: Proxy) -> None:
+    server = grpc.aio.server()
+    handler = grpc.unary_unary_rpc_method_handler(_echo)
+    server.add_generic_rpc_handlers(
+        (grpc.method_handlers_generic_handler("inference.GRPCInferenceService", {"ServerReady": handler}),)
+    )
+    port = server.add_insecure_port("127.0.0.1:0")
+    await server.start()
+    async with backends("health") as (health,):
+        address = health.address.__class__(health.address.http, f"127.0.0.1:{port}")
+        only = Routing((Upstream(PLACE, 1, (address,)),), (Route(PLACE, (Share(1, Arm.STABLE, 1, 100),)),))
+        await switched(router, only)
+        async with grpc.aio.insecure_channel(proxy.url.removeprefix("http://")) as channel:
+            call = channel.unary_unary("/inference.GRPCInferenceService/ServerReady")
+            answer = json.loads(await call(b"", metadata=(("x-goldenpath-model", "credit"),), timeout=10))
+    await server.stop(None)
+    assert answer["x-goldenpath-arm"] == "stable"
+
+
+async def _echo(_: bytes, context: grpc.aio.ServicerContext[bytes, bytes]) -> bytes:
+    return json.dumps({name: str(value) for name, value in context.invocation_metadata() or ()}).encode()
+
+
+def test_a_file_is_never_half_written(tmp_path: Path) -> None:
+    files = DiscoveryFiles(tmp_path)
+    version = files.replace(ROUTES, [{"a": 1}], token=2)
+    assert files.version(ROUTES) == version
+    assert files.read(ROUTES) == [{"a": 1}]
+    assert files.replace(ROUTES, [{"a": 1}], token=3) == version
+
+
+def test_nothing_takes_longer_than_a_minute_by_default() -> None:
+    assert Route(PLACE, ()).timeout == timedelta(minutes=1)
