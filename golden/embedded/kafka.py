@@ -19,8 +19,8 @@ from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
 
-from golden.embedded.jars import cache_folder, class_path
-from golden.embedded.java import java, major_version
+from golden.embedded.jars import class_path
+from golden.embedded.java import java, sharing_classes
 from golden.embedded.processes import Running, start, wait_until
 from services.chassis.errors import Unavailable
 
@@ -28,7 +28,6 @@ _READY_WITHIN = timedelta(
     seconds=90
 )  # 3 s on an idle laptop; a busy CI machine has been seen to take twenty times that
 _STOP_WITHIN = timedelta(seconds=30)  # a controlled shutdown takes 1 s; writing the class archive, once, 5 s more
-_SHARES_CLASSES_SINCE = 19  # the first Java with -XX:+AutoCreateSharedArchive
 _NO_CLIENT_ID = -1
 _METADATA = 3  # the request's api_key; version 0 asks for every topic and is answered with the brokers first
 _ANSWER = struct.Struct(">iii")  # its size, the request's correlation id, the number of brokers
@@ -84,20 +83,29 @@ class KafkaBroker:
         return f"127.0.0.1:{self._port}"
 
     def start(self) -> Running:
-        """Start the broker, format its folder if that is empty, and wait until it takes requests."""
+        """Start the broker, and wait until it takes requests."""
+        running = self.launch()
+        self.wait(running)
+        return running
+
+    def launch(self) -> Running:
+        """Start the broker without waiting for it; an empty folder is formatted first."""
         self._folder.mkdir(parents=True, exist_ok=True)
         classes = class_path(say=self._say)
         settings = self._write_settings()
         if not (self._data / "meta.properties").exists():
             self._format(classes, settings)
-        running = start(
-            [*_java_command(classes), "kafka.Kafka", settings],
+        executable = java()
+        return start(
+            [executable, *sharing_classes(executable), *_options(classes), "kafka.Kafka", settings],
             log=self._folder / "kafka.log",
             environment=_environment(),
             cwd=self._folder,
         )
+
+    def wait(self, running: Running) -> None:
+        """Wait until a launched broker takes requests."""
         wait_until(self.ready, running, within=_READY_WITHIN, what="Kafka")
-        return running
 
     def stop(self, running: Running) -> None:
         """Stop the broker in an orderly way, so that the next start has nothing to recover."""
@@ -124,7 +132,15 @@ class KafkaBroker:
     def _format(self, classes: str, settings: Path) -> None:
         cluster = base64.urlsafe_b64encode(uuid.uuid4().bytes).rstrip(b"=").decode()
         done = subprocess.run(  # noqa: S603 - our own java
-            [*_java_command(classes), "kafka.tools.StorageTool", "format", f"--cluster-id={cluster}", "-c", settings],
+            [
+                java(),
+                *_options(classes),
+                "kafka.tools.StorageTool",
+                "format",
+                f"--cluster-id={cluster}",
+                "-c",
+                settings,
+            ],
             env=_environment(),
             cwd=self._folder,
             capture_output=True,
@@ -135,17 +151,12 @@ class KafkaBroker:
             raise Unavailable(f"Kafka's folder {self._data} could not be formatted: {done.stdout}{done.stderr}")
 
 
-def _java_command(classes: str) -> list[str]:
-    executable = java()
-    shared = cache_folder() / "kafka-classes.jsa"  # written as the first broker ends; halves every later start
-    sharing = ["-XX:+AutoCreateSharedArchive", f"-XX:SharedArchiveFile={shared}"]
+def _options(classes: str) -> list[str]:
     return [
-        str(executable),
         "-Xms128m",
         "-Xmx512m",
         "-XX:+UseSerialGC",
         "-XX:TieredStopAtLevel=1",  # the quick compiler alone: a laptop's broker is started more than it is loaded
-        *(sharing if major_version(executable) >= _SHARES_CLASSES_SINCE else []),
         f"-Dlog4j2.configurationFile={_LOGGING}",
         "-cp",
         classes,

@@ -61,7 +61,13 @@ class PostgresServer:
         return self._port
 
     def start(self) -> Running:
-        """Start the server and wait until it answers; one that already runs on this folder is taken as it is."""
+        """Start the server, and wait until it answers."""
+        running = self.launch()
+        self.wait(running)
+        return running
+
+    def launch(self) -> Running:
+        """Start the server without waiting for it; one that already runs on this folder is taken as it is."""
         if running := self.running():
             return running
         account = server_account()
@@ -69,16 +75,18 @@ class PostgresServer:
             initialise(self._data, password=self._superuser_password(), account=account, sync=self._fsync)
         settings = _SETTINGS | {"port": str(self._port)} | ({} if self._fsync else _NOT_DURABLE)
         options = [part for name, value in settings.items() for part in ("-c", f"{name}={value}")]
-        running = start(
+        return start(
             [programs() / "postgres", "-D", self._data, *options],
             log=self._folder / "postgres.log",
             environment={"PATH": os.defpath, "LANG": "C"},
             cwd=self._data,
             account=account,
         )
+
+    def wait(self, running: Running) -> None:
+        """Wait until a launched server answers."""
         wait_until(self.ready, running, within=_READY_WITHIN, what="PostgreSQL")
         self._close_to_everybody()
-        return running
 
     def stop(self) -> None:
         """Stop the server, whoever started it; open connections are closed."""

@@ -26,7 +26,8 @@ from google.protobuf.message import Message
 from services.chassis import outbox
 from services.chassis.clock import Clock
 from services.chassis.cloudevents import CloudEvent, event_of
-from services.chassis.errors import Conflict, Unavailable
+from services.chassis.database_errors import translated
+from services.chassis.errors import Unavailable
 from services.chassis.telemetry import current_traceparent
 from services.chassis.topics import Topic
 
@@ -37,6 +38,7 @@ _MIGRATION_LOCK: Final = 7_364_211  # any number, the same in all replicas
 _STATEMENT_TIMEOUT: Final = timedelta(seconds=30)
 _LOCK_TIMEOUT: Final = timedelta(seconds=10)
 _CONNECT_TIMEOUT: Final = timedelta(seconds=5)
+_STOP_WITHIN: Final = timedelta(seconds=5)
 _log = structlog.get_logger()
 
 
@@ -86,7 +88,7 @@ class UnitOfWork:
     async def write_events(self) -> None:
         """Write what was emitted into the outbox; the last thing that a transaction does."""
         # In the order of keys, so that two transactions never wait for each other's sequence rows.
-        for topic, event in sorted(self._events, key=lambda pair: pair[1].subject):
+        for topic, event in sorted(self._events, key=lambda pair: (pair[1].subject, pair[0].name)):
             await outbox.write(self.connection, topic, event)
 
 
@@ -130,25 +132,34 @@ class Database(Generic[U]):
             Unavailable: the server doesn't answer, or refuses the role.
         """
         try:
-            self._pool = await asyncpg.create_pool(
-                self._dsn,
-                min_size=1,
-                max_size=self._connections,
-                timeout=_CONNECT_TIMEOUT.total_seconds(),
-                server_settings={
-                    "application_name": self._source,
-                    "statement_timeout": str(int(_STATEMENT_TIMEOUT.total_seconds() * 1000)),
-                    "lock_timeout": str(int(_LOCK_TIMEOUT.total_seconds() * 1000)),
-                },
-            )
-        except (OSError, asyncpg.PostgresError, TimeoutError) as error:
+            self._pool = await self._connect_pool()
+            await self._migrate()
+        except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+            await self.stop()
             raise Unavailable(f"the database doesn't let {self._source} in: {error}") from error
-        await self._migrate()
+
+    async def _connect_pool(self) -> asyncpg.Pool[asyncpg.Record]:
+        return await asyncpg.create_pool(
+            self._dsn,
+            min_size=1,
+            max_size=self._connections,
+            timeout=_CONNECT_TIMEOUT.total_seconds(),
+            server_settings={
+                "application_name": self._source,
+                "statement_timeout": str(int(_STATEMENT_TIMEOUT.total_seconds() * 1000)),
+                "lock_timeout": str(int(_LOCK_TIMEOUT.total_seconds() * 1000)),
+            },
+        )
 
     async def stop(self) -> None:
         """Close every connection, after what runs on it has ended."""
-        if self._pool is not None:
-            await self._pool.close()
+        pool, self._pool = self._pool, None
+        if pool is None:
+            return
+        try:
+            await asyncio.wait_for(pool.close(), _STOP_WITHIN.total_seconds())
+        except TimeoutError:
+            pool.terminate()
 
     async def connect(self) -> asyncpg.Connection[asyncpg.Record]:
         """A connection of one's own, for LISTEN; whoever asked closes it."""
@@ -162,7 +173,7 @@ class Database(Generic[U]):
             Unavailable: the database is down, or took too long.
             Conflict: another transaction was in the way (a deadlock, or the same row at once).
         """
-        with _translated():
+        with translated():
             async with self._acquired() as connection, connection.transaction():
                 uow = self._make(connection, source=self._source, clock=self._clock, actor=actor)
                 yield uow
@@ -175,16 +186,23 @@ class Database(Generic[U]):
         Raises:
             Unavailable: the database is down, or took too long.
         """
-        with _translated():
+        with translated():
             async with self._acquired() as connection:
                 yield connection
 
     @asynccontextmanager
     async def _acquired(self) -> AsyncIterator[Connection]:
-        if self._pool is None:
-            raise Unavailable("the database isn't connected yet")
-        async with self._pool.acquire(timeout=_LOCK_TIMEOUT.total_seconds()) as connection:
+        pool = self._pool
+        if pool is None:
+            raise Unavailable("the database isn't connected")
+        try:
+            connection = await pool.acquire(timeout=_LOCK_TIMEOUT.total_seconds())
+        except OSError as error:  # a host without an answer, a socket that isn't there
+            raise Unavailable(f"the database can't be reached: {error}") from error
+        try:
             yield connection
+        finally:
+            await pool.release(connection)
 
     async def ready(self) -> None:
         """Ask the database for a sign of life.
@@ -197,6 +215,8 @@ class Database(Generic[U]):
 
     async def _migrate(self) -> None:
         async with self._acquired() as connection, connection.transaction():
+            # A migration, and whoever waits for another replica's, takes as long as it takes.
+            await connection.execute("SET LOCAL statement_timeout = 0; SET LOCAL lock_timeout = 0")
             await connection.execute("SELECT pg_advisory_xact_lock($1)", _MIGRATION_LOCK)
             await connection.execute("CREATE TABLE IF NOT EXISTS migrations (name text PRIMARY KEY, at timestamptz)")
             done = {row["name"] for row in await connection.fetch("SELECT name FROM migrations")}
@@ -218,33 +238,6 @@ class Database(Generic[U]):
         ]
 
 
-class _translated:  # noqa: N801 - used like a function
-    """Turns the driver's errors into ours."""
-
-    def __enter__(self) -> None: ...
-
-    def __exit__(self, _: object, error: BaseException | None, __: object) -> None:
-        if isinstance(error, asyncpg.SerializationError | asyncpg.DeadlockDetectedError):
-            raise Conflict("another change was made at the same time", fix="try again") from error
-        if isinstance(error, _DOWN):
-            raise Unavailable("the database doesn't answer") from error
-
-
-_DOWN: Final[tuple[type[BaseException], ...]] = (
-    asyncpg.PostgresConnectionError,
-    asyncpg.InterfaceError,
-    asyncpg.CannotConnectNowError,
-    asyncpg.AdminShutdownError,
-    asyncpg.CrashShutdownError,
-    asyncpg.TooManyConnectionsError,
-    asyncpg.QueryCanceledError,
-    asyncpg.LockNotAvailableError,
-    asyncpg.DiskFullError,
-    ConnectionError,
-    asyncio.TimeoutError,
-)
-
-
 class Notifications:
     """Wakes whoever waits when PostgreSQL notifies a channel; a lost connection wakes them too, and is mended.
 
@@ -261,7 +254,8 @@ class Notifications:
 
     async def wait(self, *, at_most: timedelta) -> None:
         """Wait for a notification since the last wait, or until the time is over (a poll, should one get lost)."""
-        await self._listen()
+        if await self._listens_anew():
+            return  # what was told before is to be looked for
         try:
             await asyncio.wait_for(self._woken.wait(), at_most.total_seconds())
         except TimeoutError:
@@ -274,11 +268,14 @@ class Notifications:
         if self._connection is not None and not self._connection.is_closed():
             await self._connection.close()
 
-    async def _listen(self) -> None:
+    async def _listens_anew(self) -> bool:
         if self._connection is not None and not self._connection.is_closed():
-            return
+            return False
         try:
             self._connection = await self._database.connect()
+            self._connection.add_termination_listener(lambda *_: self._woken.set())
             await self._connection.add_listener(self._channel, lambda *_: self._woken.set())
-        except (OSError, asyncpg.PostgresError, TimeoutError):
+        except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError):
             self._connection = None  # the poll goes on meanwhile
+            return False
+        return True

@@ -8,7 +8,7 @@
     └── Unavailable    something that everybody shares is down
 
 An error holds no transport code. One table for each kind of edge turns its type into a gRPC status, an HTTP
-status, or what a consumer does with the event: `grpc_server.STATUS`, `http_server.STATUS`, `kafka.FATES`.
+status, or what a consumer does with the event: `grpc_errors.STATUS`, `http_server.STATUS`, `fates.FATES`.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
 """The inbox: which events a consumer has had, so that each takes effect once.
 
 For our own topics it is one row per (consumer, source, key) with the highest sequence: what isn't above it is a
-duplicate, a jump is a counted gap. For others' topics it is the ids that were seen. Both are written in the
-transaction of the effects, and read under a lock, so that a consumer that Kafka has already replaced finds its work
-done.
+duplicate, a jump is a counted gap. For others' topics it is the ids that were seen; a sequence that another system
+writes into its events counts for nothing. Both are taken in the transaction of the effects, before them: whoever
+comes second waits for the first one's commit, so that a consumer that Kafka has already replaced finds its work done.
 """
 
 from __future__ import annotations
@@ -13,9 +13,12 @@ from typing import TYPE_CHECKING
 
 from services.chassis import instruments
 from services.chassis.cloudevents import CloudEvent
+from services.chassis.topics import Topic
 
 if TYPE_CHECKING:
     from services.chassis.database import Connection
+
+_Pair = tuple[str, str]
 
 
 class Inbox:
@@ -24,34 +27,31 @@ class Inbox:
     Args:
         connection: The transaction's connection.
         consumer: The consumer's name.
-        counted: True for topics whose events carry sequences.
     """
 
     def __init__(self, connection: Connection, *, consumer: str) -> None:
         self._connection = connection
         self._consumer = consumer
-        self._highest: dict[tuple[str, str], int] = {}
-        self._seen: set[tuple[str, str]] = set()
-        self._new_ids: list[tuple[str, str]] = []
-        self._moved: set[tuple[str, str]] = set()
+        self._highest: dict[_Pair, int] = {}
+        self._moved: set[_Pair] = set()
+        self._new_ids: set[_Pair] = set()
 
-    async def load(self, events: Iterable[tuple[str, CloudEvent]]) -> None:
-        """Read and lock what is known about these events, given with their topics."""
-        counted = sorted({_place(topic, event) for topic, event in events if event.sequence is not None})
-        others = sorted({(event.source, event.id) for _, event in events if event.sequence is None})
+    async def load(self, events: Iterable[tuple[Topic, CloudEvent]]) -> None:
+        """Take what is known about these events, given with their topics, for the rest of the transaction."""
+        counted: set[_Pair] = set()
+        others: set[_Pair] = set()
+        for topic, event in events:
+            if _counts(topic, event):
+                counted.add(_place(topic, event))
+            else:
+                others.add((event.source, event.id))
+        # Sorted, so that two transactions never wait for each other's rows.
         if counted:
-            await self._lock_sequences(counted)
+            await self._lock_sequences(sorted(counted))
         if others:
-            rows = await self._connection.fetch(
-                """SELECT source, id FROM inbox_ids
-                   WHERE consumer = $1 AND (source, id) IN (SELECT * FROM unnest($2::text[], $3::text[]))""",
-                self._consumer,
-                [source for source, _ in others],
-                [id_ for _, id_ in others],
-            )
-            self._seen = {(row["source"], row["id"]) for row in rows}
+            await self._take_ids(sorted(others))
 
-    async def _lock_sequences(self, places: list[tuple[str, str]]) -> None:
+    async def _lock_sequences(self, places: list[_Pair]) -> None:
         sources, keys = [source for source, _ in places], [key for _, key in places]
         await self._connection.execute(
             """INSERT INTO inbox_sequences
@@ -71,29 +71,35 @@ class Inbox:
         )
         self._highest = {(row["source"], row["key"]): row["sequence"] for row in rows}
 
-    def admit(self, topic: str, event: CloudEvent) -> bool:
+    async def _take_ids(self, ids: list[_Pair]) -> None:
+        rows = await self._connection.fetch(
+            """INSERT INTO inbox_ids
+               SELECT $1, source, id FROM unnest($2::text[], $3::text[]) AS t(source, id)
+               ON CONFLICT DO NOTHING RETURNING source, id""",
+            self._consumer,
+            [source for source, _ in ids],
+            [id_ for _, id_ in ids],
+        )
+        self._new_ids = {(row["source"], row["id"]) for row in rows}
+
+    def admit(self, topic: Topic, event: CloudEvent) -> bool:
         """True for an event that wasn't had yet; from now on it was."""
-        if event.sequence is None:
-            return self._admit_id((event.source, event.id))
-        place = _place(topic, event)
+        if not _counts(topic, event):
+            new = (event.source, event.id) in self._new_ids
+            self._new_ids.discard((event.source, event.id))
+            return new
+        place, sequence = _place(topic, event), event.sequence or 0
         before = self._highest.get(place, 0)
-        if event.sequence <= before:
+        if sequence <= before:
             return False
-        if event.sequence > before + 1:
-            instruments.SEQUENCE_GAPS.labels(self._consumer).inc(event.sequence - before - 1)
-        self._highest[place] = event.sequence
+        if sequence > before + 1:
+            instruments.SEQUENCE_GAPS.labels(self._consumer).inc(sequence - before - 1)
+        self._highest[place] = sequence
         self._moved.add(place)
         return True
 
-    def _admit_id(self, identity: tuple[str, str]) -> bool:
-        if identity in self._seen:
-            return False
-        self._seen.add(identity)
-        self._new_ids.append(identity)
-        return True
-
     async def save(self) -> None:
-        """Write what was admitted; part of the transaction."""
+        """Write how far the sequences moved; part of the transaction."""
         if self._moved:
             await self._connection.execute(
                 """UPDATE inbox_sequences AS had SET sequence = now.sequence
@@ -104,15 +110,12 @@ class Inbox:
                 [key for _, key in self._moved],
                 [self._highest[place] for place in self._moved],
             )
-        if self._new_ids:
-            await self._connection.execute(
-                "INSERT INTO inbox_ids SELECT $1, * FROM unnest($2::text[], $3::text[]) ON CONFLICT DO NOTHING",
-                self._consumer,
-                [source for source, _ in self._new_ids],
-                [id_ for _, id_ in self._new_ids],
-            )
 
 
-def _place(topic: str, event: CloudEvent) -> tuple[str, str]:
+def _counts(topic: Topic, event: CloudEvent) -> bool:
+    return topic.counted and event.sequence is not None
+
+
+def _place(topic: Topic, event: CloudEvent) -> _Pair:
     # A service counts per topic and aggregate, so a replayed topic can't move another topic's row.
-    return event.source, f"{topic}:{event.subject}"
+    return event.source, f"{topic.name}:{event.subject}"

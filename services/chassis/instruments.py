@@ -37,9 +37,16 @@ RPC_SECONDS: Final = Histogram(
     buckets=_SECONDS,
 )
 
+# Governance.
+GOVERNANCE_VERDICTS: Final = Counter(
+    "goldenpath_governance_verdicts", "Verdicts that were news, by what they say.", ["state"]
+)
+GOVERNANCE_LOG_ENTRIES: Final = Gauge("goldenpath_governance_log_entries", "Entries in the append-only log.")
+
 SPANS: Final = {
     "publish TOPIC": "A relay sends an event; its parent is the context in which the event was created.",
     "process TYPE": "A consumer handles an event; its parent is the hop that carried it.",
     "consume CONSUMER": "One polled batch's transaction; linked to the process spans of its events.",
     "retry TYPE": "A parked event is handled again; its parent is the context in which the event was created.",
+    "look again MODEL": "Governance judges a version anew; its parent is the context of what changed.",
 }

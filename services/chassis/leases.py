@@ -27,16 +27,26 @@ if TYPE_CHECKING:
 _RENEWALS_PER_LEASE: Final = 3  # two may fail before the lease is lost
 _log = structlog.get_logger()
 
-# Its own lease is renewed under the same token; a free or expired one changes hands under a higher token.
+# Its own lease is renewed under the same token; a free or expired one changes hands under a higher token. Somebody
+# else's is left out before the insert: a conflict locks its row, even where the WHERE then changes nothing.
 _ACQUIRE: Final = """
     INSERT INTO leases AS held (name, holder, token, expires_at)
-    SELECT name, $2, 1, now() + $3::interval FROM unnest($1::text[]) AS name ORDER BY name
+    SELECT name, $2, 1, now() + $3::interval FROM unnest($1::text[]) AS name
+    WHERE NOT EXISTS (SELECT 1 FROM leases AS theirs
+                      WHERE theirs.name = name.name AND theirs.holder <> $2 AND theirs.expires_at > now())
+    ORDER BY name
     ON CONFLICT (name) DO UPDATE SET
         holder = excluded.holder,
         token = held.token + CASE WHEN held.holder = excluded.holder AND held.expires_at > now() THEN 0 ELSE 1 END,
         expires_at = excluded.expires_at
     WHERE held.holder = excluded.holder OR held.expires_at <= now()
     RETURNING name, token
+"""
+# In the order of names, as they are acquired, so that two replicas never wait for each other's rows.
+_CHECK: Final = """
+    SELECT held.name FROM leases AS held JOIN unnest($1::text[], $2::bigint[]) AS ours(name, token)
+      ON held.name = ours.name AND held.token = ours.token
+    WHERE held.expires_at > now() ORDER BY held.name FOR SHARE OF held
 """
 
 
@@ -62,13 +72,19 @@ class Lease:
         Raises:
             LeaseLost: it isn't.
         """
-        ours = await connection.fetchval(
-            "SELECT 1 FROM leases WHERE name = $1 AND token = $2 AND expires_at > now() FOR SHARE",
-            self.name,
-            self.token,
-        )
-        if ours is None:
-            raise LeaseLost(f"the lease {self.name} has gone to another replica")
+        await check_all(connection, [self])
+
+
+async def check_all(connection: Connection, leases: Sequence[Lease]) -> None:
+    """Make sure, inside the present transaction, that all of these leases are still ours; they stay so until the commit.
+
+    Raises:
+        LeaseLost: one isn't.
+    """
+    rows = await connection.fetch(_CHECK, [lease.name for lease in leases], [lease.token for lease in leases])
+    lost = {lease.name for lease in leases} - {row["name"] for row in rows}
+    if lost:
+        raise LeaseLost(f"the lease {', '.join(sorted(lost))} has gone to another replica")
 
 
 class Leases:
@@ -82,6 +98,7 @@ class Leases:
     def __init__(self, database: Database[Any], *, duration: timedelta) -> None:
         self._database = database
         self._duration = duration
+        self.renew_every = duration / _RENEWALS_PER_LEASE
         self.holder = f"{socket.gethostname()}/{os.getpid()}/{uuid.uuid4().hex[:8]}"
 
     async def acquire_all(self, names: Sequence[str]) -> list[Lease]:
@@ -97,9 +114,16 @@ class Leases:
 
     async def release(self, lease: Lease) -> None:
         """Give a lease back, so that the next holder needn't wait for its expiry."""
+        await self.release_all([lease])
+
+    async def release_all(self, leases: Sequence[Lease]) -> None:
+        """Give leases back; those that are somebody else's by now stay theirs."""
         async with self._database.read() as connection:
             await connection.execute(
-                "UPDATE leases SET expires_at = now() WHERE name = $1 AND token = $2", lease.name, lease.token
+                """UPDATE leases SET expires_at = now()
+                   WHERE (name, token) IN (SELECT * FROM unnest($1::text[], $2::bigint[]))""",
+                [lease.name for lease in leases],
+                [lease.token for lease in leases],
             )
 
     async def run(self, name: str, work: Callable[[Lease], Awaitable[None]]) -> None:
@@ -109,7 +133,7 @@ class Leases:
                 lease = await self.acquire(name)
                 if lease is not None:
                     await self._work_under(lease, work)
-            await asyncio.sleep(self._duration.total_seconds() / _RENEWALS_PER_LEASE)
+            await asyncio.sleep(self.renew_every.total_seconds())
 
     async def _work_under(self, lease: Lease, work: Callable[[Lease], Awaitable[None]]) -> None:
         working = asyncio.ensure_future(work(lease))
@@ -120,13 +144,27 @@ class Leases:
             for task in (working, renewing):
                 task.cancel()
             results = await asyncio.gather(working, renewing, return_exceptions=True)
-        await self.release(lease)
+            with suppress(GoldenpathError):
+                await self.release(lease)
         for result in results:
-            if isinstance(result, Exception):
+            if isinstance(result, GoldenpathError):
                 _log.warning("leased work ended", lease=lease.name, reason=str(result))
+            elif isinstance(result, Exception):
+                _log.error("leased work failed", lease=lease.name, exc_info=result)
 
     async def _renew(self, lease: Lease) -> None:
+        """Keep the lease; ends with LeaseLost once it is somebody else's, or couldn't be renewed for its whole time."""
+        loop = asyncio.get_running_loop()
+        expires = loop.time() + self._duration.total_seconds()
         while True:
-            await asyncio.sleep(self._duration.total_seconds() / _RENEWALS_PER_LEASE)
-            if await self.acquire(lease.name) != lease:
+            await asyncio.sleep(self.renew_every.total_seconds())
+            asked = loop.time()
+            try:
+                held = await self.acquire(lease.name)
+            except GoldenpathError:
+                if loop.time() >= expires:
+                    raise LeaseLost(f"the lease {lease.name} couldn't be renewed in time") from None
+                continue
+            if held != lease:
                 raise LeaseLost(f"the lease {lease.name} has gone to another replica")
+            expires = asked + self._duration.total_seconds()

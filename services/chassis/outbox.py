@@ -15,8 +15,7 @@ from __future__ import annotations
 
 import asyncio
 import zlib
-from collections.abc import Sequence
-from dataclasses import dataclass
+from contextlib import suppress
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final
 
@@ -26,10 +25,10 @@ from aiokafka.errors import KafkaError
 from opentelemetry.trace import SpanKind
 
 from services.chassis import instruments, telemetry
-from services.chassis.cloudevents import CloudEvent, headers_of
-from services.chassis.errors import GoldenpathError
-from services.chassis.leases import Lease, Leases
-from services.chassis.topics import Topic
+from services.chassis.cloudevents import CloudEvent, Headers, headers_of
+from services.chassis.errors import GoldenpathError, Invalid
+from services.chassis.leases import Lease, Leases, check_all
+from services.chassis.topics import LARGEST_DEAD_LETTER_BYTES, Topic
 
 if TYPE_CHECKING:
     from services.chassis.database import Connection, Database, Row
@@ -40,6 +39,10 @@ _BATCH: Final = 500  # rows a round: about what a broker acknowledges in 20 ms
 _KEPT: Final = timedelta(days=1)  # sent rows stay this long, for whoever looks into what happened
 _IDLE: Final = timedelta(seconds=1)  # a poll, should a notification get lost
 _BACK_OFF: Final = timedelta(seconds=1)
+_PURGE_EVERY: Final = timedelta(minutes=1)
+_PURGE_ROWS: Final = 10_000  # at a time, so that a purge never holds the table up
+_PRODUCER_STOPS_WITHIN: Final = timedelta(seconds=2)  # with Kafka down it would wait for its requests' end
+_LARGEST_EVENT_BYTES: Final = 900_000  # Kafka takes 1 MiB by default; our headers stay far below the rest
 _log = structlog.get_logger()
 
 _WRITE: Final = """
@@ -67,9 +70,15 @@ def lane_of(key: bytes | None) -> int:
 
 
 async def write(connection: Connection, topic: Topic, event: CloudEvent) -> None:
-    """Write an event in the present transaction; its sequence is given here."""
+    """Write an event in the present transaction; its sequence is given here.
+
+    Raises:
+        Invalid: it is larger than Kafka takes, and would stop its lane.
+    """
+    if len(event.data) > _LARGEST_EVENT_BYTES:
+        raise Invalid(f"{event.type} has {len(event.data)} bytes; an event has at most {_LARGEST_EVENT_BYTES}")
     key = event.subject.encode()
-    names, values = _split(headers_of(event))
+    names, values = split(headers_of(event))
     await connection.execute(
         _WRITE,
         f"{topic.name}:{event.subject}",
@@ -87,25 +96,18 @@ async def write_raw(
     connection: Connection,
     topic: str,
     key: bytes | None,
-    headers: Sequence[tuple[str, bytes]],
+    headers: Headers,
     value: bytes | None,
 ) -> None:
     """Write bytes for a topic as they are, without a sequence: a dead letter."""
-    names, values = _split(headers)
+    names, values = split(headers)
     await connection.execute(_WRITE_RAW, lane_of(key), topic, key, names, values, value)
 
 
-def _split(headers: Sequence[tuple[str, bytes]]) -> tuple[list[str], list[bytes]]:
+def split(headers: Headers) -> tuple[list[str], list[bytes]]:
+    """Headers as two columns of a row."""
     # PostgreSQL's text holds no NUL; a name with one can't be kept as it was.
     return [name.replace("\x00", "�") for name, _ in headers], [value for _, value in headers]
-
-
-@dataclass(frozen=True)
-class _Sent:
-    """Rows of one lane that the broker has acknowledged."""
-
-    lease: Lease
-    ids: list[int]
 
 
 class Relay:
@@ -122,6 +124,9 @@ class Relay:
         self._leases = leases
         self._bootstrap = bootstrap
         self._producer: AIOKafkaProducer | None = None
+        self._held: list[Lease] = []
+        self._renew_at = 0.0
+        self._purge_at = 0.0
 
     async def run(self) -> None:
         """Send for ever; a fault of Kafka or PostgreSQL costs time, never an event."""
@@ -134,31 +139,43 @@ class Relay:
                     more = await self._round()
                 except (KafkaError, GoldenpathError, OSError) as error:
                     _log.warning("the relay waits", reason=str(error))
-                    await self._drop_producer()
-                    await asyncio.sleep(_BACK_OFF.total_seconds())
+                    await self._start_over()
                     continue
                 if not more:
                     await woken.wait(at_most=_IDLE)
         finally:
             await woken.close()
             await self._drop_producer()
+            with suppress(GoldenpathError):
+                await self._leases.release_all(self._held)
+
+    async def _start_over(self) -> None:
+        self._renew_at = 0.0
+        await self._drop_producer()
+        await asyncio.sleep(_BACK_OFF.total_seconds())
 
     async def _round(self) -> bool:
-        """Send one batch of every lane that is ours; True where there may be more."""
-        held = await self._leases.acquire_all([f"outbox/{lane}" for lane in range(LANES)])
-        lanes = {int(lease.name.removeprefix("outbox/")): lease for lease in held}
-        rows = await self._unsent(list(lanes))
+        """Send one batch of the lanes that are ours; True where there may be more."""
+        await self._renew()
+        await self._purge()
+        rows = await self._unsent([int(lease.name.removeprefix("outbox/")) for lease in self._held])
         if not rows:
             return False
         producer = await self._connected()
-        sending = [(row, await self._send(producer, row)) for row in rows]
-        await producer.flush()
-        for _, acknowledged in sending:
-            await acknowledged
-        by_lane = [_Sent(lease, [row["id"] for row in rows if row["lane"] == lane]) for lane, lease in lanes.items()]
-        await self._mark([sent for sent in by_lane if sent.ids])
+        sending = [await self._send(producer, row) for row in rows]
+        for acknowledged in await asyncio.gather(*sending, return_exceptions=True):
+            if isinstance(acknowledged, BaseException):
+                raise acknowledged
+        await self._mark(rows)
         instruments.OUTBOX_SENT.inc(len(rows))
         return len(rows) == _BATCH
+
+    async def _renew(self) -> None:
+        """Take or renew the lanes' leases, well before they run out."""
+        now = asyncio.get_running_loop().time()
+        if now >= self._renew_at:
+            self._held = await self._leases.acquire_all([f"outbox/{lane}" for lane in range(LANES)])
+            self._renew_at = now + self._leases.renew_every.total_seconds()
 
     async def _unsent(self, lanes: list[int]) -> list[Row]:
         async with self._database.read() as connection:
@@ -179,23 +196,46 @@ class Relay:
         sent: asyncio.Future[Any] = await producer.send(row["topic"], row["value"], key=row["key"], headers=headers)
         return sent
 
-    async def _mark(self, batches: list[_Sent]) -> None:
+    async def _mark(self, rows: list[Row]) -> None:
+        lanes = {f"outbox/{row['lane']}" for row in rows}
         async with self._database.begin() as uow:
-            for sent in batches:
-                await sent.lease.check(uow.connection)
-                await uow.connection.execute("UPDATE outbox SET sent_at = now() WHERE id = ANY($1)", sent.ids)
-            await uow.connection.execute("DELETE FROM outbox WHERE sent_at < now() - $1::interval", _KEPT)
+            await check_all(uow.connection, [lease for lease in self._held if lease.name in lanes])
+            await uow.connection.execute(
+                "UPDATE outbox SET sent_at = now() WHERE id = ANY($1)", [row["id"] for row in rows]
+            )
+
+    async def _purge(self) -> None:
+        """Delete what was sent long ago, now and then."""
+        now = asyncio.get_running_loop().time()
+        if now < self._purge_at:
+            return
+        self._purge_at = now + _PURGE_EVERY.total_seconds()
+        async with self._database.read() as connection:
+            await connection.execute(
+                """DELETE FROM outbox WHERE id IN (SELECT id FROM outbox WHERE sent_at < now() - $1::interval
+                                                   LIMIT $2 FOR UPDATE SKIP LOCKED)""",
+                _KEPT,
+                _PURGE_ROWS,
+            )
 
     async def _connected(self) -> AIOKafkaProducer:
         if self._producer is None:
-            producer = AIOKafkaProducer(
-                bootstrap_servers=self._bootstrap, acks="all", enable_idempotence=True, linger_ms=0
+            self._producer = AIOKafkaProducer(
+                bootstrap_servers=self._bootstrap,
+                acks="all",
+                enable_idempotence=True,
+                linger_ms=0,
+                max_request_size=LARGEST_DEAD_LETTER_BYTES,
             )
-            await producer.start()
-            self._producer = producer
+            await self._producer.start()
         return self._producer
 
     async def _drop_producer(self) -> None:
         producer, self._producer = self._producer, None
-        if producer is not None:
-            await producer.stop()
+        if producer is None:
+            return
+        try:
+            await asyncio.wait_for(producer.stop(), _PRODUCER_STOPS_WITHIN.total_seconds())
+        except (TimeoutError, KafkaError):
+            # What it hasn't sent is sent again, by the next one. Its connections end here all the same.
+            await producer.client.close()

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 _FIRST_RETRY: Final = timedelta(milliseconds=200)  # a sibling's commit is usually visible by then
 _LAST_RETRY: Final = timedelta(seconds=30)
 _DOUBLINGS: Final = 10
+_LONGEST_REASON: Final = 2000  # characters; a parser may quote the whole body in its error
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,19 +43,29 @@ class Raw:
 
 @dataclass(frozen=True, slots=True)
 class Parked:
-    """An event that waits, with how often it was tried."""
+    """An event that waits, with how often it was tried, and how often that ended in an error nobody foresaw."""
 
     id: int
     key: str
     raw: Raw
     attempts: int
+    unknown_tries: int
 
 
 def key_of(raw: Raw) -> str:
     """What an event waits behind: its topic and key; an event without a key waits behind nothing."""
     if raw.key is None:
-        return f"{raw.topic}@{raw.partition}/{raw.offset}"
+        return _alone(raw)
     return f"{raw.topic}:{raw.key.hex()}"
+
+
+def _alone(raw: Raw) -> str:
+    return f"{raw.topic}@{raw.partition}/{raw.offset}"
+
+
+def _reason(error: Exception) -> str:
+    # PostgreSQL's text holds neither a NUL nor half a surrogate pair, and a parser's error may quote both.
+    return str(error)[:_LONGEST_REASON].replace("\x00", "�").encode("utf-8", "replace").decode()
 
 
 class Parking:
@@ -69,29 +80,36 @@ class Parking:
         self._connection = connection
         self._consumer = consumer
 
-    async def blocked(self, keys: Iterable[str]) -> set[str]:
-        """Those of these keys that something of our own topics waits on."""
+    async def blocked(self, keys: Iterable[str]) -> frozenset[str]:
+        """Those of these keys that something waits on."""
         rows = await self._connection.fetch(
             "SELECT DISTINCT key FROM parked WHERE consumer = $1 AND key = ANY($2)",
             self._consumer,
             list(keys),
         )
-        return {row["key"] for row in rows}
+        return frozenset(row["key"] for row in rows)
 
-    async def park(self, raw: Raw, error: Exception, *, dead: bool, blocks: bool = True) -> None:
-        """Put an event aside; a dead one also goes to the topic's dead letters."""
-        key = key_of(raw) if blocks else f"{raw.topic}@{raw.partition}/{raw.offset}"
-        names, values = (
-            [name.replace("\x00", "�") for name, _ in raw.headers],
-            [value for _, value in raw.headers],
-        )
-        await self._connection.execute(
+    async def park(self, raw: Raw, error: Exception, *, dead: bool, blocks: bool = True, behind: bool = False) -> bool:
+        """Put an event aside; a dead one also goes to the topic's dead letters.
+
+        Args:
+            raw: The event.
+            error: Why.
+            dead: True: it waits for an operator; False: it is retried.
+            blocks: True: later events of its key wait behind it.
+            behind: True: it wasn't tried itself, but waits for an earlier one, and is next as soon as that is gone.
+
+        Returns:
+            False where it was put aside already.
+        """
+        names, values = outbox.split(raw.headers)
+        status = await self._connection.execute(
             """INSERT INTO parked (consumer, key, dead, topic, partition, "offset", header_names, header_values,
                                    raw_key, value, error, what, next_attempt_at)
                VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, now() + $13::interval)
                ON CONFLICT (consumer, topic, partition, "offset") DO NOTHING""",
             self._consumer,
-            key,
+            key_of(raw) if blocks else _alone(raw),
             dead,
             raw.topic,
             raw.partition,
@@ -101,11 +119,13 @@ class Parking:
             raw.key,
             raw.value,
             type(error).__name__,
-            str(error),
-            _FIRST_RETRY,
+            _reason(error),
+            timedelta() if behind else _FIRST_RETRY,
         )
-        if dead:
+        new = bool(status.endswith(" 1"))
+        if new and dead:
             await self._publish(raw, error)
+        return new
 
     async def next_due(self) -> Parked | None:
         """The oldest event at the head of its key whose time has come, locked; None where there is none."""
@@ -117,36 +137,36 @@ class Parking:
                ORDER BY next_attempt_at LIMIT 1 FOR UPDATE SKIP LOCKED""",
             self._consumer,
         )
-        return None if row is None else Parked(row["id"], row["key"], _raw(row), row["attempts"])
+        return (
+            None if row is None else Parked(row["id"], row["key"], raw_of(row), row["attempts"], row["unknown_tries"])
+        )
 
     async def done(self, parked: Parked) -> None:
         """It was handled: what waits behind it is next."""
         await self._connection.execute("DELETE FROM parked WHERE id = $1", parked.id)
-        await self._connection.execute(
-            "UPDATE parked SET next_attempt_at = now() WHERE consumer = $1 AND key = $2",
-            self._consumer,
-            parked.key,
-        )
 
-    async def postpone(self, parked: Parked, error: Exception) -> None:
+    async def postpone(self, parked: Parked, error: Exception, *, unknown: bool) -> None:
         """It failed again: later, and then later still."""
         wait = min(_FIRST_RETRY * 2 ** min(parked.attempts + 1, _DOUBLINGS), _LAST_RETRY)
         await self._connection.execute(
-            """UPDATE parked SET attempts = attempts + 1, next_attempt_at = now() + $2::interval, error = $3, what = $4
+            """UPDATE parked SET attempts = attempts + 1, unknown_tries = unknown_tries + $2,
+                                 next_attempt_at = now() + $3::interval, error = $4, what = $5
                WHERE id = $1""",
             parked.id,
+            int(unknown),
             wait,
             type(error).__name__,
-            str(error),
+            _reason(error),
         )
 
-    async def bury(self, parked: Parked, error: Exception) -> None:
-        """It will never be handled as it is: it becomes a dead letter."""
+    async def bury(self, parked: Parked, error: Exception, *, blocks: bool) -> None:
+        """It will never be handled as it is: it becomes a dead letter, before its key or (not `blocks`) alone."""
         await self._connection.execute(
-            "UPDATE parked SET dead = true, error = $2, what = $3 WHERE id = $1",
+            "UPDATE parked SET dead = true, key = $2, error = $3, what = $4 WHERE id = $1",
             parked.id,
+            parked.key if blocks else _alone(parked.raw),
             type(error).__name__,
-            str(error),
+            _reason(error),
         )
         await self._publish(parked.raw, error)
 
@@ -163,7 +183,7 @@ class Parking:
         reason = {
             "dlq_consumer": self._consumer,
             "dlq_error": type(error).__name__,
-            "dlq_what": str(error),
+            "dlq_what": _reason(error),
             "dlq_topic": raw.topic,
             "dlq_partition": str(raw.partition),
             "dlq_offset": str(raw.offset),
@@ -178,12 +198,12 @@ async def list_dead(connection: Connection, *, after: int, limit: int) -> list[R
 
 
 async def get_dead(connection: Connection, letter: int) -> Row:
-    """One dead letter.
+    """One dead letter, locked for the present transaction.
 
     Raises:
         NotFound: there is none of that number.
     """
-    row = await connection.fetchrow("SELECT * FROM parked WHERE id = $1 AND dead", letter)
+    row = await connection.fetchrow("SELECT * FROM parked WHERE id = $1 AND dead FOR UPDATE", letter)
     if row is None:
         raise NotFound(f"there is no dead letter {letter}", fix="golden deadletters list")
     return row
@@ -193,20 +213,15 @@ async def replay(connection: Connection, letter: int, *, actor: str, reason: str
     """Try a dead letter again, at once and in its key's order; an audit entry says who asked."""
     await _audit(connection, await get_dead(connection, letter), "replay", actor, reason)
     await connection.execute(
-        "UPDATE parked SET dead = false, attempts = 0, next_attempt_at = now() WHERE id = $1", letter
+        "UPDATE parked SET dead = false, attempts = 0, unknown_tries = 0, next_attempt_at = now() WHERE id = $1",
+        letter,
     )
 
 
 async def drop(connection: Connection, letter: int, *, actor: str, reason: str) -> None:
     """Give a dead letter up, so that its key goes on; an audit entry says who, and the dead-letter topic keeps it."""
-    row = await get_dead(connection, letter)
-    await _audit(connection, row, "drop", actor, reason)
+    await _audit(connection, await get_dead(connection, letter), "drop", actor, reason)
     await connection.execute("DELETE FROM parked WHERE id = $1", letter)
-    await connection.execute(
-        "UPDATE parked SET next_attempt_at = now() WHERE consumer = $1 AND key = $2",
-        row["consumer"],
-        row["key"],
-    )
 
 
 async def _audit(connection: Connection, row: Row, action: str, actor: str, reason: str) -> None:
@@ -221,6 +236,7 @@ async def _audit(connection: Connection, row: Row, action: str, actor: str, reas
     )
 
 
-def _raw(row: Row) -> Raw:
+def raw_of(row: Row) -> Raw:
+    """The event that a row of `parked` holds."""
     headers = list(zip(row["header_names"], row["header_values"], strict=True))
     return Raw(row["topic"], row["partition"], row["offset"], row["raw_key"], headers, row["value"])

@@ -6,14 +6,18 @@ forever and aren't compacted, so that a lost read model is rebuilt from them.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Final
 
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
-from aiokafka.errors import TopicAlreadyExistsError
+from aiokafka.errors import KafkaError, TopicAlreadyExistsError, for_code
+
+from services.chassis.errors import Unavailable
 
 DEAD_LETTERS: Final = ".dlq"
+LARGEST_DEAD_LETTER_BYTES: Final = 2 * 1024 * 1024  # the largest event that a topic takes, and why it died
 
 
 @dataclass(frozen=True)
@@ -129,40 +133,44 @@ TOPICS: Final = (INGEST, REGISTRY, GOVERNANCE, DEPLOYER, MONITOR, RECORDS, OUTCO
 CONTROL: Final = (INGEST, REGISTRY, GOVERNANCE, DEPLOYER, MONITOR)
 
 
-def topic(name: str) -> Topic:
-    """The topic of that name."""
-    return next(topic for topic in TOPICS if topic.name == name)
+async def create_topics(bootstrap: str, *, topics: Sequence[Topic] = TOPICS, replication: int = 1) -> None:
+    """Create every topic that isn't there, and its dead-letter topic; those that are there stay as they are.
 
-
-async def create_topics(bootstrap: str, *, replication: int = 1) -> None:
-    """Create every topic that isn't there, and its dead-letter topic; those that are there stay as they are."""
+    Raises:
+        Unavailable: Kafka doesn't answer, or refuses to create one.
+    """
     admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap)
-    await admin.start()
     try:
+        await admin.start()
         there = set(await admin.list_topics())
-        missing = [new for new in _new_topics(replication) if new.name not in there]
+        missing = [new for new in _new_topics(topics, replication) if new.name not in there]
         if missing:
             await _create(admin, missing)
+    except (KafkaError, OSError) as error:
+        raise Unavailable(f"the topics can't be created on {bootstrap}: {error}") from None
     finally:
         await admin.close()
 
 
 async def _create(admin: AIOKafkaAdminClient, missing: list[NewTopic]) -> None:
-    try:
-        await admin.create_topics(missing)
-    except TopicAlreadyExistsError:
-        return  # another replica was faster
+    # The client doesn't raise: each topic's error is a code in the answer.
+    answer = await admin.create_topics(missing)
+    for name, code, *_ in answer.topic_errors:
+        # Another replica may have been faster.
+        if code not in {0, TopicAlreadyExistsError.errno}:
+            raise Unavailable(f"the topic {name} can't be created: {for_code(code).__name__}")
 
 
-def _new_topics(replication: int) -> list[NewTopic]:
+def _new_topics(topics: Sequence[Topic], replication: int) -> list[NewTopic]:
     made = []
-    for one in TOPICS:
+    for one in topics:
         kept = "-1" if one.kept is None else str(int(one.kept.total_seconds() * 1000))
-        made.append(_new_topic(one.name, one.partitions, replication, kept))
-        made.append(_new_topic(one.name + DEAD_LETTERS, 1, replication, "-1"))
+        settings = {"retention.ms": kept, "cleanup.policy": "delete"}
+        letters = {
+            "retention.ms": "-1",
+            "cleanup.policy": "delete",
+            "max.message.bytes": str(LARGEST_DEAD_LETTER_BYTES),
+        }
+        made.append(NewTopic(one.name, one.partitions, replication, topic_configs=settings))
+        made.append(NewTopic(one.name + DEAD_LETTERS, 1, replication, topic_configs=letters))
     return made
-
-
-def _new_topic(name: str, partitions: int, replication: int, retention_ms: str) -> NewTopic:
-    settings = {"retention.ms": retention_ms, "cleanup.policy": "delete"}
-    return NewTopic(name, partitions, replication, topic_configs=settings)

@@ -190,8 +190,11 @@ class Cases:
         given_in = await self._connection.fetchval("SELECT pg_snapshot_xmin(pg_current_snapshot())::text::bigint")
         return Mark(int(given_in) - 1, 2**62)
 
-    async def given_since(self, mark: Mark, *, limit: int) -> list[tuple[Mark, Verdict]]:
-        """Verdicts after a mark, in commit order. Those of a transaction wait for every older one to end."""
+    async def given_since(self, mark: Mark, *, limit: int) -> tuple[Mark, list[Verdict]]:
+        """Verdicts after a mark in commit order, and the mark after them.
+
+        Those of a transaction wait for every older one to end, so that none is ever overtaken and missed.
+        """
         rows = await self._connection.fetch(
             """SELECT given_in::text::bigint AS given_in, sequence, body FROM verdicts
                WHERE (given_in, sequence) > ($1::text::xid8, $2) AND given_in < pg_snapshot_xmin(pg_current_snapshot())
@@ -200,7 +203,8 @@ class Cases:
             mark.sequence,
             limit,
         )
-        return [(Mark(row["given_in"], row["sequence"]), _read(_VERDICT, row["body"])) for row in rows]
+        after = Mark(rows[-1]["given_in"], rows[-1]["sequence"]) if rows else mark
+        return after, [_read(_VERDICT, row["body"]) for row in rows]
 
 
 class Policies:

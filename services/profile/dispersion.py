@@ -14,6 +14,7 @@ from services.profile.columns import Counts
 
 BLOCKS = 32  # enough blocks that independent rows rarely seem to vary 1.2 times too much
 LEAST_BLOCK_ROWS = 50  # below it the chi-squared ratio of a block says little
+MOST = 10.0  # a reference that isn't in time order but sorted would seem so dispersed that nothing ever counted
 LEAST_EXPECTED = 5.0  # rows expected per block and bin, for which the chi-squared approximation holds (Cochran, 1954)
 
 
@@ -24,14 +25,14 @@ def overdispersion(blocks: Counts) -> float:
         blocks: Rows per block and bin, shape (blocks, bins).
 
     Returns:
-        1 or more; dimensionless. 1 where there are too few rows to say. Pearson's statistic per degree of freedom.
+        1 to `MOST`; dimensionless. 1 where there are too few rows to say. Pearson's statistic per degree of freedom.
 
     Source: McCullagh and Nelder (1989), Generalized Linear Models, 4.5.
 
     >>> overdispersion(np.array([[50, 50], [50, 50]]))
     1.0
-    >>> overdispersion(np.array([[90, 10], [10, 90]]))
-    128.0
+    >>> overdispersion(np.array([[60, 40], [40, 60]]))
+    8.0
     """
     rows = blocks.sum(axis=1, keepdims=True)
     shares = blocks.sum(axis=0) / max(int(rows.sum()), 1)
@@ -41,4 +42,4 @@ def overdispersion(blocks: Counts) -> float:
     if freedom < 1:
         return 1.0
     pearson = float((((blocks - expected) ** 2)[:, used] / expected[:, used]).sum())
-    return max(1.0, pearson / freedom)
+    return min(MOST, max(1.0, pearson / freedom))

@@ -6,12 +6,13 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 from services.chassis import telemetry
-from services.registry import events, store
+from services.registry import events, reads
 from services.registry.domain import aliases, datasets, models, versions
 from services.registry.domain.aliases import Pointing
 from services.registry.domain.datasets import Dataset, DatasetInput
 from services.registry.domain.models import Actor, Model
-from services.registry.domain.versions import Brought, Registration, Version
+from services.registry.domain.registrations import Registration
+from services.registry.domain.versions import Brought, Version
 from services.registry.store import RegistryUnitOfWork
 
 
@@ -43,10 +44,7 @@ async def register_version(
 
 async def _describe(asked: Registration, actor: Actor, uow: RegistryUnitOfWork) -> tuple[Model, bool]:
     known = await uow.store.model(asked.model)
-    if known is None:
-        model = Model(asked.model, asked.facts, uow.now)
-    else:
-        model = models.revised(known, asked.facts, actor)
+    model = models.revised(known, asked.facts, actor) if known else Model(asked.model, asked.facts, uow.now)
     if model != known:
         await uow.store.save_model(model)
     return model, model != known
@@ -100,7 +98,7 @@ async def _document(given: DatasetInput, actor: Actor, uow: RegistryUnitOfWork) 
 async def retire_version(model: str, number: int, reason: str, actor: Actor, uow: RegistryUnitOfWork) -> Version:
     """Take a version out of use for good."""
     await uow.store.take_turn()
-    version = versions.retired(await store.get_version(uow.connection, model, number), reason)
+    version = versions.retired(await reads.get_version(uow.connection, model, number), reason)
     await uow.store.retire(version)
     events.tell_retired(version, actor, reason, uow)
     return version
@@ -131,7 +129,7 @@ async def demote(pointing: Pointing, taken_back: int, reason: str, uow: Registry
 
 
 async def _point(pointing: Pointing, uow: RegistryUnitOfWork) -> None:
-    await store.get_version(uow.connection, pointing.model, pointing.version)
+    await reads.get_version(uow.connection, pointing.model, pointing.version)
     await uow.store.end_pointing(pointing.model, pointing.alias, pointing.since)
     await uow.store.add_pointing(pointing)
 

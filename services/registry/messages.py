@@ -14,7 +14,8 @@ from services.registry.domain.aliases import Pointing
 from services.registry.domain.datasets import Dataset, DatasetInput, DatasetRef, Datasheet
 from services.registry.domain.models import Actor, Kind, Model, ModelFacts, RiskTier
 from services.registry.domain.promises import Direction, Promise, PromiseWish
-from services.registry.domain.versions import Drift, Registration, Rollout, Version
+from services.registry.domain.registrations import Drift, Registration, Rollout
+from services.registry.domain.versions import Version
 
 _KINDS: Final = {Kind.MODEL: told.KIND_MODEL, Kind.AGENT: told.KIND_AGENT}
 _TIERS: Final = {
@@ -57,16 +58,14 @@ def registration_of(message: pb.RegisterVersionRequest) -> Registration:
         facts=ModelFacts(_kind(message.kind), _tier(message.risk_tier), message.owner, message.use_case),
         mlflow_run=message.mlflow_run,
         project=message.project,
-        datasets=tuple(
-            dataset_input_of(one, where=f"datasets[{place}]") for place, one in enumerate(message.datasets)
-        ),
+        datasets=tuple(dataset_input_of(one, where=f"datasets[{place}]") for place, one in enumerate(message.datasets)),
         promise=_wish(message.promise) if message.promise.metric else None,
         drift=_drift(message.drift),
         rollout=_rollout(message.rollout),
     )
 
 
-def _kind(number: told.Kind) -> Kind:
+def _kind(number: told.Kind.ValueType) -> Kind:
     if number == told.KIND_UNSPECIFIED:
         return Kind.MODEL
     found = {value: key for key, value in _KINDS.items()}.get(number)
@@ -75,7 +74,7 @@ def _kind(number: told.Kind) -> Kind:
     return found
 
 
-def _tier(number: told.RiskTier) -> RiskTier:
+def _tier(number: told.RiskTier.ValueType) -> RiskTier:
     found = {value: key for key, value in _TIERS.items()}.get(number)
     if found is None:
         raise Invalid("how much harm can a wrong answer do? minimal, limited or high", where="risk_tier")
@@ -90,9 +89,7 @@ def _wish(message: told.Promise) -> PromiseWish:
 
 
 def _drift(message: told.DriftSettings) -> Drift:
-    return Drift(
-        message.effect, message.tolerance, dict(message.feature_tolerances), message.false_alarms_per_year
-    )
+    return Drift(message.effect, message.tolerance, dict(message.feature_tolerances), message.false_alarms_per_year)
 
 
 def _rollout(message: told.RolloutSettings) -> Rollout:

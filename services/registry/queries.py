@@ -9,11 +9,11 @@ from typing import Final
 from goldenpath.registry.v1 import registry_service_pb2 as pb
 from services.chassis.database import Connection, Database, Notifications
 from services.chassis.errors import NotFound
-from services.registry import messages, store
+from services.registry import messages, reads
 from services.registry.domain import names
 from services.registry.domain.pages import page_of
 from services.registry.domain.versions import Version
-from services.registry.store import RegistryUnitOfWork
+from services.registry.store import CHANNEL, RegistryUnitOfWork
 
 _BEYOND: Final = 2**63 - 1  # above every id
 _POLL: Final = timedelta(seconds=2)  # should a notification get lost
@@ -33,16 +33,16 @@ class Queries:
     async def get_model(self, request: pb.GetModelRequest) -> pb.GetModelResponse:
         """One model with its aliases."""
         async with self._database.read() as connection:
-            model = await store.get_model(connection, names.model_name(request.model))
-            aliases = await store.current_pointings(connection, [model.name])
+            model = await reads.get_model(connection, names.model_name(request.model))
+            aliases = await reads.current_pointings(connection, [model.name])
         return pb.GetModelResponse(model=messages.model_message(model, aliases))
 
     async def list_models(self, request: pb.ListModelsRequest) -> pb.ListModelsResponse:
         """A page of models, by name."""
         page = page_of(request.page_size, request.page_token, question="models", key=(str,))
         async with self._database.read() as connection:
-            found = await store.list_models(connection, after=page.after[0] if page.after else "", limit=page.size + 1)
-            aliases = await store.current_pointings(connection, [model.name for model in found])
+            found = await reads.list_models(connection, after=page.after[0] if page.after else "", limit=page.size + 1)
+            aliases = await reads.current_pointings(connection, [model.name for model in found])
         shown = found[: page.size]
         return pb.ListModelsResponse(
             models=[
@@ -56,8 +56,8 @@ class Queries:
         """One version, and its model."""
         async with self._database.read() as connection:
             version = await _version(connection, request.model, request.version)
-            model = await store.get_model(connection, request.model)
-            aliases = await store.current_pointings(connection, [request.model])
+            model = await reads.get_model(connection, request.model)
+            aliases = await reads.current_pointings(connection, [request.model])
         return pb.GetVersionResponse(
             version=messages.version_message(version), model=messages.model_message(model, aliases)
         )
@@ -67,7 +67,7 @@ class Queries:
         asked = (request.model, request.owner, request.dataset, request.artifact_digest)
         page = page_of(request.page_size, request.page_token, question=f"versions {asked!r}", key=(int,))
         async with self._database.read() as connection:
-            found = await store.search_versions(
+            found = await reads.search_versions(
                 connection,
                 model=names.text(request.model, where="model"),
                 owner=names.text(request.owner, where="owner"),
@@ -85,24 +85,22 @@ class Queries:
     async def resolve_alias(self, request: pb.ResolveAliasRequest) -> pb.ResolveAliasResponse:
         """The version behind an alias."""
         async with self._database.read() as connection:
-            model = await store.get_model(connection, names.model_name(request.model))
-            aliases = await store.current_pointings(connection, [model.name])
+            model = await reads.get_model(connection, names.model_name(request.model))
+            aliases = await reads.current_pointings(connection, [model.name])
             pointing = next((one for one in aliases if one.alias == request.alias), None)
             if pointing is None:
                 known = ", ".join(one.alias for one in aliases) or "none"
                 raise NotFound(f"{model.name} has no alias {request.alias!r}; it has: {known}", where="alias")
-            version = await store.get_version(connection, model.name, pointing.version)
-        return pb.ResolveAliasResponse(
-            version=messages.version_message(version), since=messages.stamp(pointing.since)
-        )
+            version = await reads.get_version(connection, model.name, pointing.version)
+        return pb.ResolveAliasResponse(version=messages.version_message(version), since=messages.stamp(pointing.since))
 
     async def list_alias_history(self, request: pb.ListAliasHistoryRequest) -> pb.ListAliasHistoryResponse:
         """A page of what a model's aliases pointed to, newest first."""
         page = page_of(request.page_size, request.page_token, question=f"aliases {request.model}", key=(int,))
         async with self._database.read() as connection:
-            await store.get_model(connection, names.model_name(request.model))
+            await reads.get_model(connection, names.model_name(request.model))
             before = page.after[0] if page.after else _BEYOND
-            found = await store.pointings(connection, request.model, before=before, limit=page.size + 1)
+            found = await reads.pointings(connection, request.model, before=before, limit=page.size + 1)
         shown = found[: page.size]
         return pb.ListAliasHistoryResponse(
             aliases=[messages.alias_message(pointing) for _, pointing in shown],
@@ -113,9 +111,9 @@ class Queries:
         """What a version came from, and where it went."""
         async with self._database.read() as connection:
             version = await _version(connection, request.model, request.version)
-            datasets = [await store.get_dataset(connection, ref.name, ref.version) for ref in version.datasets]
-            pointings = await store.pointings_to(connection, version.model, version.number)
-            started_at = await store.project_started_at(connection, version.project)
+            datasets = [await reads.get_dataset(connection, ref.name, ref.version) for ref in version.datasets]
+            pointings = await reads.pointings_to(connection, version.model, version.number)
+            started_at = await reads.project_started_at(connection, version.project)
         return pb.GetLineageResponse(
             project=version.project,
             project_started_at=messages.stamp(started_at),
@@ -130,7 +128,7 @@ class Queries:
         async with self._database.read() as connection:
             version = await _version(connection, request.model, request.version)
             digest = version.brought.profile_digest
-            profile = await store.get_profile(connection, digest) if digest else b""
+            profile = await reads.get_profile(connection, digest) if digest else b""
         if not profile:
             raise NotFound(
                 f"{version.model}@{version.number} has no reference profile",
@@ -141,7 +139,7 @@ class Queries:
     async def get_dataset(self, request: pb.GetDatasetRequest) -> pb.GetDatasetResponse:
         """One dataset with its datasheet."""
         async with self._database.read() as connection:
-            dataset = await store.get_dataset(
+            dataset = await reads.get_dataset(
                 connection, names.dataset_name(request.name), names.version_number(request.version)
             )
         return pb.GetDatasetResponse(dataset=messages.dataset_message(dataset))
@@ -151,7 +149,7 @@ class Queries:
         page = page_of(request.page_size, request.page_token, question="datasets", key=(str, int))
         after = (str(page.after[0]), int(page.after[1])) if page.after else None
         async with self._database.read() as connection:
-            found = await store.list_datasets(connection, after=after, limit=page.size + 1)
+            found = await reads.list_datasets(connection, after=after, limit=page.size + 1)
         shown = found[: page.size]
         return pb.ListDatasetsResponse(
             datasets=[messages.dataset_message(dataset) for dataset in shown],
@@ -161,19 +159,20 @@ class Queries:
     async def watch_versions(self, request: pb.WatchVersionsRequest) -> AsyncIterator[pb.WatchVersionsResponse]:
         """Versions as they are registered, from now on."""
         model = names.text(request.model, where="model")
-        woken = Notifications(self._database, store.CHANNEL)
+        woken = Notifications(self._database, CHANNEL)
         try:
             async with self._database.read() as connection:
-                seen = await store.newest_id(connection)
+                seen = await reads.newest_id(connection)
             while True:
                 await woken.wait(at_most=_POLL)
                 async with self._database.read() as connection:
-                    found = await store.versions_since(connection, seen, model=model, limit=_WATCHED_AT_ONCE)
-                for seen, version in found:
+                    found = await reads.versions_since(connection, seen, model=model, limit=_WATCHED_AT_ONCE)
+                for place, version in found:
+                    seen = place
                     yield pb.WatchVersionsResponse(version=messages.version_message(version))
         finally:
             await woken.close()
 
 
 async def _version(connection: Connection, model: str, number: int) -> Version:
-    return await store.get_version(connection, names.model_name(model), names.version_number(number))
+    return await reads.get_version(connection, names.model_name(model), names.version_number(number))

@@ -1,4 +1,4 @@
-"""Rows <-> the domain: how a version, a dataset and a model lie in their tables. Used by `store` alone."""
+"""Rows <-> the domain: how a version, a dataset and a model lie in their tables. Used by `store` and `reads` alone."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ from services.registry.domain.aliases import Pointing
 from services.registry.domain.datasets import Dataset, DatasetRef, Datasheet
 from services.registry.domain.models import Actor, Kind, Model, ModelFacts, RiskTier
 from services.registry.domain.promises import Direction, Promise
-from services.registry.domain.versions import ArtifactFile, Brought, Drift, Rollout, Version
+from services.registry.domain.registrations import Drift, Rollout
+from services.registry.domain.versions import ArtifactFile, Brought, Version
 
 
 def model_of(row: Row) -> Model:

@@ -55,6 +55,7 @@ CREATE TABLE parked (
     error           text NOT NULL,
     what            text NOT NULL,
     attempts        integer NOT NULL DEFAULT 0,
+    unknown_tries   integer NOT NULL DEFAULT 0,
     next_attempt_at timestamptz NOT NULL DEFAULT now(),
     parked_at       timestamptz NOT NULL DEFAULT now(),
     UNIQUE (consumer, topic, partition, "offset")

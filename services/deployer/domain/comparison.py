@@ -61,7 +61,7 @@ class Reference:
     """How a version's scores were distributed when it was made.
 
     Args:
-        edges: Inner bin edges, rising, shape (bins - 1,).
+        edges: Inclusive upper edges of all bins but the last, rising, shape (bins - 1,).
         counts: Rows per bin, shape (bins,), not all 0.
     """
 
@@ -163,8 +163,8 @@ def _joint_bins(
 ) -> tuple[npt.NDArray[np.int64], tuple[int, int]]:
     if current.shape != target.shape or current.size == 0:
         raise Invalid("there are no records to compare, or they differ")
-    first = np.searchsorted(one.edges, current, side="right")
-    second = np.searchsorted(other.edges, target, side="right")
+    first = np.searchsorted(one.edges, current, side="left")
+    second = np.searchsorted(other.edges, target, side="left")
     return first * other.counts.size + second, (one.counts.size, other.counts.size)
 
 

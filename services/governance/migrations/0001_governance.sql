@@ -77,7 +77,8 @@ CREATE TABLE log_entries (
     appended_at  timestamptz NOT NULL,
     UNIQUE (topic, partition, "offset")
 );
-CREATE INDEX log_entries_by_event ON log_entries (event_id);
+-- A hash, as an id that is no id of ours may be longer than a tree's entry can.
+CREATE INDEX log_entries_by_event ON log_entries USING hash (event_id);
 
 CREATE TABLE log_nodes (
     level smallint NOT NULL,

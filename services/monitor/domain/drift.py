@@ -21,9 +21,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from services.monitor.domain.parts import Parts
-from services.monitor.domain.special import log_gamma, shares_within
+from services.monitor.domain.special import divergence, log_gamma, shares_within
 from services.profile.columns import Counts, Numbers
 from services.profile.effects import stability_terms
 
@@ -68,15 +69,16 @@ def bounds(parts: Parts, counts: Numbers, places: Counts, log_chances: Numbers) 
         parts: What is judged.
         counts: Effective rows of each pair, shape (pairs, groups).
         places: The part of each pair, shape (pairs,).
-        log_chances: Natural logarithm of the chance that a pair's bounds may fail, shape (pairs,).
+        log_chances: Natural logarithm of the chance that the bounds from a pair's start may fail, for any part;
+            shape (pairs,).
     """
     reference = parts.reference[places]
     used = parts.used()[places]
-    cost = np.log(INTERVALS * parts.groups[places]) - log_chances
+    cost = np.log(INTERVALS * len(parts) * parts.groups[places]) - log_chances
     p_low, p_high = shares_within(_shares(reference), _fixed_radius(reference, cost))
     q_low, q_high = shares_within(_shares(counts), _running_radius(counts, cost))
-    nearest = stability_terms(np.minimum(p_high, np.maximum(p_low, q_low)), np.maximum(q_low, np.minimum(q_high, p_low)))
-    nearest = np.where((p_high < q_low) | (q_high < p_low), nearest, 0.0)
+    above = np.where(p_high < q_low, stability_terms(p_high, q_low), 0.0)
+    nearest = np.where(q_high < p_low, stability_terms(p_low, q_high), above)
     furthest = np.maximum(stability_terms(p_low, q_high), stability_terms(p_high, q_low))
     terms = stability_terms(_shares(reference), _shares(counts))
     effect, lower, upper = ((each * used).sum(axis=-1) for each in (terms, nearest, furthest))
@@ -102,3 +104,19 @@ def _running_radius(counts: Numbers, cost: Numbers) -> Numbers:
 
 def _times_log(counts: Numbers, shares: Numbers) -> Numbers:
     return np.where(counts > 0, counts * np.log(np.where(counts > 0, shares, 1.0)), 0.0)
+
+
+def worth_bounding(parts: Parts, counts: Numbers, cost: float) -> NDArray[np.bool_]:
+    """Where a lower bound can be above 0 at all: some group's share is further from the reference's than its own cost.
+
+    Args:
+        parts: What is judged.
+        counts: Effective rows from each start to now, shape (starts, parts, groups).
+        cost: The logarithm of one over the chance of error, before it is shared out.
+
+    Returns:
+        Shape (starts, parts). It spares the halving for the many starts that are too fresh.
+    """
+    rows = counts.sum(axis=-1, keepdims=True)
+    reference = np.clip(_shares(parts.reference), 1e-9, 1.0 - 1e-9)
+    return np.asarray((rows * divergence(_shares(counts), reference) * parts.used() > cost).any(axis=-1))

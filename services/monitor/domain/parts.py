@@ -17,6 +17,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from services.profile import Feature, ReferenceProfile
 from services.profile.columns import Counts, Numbers
@@ -80,7 +81,7 @@ class Parts:
         shaped = collected.reshape(*counts.shape[:-1], len(self.parts), self._width)
         return np.asarray(shaped / self.overdispersion[:, np.newaxis])
 
-    def used(self) -> np.ndarray[tuple[int, ...], np.dtype[np.bool_]]:
+    def used(self) -> NDArray[np.bool_]:
         """Which groups a part has, shape (parts, groups)."""
         return np.asarray(np.arange(self._width) < self.groups[:, np.newaxis])
 

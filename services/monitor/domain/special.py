@@ -31,7 +31,7 @@ def log_gamma(x: Numbers) -> Numbers:
     z = x + SHIFT
     inverse = 1.0 / z
     square = inverse * inverse
-    series = inverse * (1 / 12 - square * (1 / 360 - square * (1 / 1260 - square / 1680)))
+    series = inverse * (1 / 12 - square * (1 / 360 - square * (1 / 1260 - square * (1 / 1680 - square / 1188))))
     return np.asarray((z - 0.5) * np.log(z) - z + HALF_LOG_TWO_PI + series - np.log(rising))
 
 

@@ -1,4 +1,4 @@
-"""A version: immutable. What somebody asks to register, what the run brings along, and what becomes of both.
+"""A version: immutable. What the run brought along, what was asked for, and what becomes of both.
 
 The artifact's digest names a version: the same bytes registered again, by whatever door, are the same version.
 """
@@ -7,19 +7,16 @@ from __future__ import annotations
 
 import hashlib
 import math
-from itertools import pairwise
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from services.chassis.errors import Conflict, Denied, Invalid
-from services.registry.domain import datasets, names
-from services.registry.domain.datasets import DatasetInput, DatasetRef
+from services.registry.domain import names
+from services.registry.domain.datasets import DatasetRef
 from services.registry.domain.models import Actor, ModelFacts
-from services.registry.domain.promises import Promise, PromiseWish, promise_of
-
-_EFFECTS = ("", "psi", "js", "ks", "wasserstein")
-_ALL_TRAFFIC = 100
+from services.registry.domain.promises import Promise, promise_of
+from services.registry.domain.registrations import Drift, Registration, Rollout
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,41 +26,6 @@ class ArtifactFile:
     path: str
     size_bytes: int
     sha256: str
-
-
-@dataclass(frozen=True, slots=True)
-class Drift:
-    """How a version's drift is judged; empty and 0 mean the shipped default. The units stand in DriftSettings."""
-
-    effect: str = ""
-    tolerance: float = 0.0
-    feature_tolerances: Mapping[str, float] = field(default_factory=dict)
-    false_alarms_per_year: float = 0.0
-
-
-@dataclass(frozen=True, slots=True)
-class Rollout:
-    """How a version gets its traffic; empty and 0 mean the shipped default. The units stand in RolloutSettings."""
-
-    steps: tuple[int, ...] = ()
-    minimum_sample: int = 0
-    maximum_step_seconds: float = 0.0
-    error_margin: float = 0.0
-    latency_margin: float = 0.0
-
-
-@dataclass(frozen=True, slots=True)
-class Registration:
-    """What somebody asks to register."""
-
-    model: str
-    facts: ModelFacts
-    mlflow_run: str
-    project: str = ""
-    datasets: tuple[DatasetInput, ...] = ()
-    promise: PromiseWish | None = None
-    drift: Drift = Drift()
-    rollout: Rollout = Rollout()
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,58 +99,6 @@ def requirements_of(text: str) -> tuple[str, ...]:
     return tuple(sorted({line for line in lines if line and not line.startswith("-")}))
 
 
-def checked(asked: Registration) -> Registration:
-    """The registration in its kept form: texts trimmed, the project named, datasets in the order of their names.
-
-    Raises:
-        Invalid: something in it is malformed; `where` is the field's path.
-    """
-    names.model_name(asked.model)
-    if not asked.mlflow_run.strip():
-        raise Invalid("which MLflow run holds the model?", where="mlflow_run", fix="name the run")
-    _check_drift(asked.drift)
-    _check_rollout(asked.rollout)
-    given = [datasets.checked(one, where=f"datasets[{place}]") for place, one in enumerate(asked.datasets)]
-    if len({one.name for one in given}) < len(given):
-        raise Invalid("a dataset occurs twice", where="datasets")
-    facts = replace(
-        asked.facts,
-        owner=names.text(asked.facts.owner, where="owner"),
-        use_case=names.text(asked.facts.use_case, where="use_case"),
-    )
-    return replace(
-        asked,
-        facts=facts,
-        mlflow_run=names.text(asked.mlflow_run, where="mlflow_run"),
-        project=names.text(asked.project, where="project") or asked.model,
-        datasets=tuple(sorted(given, key=lambda one: one.name)),
-    )
-
-
-def _check_drift(drift: Drift) -> None:
-    if drift.effect not in _EFFECTS:
-        raise Invalid(f"{drift.effect[:80]!r} is no effect: {', '.join(_EFFECTS[1:])}", where="drift.effect")
-    numbers = {"tolerance": drift.tolerance, "false_alarms_per_year": drift.false_alarms_per_year}
-    numbers |= {f"feature_tolerances[{name}]": value for name, value in drift.feature_tolerances.items()}
-    for name, value in numbers.items():
-        if names.finite(value, where=f"drift.{name}") < 0:
-            raise Invalid(f"{value} is below 0", where=f"drift.{name}")
-
-
-def _check_rollout(rollout: Rollout) -> None:
-    steps: Sequence[int] = rollout.steps
-    rising = all(1 <= low < high for low, high in pairwise(steps))
-    if steps and not (rising and steps[0] >= 1 and steps[-1] == _ALL_TRAFFIC):
-        raise Invalid(f"weights rise from 1 to 100 percent, not {list(steps)}", where="rollout.steps")
-    if not 0 <= names.finite(rollout.error_margin, where="rollout.error_margin") <= 1:
-        raise Invalid(f"a share is 0 to 1, not {rollout.error_margin}", where="rollout.error_margin")
-    latency = names.finite(rollout.latency_margin, where="rollout.latency_margin")
-    if latency and latency <= 1:
-        raise Invalid(f"a ratio above 1, not {latency}", where="rollout.latency_margin")
-    if names.finite(rollout.maximum_step_seconds, where="rollout.maximum_step_seconds") < 0:
-        raise Invalid("a step can't take less than no time", where="rollout.maximum_step_seconds")
-
-
 def registered(
     asked: Registration,
     brought: Brought,
@@ -218,9 +128,7 @@ def registered(
     )
 
 
-def forgotten_refs(
-    version: Version, refs: Iterable[DatasetRef], actor: Actor
-) -> tuple[DatasetRef, ...]:
+def forgotten_refs(version: Version, refs: Iterable[DatasetRef], actor: Actor) -> tuple[DatasetRef, ...]:
     """Datasets that a registration of known bytes names beyond those that the version has.
 
     What was forgotten may be added, so that a model needn't be trained again for it; nothing is ever taken away.

@@ -1,0 +1,154 @@
+"""How long an event takes from its commit to the next service's handler, and how many pass a second.
+
+One consumer and one relay of the chassis, on real Kafka and PostgreSQL. Beside it, in the same run, the bare cost of
+the same work: asyncpg doing one insert and one update in a transaction, aiokafka sending the same bytes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import tempfile
+import time
+from collections.abc import Awaitable, Callable
+from datetime import timedelta
+from pathlib import Path
+
+import asyncpg
+from aiokafka import AIOKafkaProducer
+
+from benchmarks.figures import Figure, percentiles
+from golden.embedded.kafka import KafkaBroker
+from golden.embedded.postgres import PostgresServer
+from golden.embedded.processes import free_port
+from goldenpath.registry.v1 import events_pb2 as events
+from services.chassis.clock import SystemClock
+from services.chassis.database import Database, UnitOfWork
+from services.chassis.kafka import Consumer, Received
+from services.chassis.leases import Leases
+from services.chassis.outbox import Relay
+from services.chassis.topics import REGISTRY, create_topics
+
+_HOPS = 1_000
+_RATE = 200.0  # events a second, the load at which hops are measured
+_VOLUME = 20_000
+
+
+def measure() -> list[Figure]:
+    """Hop time at 200 events a second; events a second at full load; the bare cost."""
+    with tempfile.TemporaryDirectory(prefix="bench-") as folder:
+        postgres = PostgresServer(Path(folder) / "pg", port=None)
+        postgres.start()
+        broker = KafkaBroker(Path(folder) / "kafka", port=free_port(), controller_port=free_port())
+        running = broker.start()
+        try:
+            postgres.create_database("bench", "bench", "bench")
+            return asyncio.run(_measure(postgres.dsn("bench", "bench", "bench"), broker.bootstrap))
+        finally:
+            broker.stop(running)
+            postgres.stop()
+
+
+async def _measure(dsn: str, bootstrap: str) -> list[Figure]:
+    await create_topics(bootstrap)
+    database: Database[UnitOfWork] = Database(
+        dsn, source="goldenpath/bench", clock=SystemClock(), unit_of_work=UnitOfWork
+    )
+    await database.start()
+    arrived: list[float] = []
+    relay = Relay(database, Leases(database, duration=timedelta(seconds=5)), bootstrap=bootstrap)
+    consumer = Consumer("bench", [REGISTRY], database=database, bootstrap=bootstrap)
+    consumer.on("model.retired", events.ModelRetired, _noting(arrived))
+    tasks = [asyncio.ensure_future(relay.run()), asyncio.ensure_future(consumer.run())]
+    await _until(lambda: _is_ready(consumer))
+    hops = await _hops(database, arrived)
+    through = await _through(database, arrived)
+    bare = await _bare(dsn, bootstrap)
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+    await database.stop()
+    return [
+        *percentiles(hops, "delivery.hop", f"commit → handler, at {_RATE:g} events/s"),
+        Figure("delivery.events_per_second", round(through), "one transaction an event → outbox → Kafka → inbox"),
+        Figure("delivery.bare_events_per_second", round(bare), "asyncpg insert + update, aiokafka send, by hand"),
+        Figure("delivery.vs_bare.ratio", round(bare / through, 2), "bare ÷ ours: the suite's share on top"),
+    ]
+
+
+def _noting(arrived: list[float]) -> Callable[[Received[events.ModelRetired], UnitOfWork], Awaitable[None]]:
+    async def note(received: Received[events.ModelRetired], _: UnitOfWork) -> None:
+        arrived.append(time.time() - float(received.body.reason))
+
+    return note
+
+
+async def _emit(database: Database[UnitOfWork], number: int) -> None:
+    async with database.begin() as uow:
+        body = events.ModelRetired(model=f"model-{number % 100}", version=1, reason=repr(time.time()))
+        uow.emit(REGISTRY, "model.retired", f"model/model-{number % 100}", body)
+
+
+async def _hops(database: Database[UnitOfWork], arrived: list[float]) -> list[float]:
+    start = asyncio.get_running_loop().time()
+    emitting = []
+    for number in range(_HOPS):
+        await asyncio.sleep(max(start + number / _RATE - asyncio.get_running_loop().time(), 0))
+        emitting.append(asyncio.ensure_future(_emit(database, number)))
+    await asyncio.gather(*emitting)
+    await _until(lambda: _has(arrived, _HOPS))
+    return arrived[:]
+
+
+async def _through(database: Database[UnitOfWork], arrived: list[float]) -> float:
+    arrived.clear()
+    start = time.perf_counter()
+
+    async def worker(first: int) -> None:
+        for number in range(first, _VOLUME, 8):
+            await _emit(database, number)
+
+    await asyncio.gather(*[worker(first) for first in range(8)])
+    await _until(lambda: _has(arrived, _VOLUME))
+    return _VOLUME / (time.perf_counter() - start)
+
+
+async def _bare(dsn: str, bootstrap: str) -> float:
+    pool = await asyncpg.create_pool(dsn, min_size=8, max_size=8)
+    producer = AIOKafkaProducer(bootstrap_servers=bootstrap, acks="all", enable_idempotence=True)
+    await producer.start()
+    await pool.execute("CREATE TABLE bare (id bigint PRIMARY KEY, body bytea)")
+    await pool.execute("CREATE TABLE state (id bigint PRIMARY KEY, n bigint)")
+    await pool.execute("INSERT INTO state SELECT i, 0 FROM generate_series(0, 99) AS i")
+    body = bytes(200)
+    start = time.perf_counter()
+
+    async def worker(first: int) -> None:
+        for number in range(first, _VOLUME, 8):
+            async with pool.acquire() as connection, connection.transaction():
+                await connection.execute("UPDATE state SET n = n + 1 WHERE id = $1", number % 100)
+                await connection.execute("INSERT INTO bare VALUES ($1, $2)", number, body)
+            await producer.send(REGISTRY.name + ".dlq", body)
+
+    await asyncio.gather(*[worker(first) for first in range(8)])
+    await producer.flush()
+    took = time.perf_counter() - start
+    await producer.stop()
+    await pool.close()
+    return _VOLUME / took
+
+
+async def _is_ready(consumer: Consumer[UnitOfWork]) -> bool:
+    try:
+        await consumer.ready()
+    except Exception:  # noqa: BLE001 - not yet
+        return False
+    return True
+
+
+async def _has(arrived: list[float], wanted: int) -> bool:
+    return len(arrived) >= wanted
+
+
+async def _until(condition: Callable[[], Awaitable[bool]]) -> None:
+    while not await condition():
+        await asyncio.sleep(0.01)

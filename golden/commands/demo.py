@@ -1,0 +1,45 @@
+"""`golden demo`: the main job, live in the terminal, on real data."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from golden.output import console
+from services.chassis.errors import GoldenpathError
+
+NoDrift = Annotated[bool, typer.Option("--no-drift", help="Nothing breaks: 1995's real traffic on the 1994 model.")]
+Keep = Annotated[bool, typer.Option("--keep", help="Leave the platform running afterwards.")]
+Home = Annotated[Path | None, typer.Option("--home", help="Where the demo keeps its platform; emptied first.")]
+Patience = Annotated[float, typer.Option("--patience", help="Seconds that any one thing may take.", min=5)]
+Sabotage = Annotated[str, typer.Option("--sabotage", hidden=True, help="Break something, so that the demo must fail.")]
+
+
+def demo(
+    *,
+    no_drift: NoDrift = False,
+    keep: Keep = False,
+    home: Home = None,
+    patience: Patience = 90.0,
+    sabotage: Sabotage = "",
+) -> None:
+    """Train, gate, deploy, canary, drift, hold, roll back: shown on real census records, and checked."""
+    from golden.demo.performance import Performance
+
+    play = Performance(
+        home=home,
+        patience=timedelta(seconds=patience),
+        no_drift=no_drift,
+        keep=keep,
+        sabotage=sabotage,
+        console=console,
+    )
+    try:
+        play.run()
+    except GoldenpathError as error:
+        console.print(f"\n[red]The demo failed:[/red] {error}")
+        console.print(f"  Its logs are in {play.home}")
+        raise typer.Exit(1) from None

@@ -1,0 +1,88 @@
+"""`golden register`: a trained model becomes a version, and governance says at once what it thinks of it."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Annotated, Final
+
+import typer
+from rich.console import Console
+
+from golden import project as projects
+from golden import registration
+from golden.commands.approvals import show_verdict
+from golden.connection import Connection
+from golden.output import Json, as_dict, console, print_json
+from golden.session import connect
+from goldenpath.governance.v1 import events_pb2 as events
+from goldenpath.governance.v1 import governance_service_pb2 as governance
+from goldenpath.registry.v1 import registry_service_pb2 as registry
+from services.chassis import telemetry
+from services.chassis.errors import NotFound, Unavailable
+from services.chassis.grpc_errors import error_of
+
+_VERDICT_WITHIN_S: Final = 10.0
+_POLL_S: Final = 0.1
+Folder = Annotated[Path, typer.Argument(metavar="[FOLDER]", help="The folder with golden.yaml, or the file.")]
+Run = Annotated[str, typer.Option("--run", help="The MLflow run. Without it: the project's newest finished one.")]
+
+
+def register(folder: Folder = Path(), *, run: Run = "", json: Json = False) -> None:
+    """Register a trained model, and show what governance thinks of it."""
+    project = projects.load(folder)
+    platform = connect()
+    telemetry.configure("golden", traces_folder=platform.endpoints.traces)
+    wanted = run or registration.newest_run(project, platform.endpoints.tracking)
+    with telemetry.span("register", attributes={"goldenpath.model": project.model}):
+        answer = platform.registry.RegisterVersion(registration.request_of(project, wanted))
+        telemetry.about(project.model, answer.version.registered.version)
+    verdict = _verdict(platform, answer.version.registered.model, answer.version.registered.version)
+    if json:
+        print_json(as_dict(answer) | {"verdict": as_dict(verdict) if verdict else None})
+    else:
+        _show(answer, verdict, project)
+    if verdict is not None and verdict.state == events.VERDICT_STATE_REJECTED:
+        raise typer.Exit(1)
+
+
+def _verdict(platform: Connection, model: str, version: int) -> events.Verdict | None:
+    """Governance's word on the facts as they stand; None where this platform has no governance, or it takes long."""
+    from grpc import RpcError
+
+    until = time.monotonic() + _VERDICT_WITHIN_S
+    while time.monotonic() < until:
+        try:
+            return platform.governance.GetVerdict(governance.GetVerdictRequest(model=model, version=version)).verdict
+        except Unavailable:
+            return None
+        except RpcError as failure:
+            if not isinstance(error_of(failure), NotFound):
+                return None
+        time.sleep(_POLL_S)
+    return None
+
+
+def _show(answer: registry.RegisterVersionResponse, verdict: events.Verdict | None, project: projects.Project) -> None:
+    made = answer.version.registered
+    name = f"{made.model}@{made.version}"
+    news = "registered" if answer.created else "known already: the same bytes"
+    console.print(f"[bold]{name}[/bold] {news}   [dim]{made.artifact_digest[:12]}[/dim]\n")
+    if verdict is None:
+        console.print(f"Governance hasn't judged it yet: golden explain {name}")
+        return
+    show_verdict(verdict, "")
+    missing = {key for row in verdict.evidence for key in row.missing}
+    point_at(project, missing, console)
+    console.print(f"\n  See it all: golden explain {name} --why     Try again: golden register")
+
+
+def point_at(project: projects.Project, missing: set[str], console: Console) -> None:
+    """Name the datasheet's lines that wait for an answer."""
+    from golden import datasheet
+
+    sheet = project.dataset.datasheet
+    lines = datasheet.read(project.at(sheet)).lines
+    waiting = sorted(lines[key] for key in missing if key in lines)
+    if waiting:
+        console.print(f"\n  [dim]write them in {sheet}, at line {' and '.join(map(str, waiting))}[/dim]")

@@ -1,0 +1,275 @@
+"""The demo, put together: the platform, the people, the acts, and what is printed at the end."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from itertools import cycle
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from rich.console import Console
+
+from golden import project as projects
+from golden import registration, training
+from golden.commands.register import point_at
+from golden.connection import Connection
+from golden.demo.screen import Screen
+from golden.demo.story import Story
+from golden.demo.traffic import Traffic
+from golden.traces import episodes_of, read_spans, story_of
+from goldenpath.deployer.v1 import events_pb2 as decisions
+from goldenpath.governance.v1 import governance_service_pb2 as governance
+from goldenpath.registry.v1 import registry_service_pb2 as registry
+from services.chassis import telemetry
+from services.chassis.errors import Conflict, Invalid, Unavailable
+
+if TYPE_CHECKING:
+    from golden.embedded.platform import Platform
+
+_RATE: Final = 300.0  # requests a second: what leaves two cores room for training beside it
+_LABEL_DELAY: Final = timedelta(seconds=3)
+_QUIET_RECORDS: Final = 20_000
+_PROCESSES: Final = 6  # an episode is connected through at least so many
+_UNANSWERED: Final = {"collection_process", "known_gaps"}
+SABOTAGES: Final = ("monitor-stopped", "verdict-revoked", "artifact-byte", "governance-down")
+
+
+class Performance:
+    """One run of the demo.
+
+    Args:
+        home: Where its platform lives; emptied first. None: a folder of its own beside the usual home.
+        patience: How long any one thing may take.
+        no_drift: True: nothing breaks, and 1995's traffic must stay quiet.
+        keep: True: the platform is left running.
+        sabotage: One of SABOTAGES: what is broken on purpose, so that the demo must fail; empty: nothing.
+        console: Where it is shown.
+    """
+
+    def __init__(
+        self, *, home: Path | None, patience: timedelta, no_drift: bool, keep: bool, sabotage: str, console: Console
+    ) -> None:
+        if sabotage and sabotage not in SABOTAGES:
+            raise Invalid(
+                f"there is no sabotage {sabotage!r}", where="--sabotage", fix=f"one of {', '.join(SABOTAGES)}"
+            )
+        from golden.embedded import platform
+
+        self.home = home or platform.default_home() / "demo"
+        self._patience = patience
+        self._no_drift = no_drift
+        self._keep = keep
+        self._sabotage = sabotage
+        self._console = console
+        self._screen = Screen(console)
+        self._example = _example()
+
+    def run(self) -> None:
+        """Tell the whole story.
+
+        Raises:
+            GoldenpathError: something of it didn't come true.
+        """
+        began = time.monotonic()
+        with self._platform() as running:
+            telemetry.configure("golden", traces_folder=running.traces)
+            story = self._people(running)
+            with self._traffic(running, story) as traffic:
+                self._version_1(running, story)
+                traffic.start()
+                self._version_2(running, story, traffic)
+                self._quiet(story, traffic) if self._no_drift else self._drift(running, story, traffic)
+            self._summary(running, story, traffic, time.monotonic() - began)
+
+    @contextmanager
+    def _platform(self) -> Iterator[Platform]:
+        from golden.embedded import platform
+
+        self._screen.act("The platform")
+        platform.down(self.home, wipe=True)
+        try:
+            with self._screen.step("up", "golden") as step:
+                running = platform.up(self.home, only=None, ports=platform.Ports.free(), say=step.now)
+                step.say("registry, governance, deployer, monitor · Kafka, PostgreSQL, Envoy")
+            yield running
+        finally:
+            if not self._keep:
+                platform.down(self.home, wipe=False)
+
+    def _people(self, running: Platform) -> Story:
+        ada = Connection(running.endpoints(), lambda: running.token("ada", ["scientist"]))
+        grace = Connection(running.endpoints(), lambda: running.token("grace", ["reviewer"]))
+        model = projects.load(self._example).model
+        return Story(model, author=ada, reviewer=grace, screen=self._screen, patience=self._patience)
+
+    @contextmanager
+    def _traffic(self, running: Platform, story: Story) -> Iterator[Traffic]:
+        from examples.credit import traffic as feed
+
+        records = cycle(feed.records(year=95 if self._no_drift else 94))
+        made = Traffic(
+            story.model,
+            gateway=running.endpoints().gateway,
+            bootstrap=running.endpoints().kafka,
+            records=records,
+            rate=_RATE,
+            label_delay=_LABEL_DELAY,
+        )
+        try:
+            yield made
+        finally:
+            made.stop()
+
+    def _version_1(self, running: Platform, story: Story) -> None:
+        self._screen.act("Version 1: a linear model, without the amounts")
+        project = projects.load(self._draft())
+        with self._screen.step("train", "notebook") as step:
+            run = self._train(running, 1).run_id()
+            step.say("on 60,000 real records of 1994")
+        self._next = self._train(running, 2)
+        self._register(story, project, run, said="with its author's token")
+        self._break(running, "governance-down")
+        story.refused(1, missing=_UNANSWERED)
+        point_at(project, _UNANSWERED, self._console)
+        with self._screen.step("document", "registry") as step:
+            self._complete(project)
+            story.author.registry.RegisterDataset(
+                registry.RegisterDatasetRequest(dataset=registration.dataset_of(project))
+            )
+            step.say("the datasheet's two answers are written")
+        story.approved(1)
+        story.live(1)
+
+    def _version_2(self, running: Platform, story: Story, traffic: Traffic) -> None:
+        self._screen.act("Version 2: boosted trees, with the amounts")
+        project = projects.load(self._draft_folder)
+        with self._screen.step("train", "notebook") as step:
+            run = self._next.run_id()
+            step.say("meanwhile")
+        story.served_enough(traffic)
+        before = story.author.registry.GetVersion(registry.GetVersionRequest(model=story.model, version=1))
+        after = self._register(story, project, run, said="better on held-out records")
+        self._break(running, "artifact-byte", digest=after.registered.artifact_digest)
+        story.approved(2)
+        self._break(running, "verdict-revoked", story=story)
+        was, now = (version.registered.metrics["validation.log_loss"] for version in (before.version, after))
+        story.promoted(2, traffic, f"log loss {was:.3f} → {now:.3f}")
+
+    def _drift(self, running: Platform, story: Story, traffic: Traffic) -> None:
+        from examples.credit import traffic as feed
+
+        self._break(running, "monitor-stopped")
+        self._screen.act("Act one: the education feed is stuck at one value")
+        began = datetime.now(UTC)
+        traffic.break_with(feed.education_stuck)
+        signal = story.seen({"education"}, began)
+        story.decided(signal, decisions.VERB_HOLD)
+        story.held_then_cleared(signal, traffic.repair)
+
+        self._screen.act("Act two: the amounts arrive in cents")
+        began, before = datetime.now(UTC), traffic.tally()
+        traffic.break_with(feed.amounts_in_cents)
+        signal = story.seen({"capital_gains", "capital_losses", "dividends"}, began)
+        decision = story.decided(signal, decisions.VERB_ROLL_BACK)
+        story.taken_back(1, decision, traffic, before)
+
+    def _quiet(self, story: Story, traffic: Traffic) -> None:
+        self._screen.act("1995's real traffic on the 1994 model: nothing is wrong, so nothing may happen")
+        story.quiet(traffic, _QUIET_RECORDS)
+
+    def _train(self, running: Platform, version: int) -> training.Training:
+        return training.start(
+            self._example / "train.ipynb",
+            self.home / "notebooks" / f"version-{version}.ipynb",
+            parameters={"version": version},
+            tracking=running.endpoints().tracking,
+            artifacts=running.mlflow_artifacts,
+        )
+
+    def _register(self, story: Story, project: projects.Project, run: str, *, said: str) -> registry.Version:
+        with self._screen.step("register", "registry") as step:
+            with telemetry.span("register", attributes={"goldenpath.model": story.model}):
+                answer = story.author.registry.RegisterVersion(registration.request_of(project, run))
+                telemetry.about(story.model, answer.version.registered.version)
+            made = answer.version.registered
+            losses = f"log loss {made.metrics['validation.log_loss']:.3f} · AUC {made.metrics['validation.auc']:.3f}"
+            step.say(f"{made.model}@{made.version} · {losses} · {said}")
+            return answer.version
+
+    def _draft(self) -> Path:
+        """The example as its author has it at first: a copy, since the demo writes into the datasheet."""
+        folder = self._draft_folder
+        shutil.rmtree(folder, ignore_errors=True)
+        shutil.copytree(self._example, folder, ignore=shutil.ignore_patterns("*.parquet", "__pycache__"))
+        for file in (self._example / "data").glob("*.parquet"):
+            (folder / "data" / file.name).symlink_to(file)
+        return folder
+
+    @property
+    def _draft_folder(self) -> Path:
+        return self.home / "credit"
+
+    def _complete(self, project: projects.Project) -> None:
+        """What the scientist writes once governance has named what is missing."""
+        answers = self._draft_folder / "data" / "datasheet.completed.md"
+        shutil.copyfile(answers, project.at(project.dataset.datasheet))
+
+    def _break(self, running: Platform, what: str, *, digest: str = "", story: Story | None = None) -> None:
+        """Do what was asked for on the command line, and nothing otherwise."""
+        if self._sabotage != what:
+            return
+        sabotages: dict[str, Callable[[], None]] = {
+            "governance-down": lambda: running.stop("governance"),
+            "monitor-stopped": lambda: running.stop("monitor"),
+            "artifact-byte": lambda: _change_a_byte(running.artifacts / "artifacts" / digest),
+            "verdict-revoked": lambda: _revoke(story),
+        }
+        sabotages[what]()
+
+    def _summary(self, running: Platform, story: Story, traffic: Traffic, seconds: float) -> None:
+        tally = traffic.tally()
+        if tally.failures:
+            raise Conflict(f"{tally.failures} of {tally.requests} requests failed: {'; '.join(tally.errors)}")
+        last = 1 if self._no_drift else 2
+        episodes = story_of(episodes_of(read_spans(running.traces)), story.model, last)
+        widest = max(episodes, key=lambda episode: len(episode.processes), default=None)
+        minutes, rest = divmod(int(seconds), 60)
+        self._console.print(
+            f"\n[bold]{story.model}[/bold] · {minutes} min {rest} s · nothing failed in {tally.requests:,} requests\n"
+        )
+        for row in self._screen.rows:
+            self._console.print(f"  {row.step:<10} [dim]{row.where:<11}[/dim] {row.seconds:7.2f} s   {row.said}")
+        for episode in episodes[:8]:
+            names = len(episode.processes)
+            self._console.print(f"  [dim]trace {episode.trace_id}  {len(episode.spans)} spans, {names} processes[/dim]")
+        if widest is None or widest.missing_parents:
+            raise Conflict("the story's trace isn't one connected graph")
+        self._console.print(f"\n  The story: golden trace {story.model}@2      The record: golden audit {story.model}")
+        if not self._keep:
+            self._console.print("  [dim]make demo ARGS=--keep leaves the platform running, to look around[/dim]")
+
+
+def _example() -> Path:
+    try:
+        from examples.credit import census
+    except ImportError:
+        raise Unavailable("the demo's records aren't here", fix="run it in the project's checkout: make demo") from None
+    return census.DATA.parent
+
+
+def _change_a_byte(artifact: Path) -> None:
+    model = next(path for path in sorted(artifact.rglob("model.*")) if path.is_file())
+    content = bytearray(model.read_bytes())
+    content[len(content) // 2] ^= 1
+    model.chmod(0o644)
+    model.write_bytes(bytes(content))
+
+
+def _revoke(story: Story | None) -> None:
+    if story is not None:
+        request = governance.RevokeRequest(model=story.model, version=2, reason="sabotage")
+        story.reviewer.governance.Revoke(request)

@@ -1,0 +1,115 @@
+"""From a project's golden.yaml and a run to what the registry is asked to register."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final
+
+from golden import datasheet
+from golden.project import Project
+from goldenpath.registry.v1 import events_pb2 as events
+from goldenpath.registry.v1 import registry_service_pb2 as registry
+from services.chassis.errors import NotFound
+
+_CHUNK_BYTES: Final = 1 << 20
+
+
+def request_of(project: Project, run: str) -> registry.RegisterVersionRequest:
+    """What to register.
+
+    Args:
+        project: What golden.yaml says.
+        run: The MLflow run that holds the model.
+    """
+    return registry.RegisterVersionRequest(
+        model=project.model,
+        kind=events.Kind.Value(f"KIND_{project.kind.upper()}"),
+        risk_tier=events.RiskTier.Value(f"RISK_TIER_{project.risk_tier.upper()}"),
+        owner=project.owner,
+        use_case=project.use_case,
+        project=project.project,
+        mlflow_run=run,
+        datasets=[dataset_of(project)],
+        promise=_promise(project),
+        drift=_drift(project),
+        rollout=_rollout(project),
+    )
+
+
+def dataset_of(project: Project) -> registry.DatasetInput:
+    """The project's dataset with its datasheet as it stands now."""
+    said = datasheet.read(project.at(project.dataset.datasheet))
+    digest = digest_of([project.at(path) for path in project.dataset.data])
+    return registry.DatasetInput(
+        name=project.dataset.name,
+        digest=digest,
+        datasheet_json=said.to_croissant(name=project.dataset.name, digest=digest),
+        answers=said.answered,
+        owner=project.owner,
+        licence=said.licence,
+        personal_data=said.personal_data,
+    )
+
+
+def newest_run(project: Project, tracking: str) -> str:
+    """The newest finished run of the project's experiment.
+
+    Raises:
+        NotFound: there is none.
+    """
+    from mlflow.tracking import MlflowClient  # 5 s, so only where it is needed
+
+    client = MlflowClient(tracking)
+    experiment = client.get_experiment_by_name(project.project)
+    found = (
+        client.search_runs(
+            [experiment.experiment_id], "status = 'FINISHED'", order_by=["start_time DESC"], max_results=1
+        )
+        if experiment
+        else []
+    )
+    if not found:
+        notebook = project.notebook or "your notebook"
+        raise NotFound(f"the experiment {project.project} has no finished run", fix=f"run {notebook} first")
+    return str(found[0].info.run_id)
+
+
+def digest_of(files: Sequence[Path]) -> str:
+    """SHA-256 over files' contents in the order given, 64 hex digits."""
+    digest = hashlib.sha256()
+    for path in files:
+        with path.open("rb") as file:
+            while chunk := file.read(_CHUNK_BYTES):
+                digest.update(chunk)
+    return digest.hexdigest()
+
+
+def _promise(project: Project) -> events.Promise:
+    said = project.promise
+    direction = f"DIRECTION_{said.direction.upper()}" if said.direction else "DIRECTION_UNSPECIFIED"
+    return events.Promise(
+        metric=said.metric, margin=said.margin, value=said.value or 0.0, direction=events.Direction.Value(direction)
+    )
+
+
+def _drift(project: Project) -> events.DriftSettings:
+    said = project.drift
+    return events.DriftSettings(
+        effect=said.effect,
+        tolerance=said.tolerance or 0.0,
+        feature_tolerances=said.feature_tolerances,
+        false_alarms_per_year=said.false_alarms_per_year,
+    )
+
+
+def _rollout(project: Project) -> events.RolloutSettings:
+    said = project.rollout
+    return events.RolloutSettings(
+        steps=said.steps or (),
+        minimum_sample=said.minimum_sample or 0,
+        maximum_step_seconds=said.maximum_step.total_seconds() if said.maximum_step else 0.0,
+        error_margin=said.error_margin or 0.0,
+        latency_margin=said.latency_margin or 0.0,
+    )

@@ -1,0 +1,49 @@
+"""How the driver's errors become ours: who is at fault says which.
+
+What the database can't hold is the sender's fault (Invalid), two changes at once are nobody's (Conflict: try again),
+and a server that is down, full or too slow is everybody's (Unavailable). The rest is a bug, and stays what it is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Final
+
+import asyncpg
+
+from services.chassis.errors import Conflict, GoldenpathError, Invalid, Unavailable
+
+_AT_ONCE: Final = (asyncpg.SerializationError, asyncpg.DeadlockDetectedError)
+_UNFIT: Final = (asyncpg.CharacterNotInRepertoireError, asyncpg.UntranslatableCharacterError)
+_DOWN: Final[tuple[type[Exception], ...]] = (
+    asyncpg.PostgresConnectionError,
+    asyncpg.InterfaceError,
+    asyncpg.CannotConnectNowError,
+    asyncpg.AdminShutdownError,
+    asyncpg.CrashShutdownError,
+    asyncpg.TooManyConnectionsError,
+    asyncpg.QueryCanceledError,
+    asyncpg.LockNotAvailableError,
+    asyncpg.DiskFullError,
+    asyncpg.OutOfMemoryError,
+    ConnectionError,
+    TimeoutError,
+)
+
+
+@contextmanager
+def translated() -> Iterator[None]:
+    """Turns the driver's errors into ours."""
+    try:
+        yield
+    except GoldenpathError:
+        raise
+    except _AT_ONCE as error:
+        raise Conflict("another change was made at the same time", fix="try again") from error
+    except _UNFIT as error:
+        raise Invalid("a text holds a character that can't be stored, such as NUL") from error
+    except _DOWN as error:
+        if isinstance(error, ValueError):
+            raise  # asyncpg's name for an argument of the wrong type or range: a bug, and not the server's
+        raise Unavailable(f"the database doesn't answer: {error or type(error).__name__}") from error

@@ -1,0 +1,249 @@
+"""Handling: effects, inbox, outbox and what must wait commit in one transaction.
+
+An event goes the same way whether it comes in a polled batch, alone, or out of the parking: the inbox admits it once,
+it parks where an earlier event of its key waits, its handler runs inside a span that continues its own trace. What
+can't be handled is put aside in a transaction of its own, which looks into the inbox again: meanwhile another replica
+may have had the event.
+
+Trace. Each event's process span continues the hop that carried it; the batch's transaction is a span of its own,
+linked to them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
+
+from google.protobuf.message import Message
+from opentelemetry.trace import SpanKind
+
+from goldenpath.ingest.v1 import events_pb2 as ingest_pb2
+from services.chassis import cloudevents, instruments, telemetry
+from services.chassis.cloudevents import CloudEvent
+from services.chassis.database import Database, UnitOfWork
+from services.chassis.errors import Conflict, GoldenpathError, Invalid
+from services.chassis.fates import UNKNOWN_TRIES, Fate, fate_of
+from services.chassis.inbox import Inbox
+from services.chassis.parking import Parked, Parking, Raw, key_of
+from services.chassis.topics import Topic
+
+U = TypeVar("U", bound=UnitOfWork)
+M = TypeVar("M", bound=Message)
+
+
+@dataclass(frozen=True, slots=True)
+class Received(Generic[M]):
+    """An event for a handler: its attributes, its body, and where it stood."""
+
+    event: CloudEvent
+    body: M
+    raw: Raw
+
+
+@dataclass(frozen=True)
+class _Route:
+    schema: type[Message]
+    handle: Callable[[Any, Any], Awaitable[None]]
+
+
+@dataclass(frozen=True)
+class _Work(Generic[U]):
+    """One transaction, with its views of the inbox and of what waits."""
+
+    uow: U
+    inbox: Inbox
+    parking: Parking
+    blocked: frozenset[str] = frozenset()
+
+
+class Handling(Generic[U]):
+    """What a consumer does with events.
+
+    Args:
+        name: The consumer's name, as in inbox rows.
+        topics: What it reads.
+        database: Where effects and inbox commit.
+        rejections: Where publishers of other systems learn why an event was refused; None: they don't.
+    """
+
+    def __init__(self, name: str, topics: Sequence[Topic], database: Database[U], rejections: Topic | None) -> None:
+        self._name = name
+        self._topics = {topic.name: topic for topic in topics}
+        self._database = database
+        self._rejections = rejections
+        self._routes: dict[str, _Route] = {}
+
+    def on(self, type_name: str, schema: type[M], handle: Callable[[Received[M], U], Awaitable[None]]) -> None:
+        """Handle a type of event."""
+        self._routes[type_name] = _Route(schema, handle)
+
+    async def handle(self, raws: Sequence[Raw]) -> None:
+        """Handle events in one transaction.
+
+        Raises:
+            Exception: whatever a handler raised; nothing of the transaction stays.
+        """
+        events = [(raw, cloudevents.read(raw.headers, raw.value)) for raw in raws]
+        links = [_hop(raw) or event.traceparent for raw, event in events]
+        attributes = {"messaging.batch.message_count": len(events)}
+        with (
+            instruments.BATCH_SECONDS.labels(self._name).time(),
+            telemetry.span(f"consume {self._name}", kind=SpanKind.CONSUMER, links=links, attributes=attributes),
+        ):
+            async with self._database.begin() as uow:
+                work = await self._open(uow, events)
+                results = [await self._one(raw, event, work) for raw, event in events]
+                await work.inbox.save()
+        for (_, event), result in zip(events, results, strict=True):
+            instruments.CONSUMED.labels(self._name, self._label(event), result).inc()
+
+    async def _open(self, uow: U, events: Sequence[tuple[Raw, CloudEvent]]) -> _Work[U]:
+        # First the inbox, which locks: what another replica has just parked is then committed, and seen.
+        inbox = Inbox(uow.connection, consumer=self._name)
+        await inbox.load([(self._topics[raw.topic], event) for raw, event in events])
+        parking = Parking(uow.connection, consumer=self._name)
+        return _Work(uow, inbox, parking, await parking.blocked({key_of(raw) for raw, _ in events}))
+
+    async def _one(self, raw: Raw, event: CloudEvent, work: _Work[U]) -> str:
+        if not work.inbox.admit(self._topics[raw.topic], event):
+            return "duplicate"
+        if event.type not in self._routes:
+            return "skipped"
+        if key_of(raw) in work.blocked:
+            await work.parking.park(raw, Conflict("an earlier event of this key waits"), dead=False, behind=True)
+            return "parked"
+        await self._dispatch(raw, event, work.uow, name=f"process {event.type}")
+        return "handled"
+
+    async def _dispatch(self, raw: Raw, event: CloudEvent, uow: U, *, name: str) -> None:
+        route = self._routes[event.type]
+        parent = _hop(raw) or event.traceparent
+        with telemetry.span(name, kind=SpanKind.CONSUMER, parent=parent, attributes=_attributes(raw, event)):
+            body = cloudevents.body(event, route.schema)
+            if self._is_others(raw):
+                cloudevents.check_finite(body)
+            instruments.HOP_SECONDS.labels(self._name).observe((uow.now - event.time).total_seconds())
+            uow.actor = event.actor
+            await route.handle(Received(event, body, raw), uow)
+
+    async def put_aside(self, raw: Raw, error: Exception, *, dead: bool) -> None:
+        """Park an event that failed, or give it up, unless another replica has had it meanwhile."""
+        event = _readable(raw)
+        async with self._database.begin() as uow:
+            work = await self._open(uow, [] if event is None else [(raw, event)])
+            if event is not None and not work.inbox.admit(self._topics[raw.topic], event):
+                return
+            await work.inbox.save()
+            await self._keep(raw, event, error, work, dead=dead)
+        result = "dead" if dead else "parked"
+        instruments.CONSUMED.labels(self._name, self._label(event), result).inc()
+
+    async def _keep(self, raw: Raw, event: CloudEvent | None, error: Exception, work: _Work[U], *, dead: bool) -> None:
+        blocks = not (dead and self._is_others(raw))
+        if await work.parking.park(raw, error, dead=dead, blocks=blocks) and dead:
+            self._tell_publisher(work.uow, raw, event, error)
+
+    async def retry_one(self) -> bool:
+        """Try the first parked event whose time has come; True where there was one."""
+        async with self._database.begin() as uow:
+            parking = Parking(uow.connection, consumer=self._name)
+            parked = await parking.next_due()
+            if parked is None:
+                return False
+            error = await self._retried(parked, uow)
+            if error is None:
+                await parking.done(parked)
+            else:
+                await self._failed_again(parking, parked, error, uow)
+        return True
+
+    async def _retried(self, parked: Parked, uow: U) -> Exception | None:
+        """Handle a parked event inside a savepoint; the error for which its effects were undone."""
+        savepoint = uow.connection.transaction()
+        await savepoint.start()
+        try:
+            event = cloudevents.read(parked.raw.headers, parked.raw.value)
+            if event.type in self._routes:
+                await self._dispatch(parked.raw, event, uow, name=f"retry {event.type}")
+        except Exception as error:  # noqa: BLE001 - the error's type says the event's fate, the unknown included
+            await savepoint.rollback()
+            uow.forget_events()
+            return error
+        await savepoint.commit()
+        return None
+
+    async def _failed_again(self, parking: Parking, parked: Parked, error: Exception, uow: U) -> None:
+        fate = fate_of(error)
+        if fate is Fate.DEAD or (fate is Fate.RETRY and parked.unknown_tries + 1 >= UNKNOWN_TRIES):
+            await parking.bury(parked, error, blocks=not self._is_others(parked.raw))
+            self._tell_publisher(uow, parked.raw, _readable(parked.raw), error)
+        else:
+            await parking.postpone(parked, error, unknown=fate is Fate.RETRY)
+
+    def _tell_publisher(self, uow: U, raw: Raw, event: CloudEvent | None, error: Exception) -> None:
+        if self._rejections is not None and self._is_others(raw):
+            uow.actor = ""  # the service refuses, not whoever sent it
+            subject = event.subject if event and event.subject else f"topic/{raw.topic}"
+            traceparent = _hop(raw) or (event.traceparent if event else "")
+            uow.emit(
+                self._rejections, "event.rejected", subject, _rejection(raw, event, error), traceparent=traceparent
+            )
+
+    async def count_waiting(self) -> None:
+        """Bring the gauges of parked and dead events up to date."""
+        async with self._database.read() as connection:
+            parked, dead = await Parking(connection, consumer=self._name).count()
+        instruments.PARKED.labels(self._name).set(parked)
+        instruments.DEAD_LETTERS.labels(self._name).set(dead)
+
+    def _is_others(self, raw: Raw) -> bool:
+        return self._topics[raw.topic].owner == "others"
+
+    def _label(self, event: CloudEvent | None) -> str:
+        # Others choose their types' names freely; a label for each would grow without end.
+        return event.type if event is not None and event.type in self._routes else "other"
+
+
+def _readable(raw: Raw) -> CloudEvent | None:
+    try:
+        return cloudevents.read(raw.headers, raw.value)
+    except Invalid:
+        return None
+
+
+def _hop(raw: Raw) -> str:
+    values = (value for name, value in raw.headers if name == "traceparent" and value)
+    return next((value.decode("ascii", "replace") for value in values), "")
+
+
+def _attributes(raw: Raw, event: CloudEvent) -> dict[str, str | int]:
+    return {
+        "messaging.system": "kafka",
+        "messaging.destination.name": raw.topic,
+        "messaging.destination.partition.id": str(raw.partition),
+        "messaging.kafka.offset": raw.offset,
+        "cloudevents.event_id": event.id,
+        "cloudevents.event_subject": event.subject,
+    }
+
+
+def _rejection(raw: Raw, event: CloudEvent | None, error: Exception) -> ingest_pb2.EventRejected:
+    # An error that nobody foresaw says nothing to the outside.
+    known = error if isinstance(error, GoldenpathError) else GoldenpathError("the event can't be handled")
+    return ingest_pb2.EventRejected(
+        event_id=event.id if event else "",
+        event_source=event.source if event else "",
+        event_type=event.type if event else "",
+        topic=raw.topic,
+        partition=raw.partition,
+        offset=raw.offset,
+        error=type(error).__name__ if isinstance(error, GoldenpathError) else "Unknown",
+        what=_encodable(known.what),
+        where=_encodable(known.where),
+        fix=_encodable(known.fix),
+    )
+
+
+def _encodable(text: str) -> str:
+    return text.encode("utf-8", "replace").decode()

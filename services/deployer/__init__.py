@@ -1,0 +1,14 @@
+"""The deployer: what serves, with how much of the traffic, and when it is taken back.
+
+Owns      deployments, rollouts, server processes, decisions; the proxy's clusters and routes
+Consumes  governance.events (model.approved, approval.revoked), monitor.events (drift.detected, drift.cleared)
+Emits     deployer.events (deployment.started, advanced, promoted, rollback_decided, rolled_back, held, released, failed)
+Serves    gRPC goldenpath.deployer.v1.DeployerService; HTTP: /v1/deployments, and what every service has
+
+What is decided is a row; four leased jobs make it so, and running any of them twice changes nothing:
+
+    servers     every stable, candidate and warm version has a server process
+    rollouts    a rollout takes its next step, once a judge and governance allow it
+    decisions   a signal is answered: go back, hold, or train again
+    routing     the proxy sends the traffic where it was decided, and says so
+"""

@@ -1,0 +1,29 @@
+"""What the deployer is told from outside, besides what every service is."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from services.chassis.settings import ServiceSettings
+
+
+class DeployerSettings(ServiceSettings):
+    """The proxy, the artifact store, and where model servers run."""
+
+    proxy_folder: Path
+    """The folder of the proxy's discovery files, cds.json and rds.json."""
+
+    proxy_admin: str
+    """The proxy's administration interface, host:port."""
+
+    proxy_url: str
+    """Where clients reach the models through the proxy, such as http://127.0.0.1:8080."""
+
+    proxy_name: str = "embedded"
+    """The proxy's name: one lease per proxy."""
+
+    artifacts_folder: Path
+    """The artifact store: the folder that holds `artifacts/DIGEST`. Model servers only read it."""
+
+    modelservers_folder: Path
+    """Where model servers' logs are written, and `<pid>.json` of each for whoever must end them all."""

@@ -1,0 +1,79 @@
+"""Server processes. The row comes before the process, so that one whose start was interrupted is found again."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+from uuid import UUID
+
+from services.deployer.domain.deployment import Place
+from services.deployer.domain.routing import Address
+from services.deployer.runtimes import Endpoint, Process
+from services.deployer.store.wake import wake
+
+if TYPE_CHECKING:
+    from services.chassis.database import Connection, Row
+
+
+class Endpoints:
+    """The table of server processes."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    async def add(self, endpoint: Endpoint) -> None:
+        """A process is about to be started."""
+        await self._connection.execute(
+            """INSERT INTO endpoints (id, model, environment, version, digest, http_address, grpc_address)
+               VALUES ($1, $2, $3, $4, $5, $6, $7)""",
+            endpoint.id,
+            endpoint.place.model,
+            endpoint.place.environment,
+            endpoint.version,
+            endpoint.digest,
+            endpoint.address.http,
+            endpoint.address.grpc,
+        )
+
+    async def started(self, endpoint: UUID, process: Process) -> None:
+        """The process runs."""
+        await self._connection.execute(
+            "UPDATE endpoints SET pid = $2, started_at = $3 WHERE id = $1", endpoint, process.pid, process.started_at
+        )
+
+    async def set_ready(self, endpoint: UUID, *, ready: bool) -> None:
+        """The process answers, or no longer does."""
+        await self._connection.execute("UPDATE endpoints SET ready = $2 WHERE id = $1", endpoint, ready)
+        await wake(self._connection)
+
+    async def remove(self, endpoint: UUID) -> None:
+        """The process is gone."""
+        await self._connection.execute("DELETE FROM endpoints WHERE id = $1", endpoint)
+        await wake(self._connection)
+
+    async def all(self) -> list[Endpoint]:
+        """Every process, oldest first."""
+        return [_endpoint(row) for row in await self._connection.fetch("SELECT * FROM endpoints ORDER BY made_at, id")]
+
+    async def of(self, place: Place, version: int | None = None) -> list[Endpoint]:
+        """A deployment's processes, or those of one of its versions."""
+        rows = await self._connection.fetch(
+            """SELECT * FROM endpoints WHERE model = $1 AND environment = $2 AND ($3::integer IS NULL OR version = $3)
+               ORDER BY made_at, id""",
+            place.model,
+            place.environment,
+            version,
+        )
+        return [_endpoint(row) for row in rows]
+
+
+def _endpoint(row: Row) -> Endpoint:
+    process = Process(row["pid"], row["started_at"]) if row["pid"] is not None else None
+    return Endpoint(
+        row["id"],
+        Place(row["model"], row["environment"]),
+        row["version"],
+        row["digest"],
+        Address(row["http_address"], row["grpc_address"]),
+        process=process,
+        ready=row["ready"],
+    )

@@ -1,0 +1,107 @@
+"""Governance, put together: settings, parts, and the order in which they start."""
+
+from __future__ import annotations
+
+from importlib.resources import files
+
+from goldenpath.governance.v1.governance_service_pb2_grpc import add_GovernanceServiceServicer_to_server
+from services.chassis import logging, telemetry
+from services.chassis.clock import SystemClock
+from services.chassis.database import Database
+from services.chassis.grpc_client import Sibling, token_from
+from services.chassis.grpc_server import GrpcServer
+from services.chassis.http_server import HttpServer, create_app
+from services.chassis.identity import TokenVerifier
+from services.chassis.leases import Leases
+from services.chassis.outbox import Relay
+from services.chassis.runner import Background, Closing, Part, serve
+from services.chassis.topics import create_topics
+from services.governance import consumers, handlers, http_api
+from services.governance.clients import RegistryFacts
+from services.governance.grpc_api import NAME, GovernanceApi
+from services.governance.jobs import LogWriter, LookAgain
+from services.governance.settings import GovernanceSettings
+from services.governance.store import GovernanceUnitOfWork
+
+
+async def run() -> int:
+    """Run governance until it is told to stop; the process's exit status."""
+    settings = GovernanceSettings.read()
+    logging.configure("governance", as_json=settings.log_json)
+    telemetry.configure("governance", traces_folder=settings.traces_folder)
+    await create_topics(settings.kafka_bootstrap)
+    return await serve(parts_of(settings))
+
+
+def parts_of(settings: GovernanceSettings, *, consumer_name: str = consumers.NAME) -> list[Part]:
+    """Everything that makes up the service, in the order in which it starts."""
+    clock = SystemClock()
+    database = database_of(settings)
+    leases = Leases(database, duration=settings.lease_duration)
+    sibling = Sibling("registry", settings.registry_address, token=token_from(settings.token_path))
+    registry = RegistryFacts(sibling)
+    verifier = TokenVerifier(settings.jwks_path, issuer=settings.token_issuer, audience=settings.token_audience)
+
+    relay = Relay(database, leases, bootstrap=settings.kafka_bootstrap)
+    consumer = consumers.consumer_of(
+        database,
+        registry,
+        bootstrap=settings.kafka_bootstrap,
+        session_timeout=settings.consumer_session_timeout,
+        name=consumer_name,
+    )
+    look_again = LookAgain(database, leases, registry, every=settings.look_again_every)
+    log_writer = LogWriter(database, leases, bootstrap=settings.kafka_bootstrap, clock=clock)
+    api = GovernanceApi(database, clock, settings)
+    grpc = GrpcServer(
+        settings.grpc_address,
+        [(NAME, lambda server: add_GovernanceServiceServicer_to_server(api, server))],
+        verifier=verifier,
+        drain=settings.drain,
+    )
+    http = create_app("governance", verifier=verifier, checks={"database": database.ready, "kafka": consumer.ready})
+    http.include_router(http_api.router(database, clock))
+    return [
+        database,
+        ShippedPolicies(database),
+        Closing(sibling.close),
+        Background("relay", relay.run),
+        Background("consumer", consumer.run),
+        Background("look again", look_again.run),
+        Background("log", log_writer.run),
+        grpc,
+        HttpServer(http, settings.http_address, drain=settings.drain),
+    ]
+
+
+def database_of(settings: GovernanceSettings) -> Database[GovernanceUnitOfWork]:
+    """Governance's database."""
+    return Database(
+        settings.database_dsn.get_secret_value(),
+        source="goldenpath/governance",
+        clock=SystemClock(),
+        unit_of_work=GovernanceUnitOfWork,
+        migrations=files("services.governance") / "migrations",
+        connections=settings.database_connections,
+    )
+
+
+class ShippedPolicies:
+    """Puts the shipped policies in place at the start.
+
+    Args:
+        database: Governance's database.
+    """
+
+    def __init__(self, database: Database[GovernanceUnitOfWork]) -> None:
+        self._database = database
+
+    async def start(self) -> None:
+        """Apply those that nobody has replaced."""
+        shipped = (files("services.governance") / "policies").iterdir()
+        for file in sorted(shipped, key=lambda entry: entry.name):
+            async with self._database.begin(actor=handlers.SHIPPED) as uow:
+                await handlers.ship_policy(file.read_text(), uow)
+
+    async def stop(self) -> None:
+        """Nothing to end."""

@@ -1,0 +1,147 @@
+"""What governance does by itself, each under a lease: looking at versions again, and writing the log.
+
+Looking again is level-triggered: a version whose dataset changed, or that the policies of now haven't judged, is
+looked at until it has been; one that can't be looked at now doesn't hold up the others.
+
+The log takes every event as its bytes stand on the topic, before any deduplication: a repeated event has two entries
+and a forged one has its own. The writer reads without a consumer group; where it goes on stands in the database,
+committed with the entries, so that each offset is logged exactly once.
+"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Final
+
+import structlog
+from aiokafka import AIOKafkaConsumer, ConsumerRecord
+
+from services.chassis import instruments, telemetry
+from services.chassis.clock import Clock
+from services.chassis.database import Database, Notifications
+from services.chassis.errors import GoldenpathError
+from services.chassis.leases import Lease, Leases
+from services.chassis.topics import CONTROL, RECORDS
+from services.governance import handlers
+from services.governance.clients import FactSource
+from services.governance.domain.entries import Entry, entry_of
+from services.governance.store import LOOK_AGAIN, Cases, GovernanceUnitOfWork, Stale
+
+_STALE_BATCH: Final = 50
+_POLL: Final = timedelta(milliseconds=200)
+_LOG_BATCH: Final = 500  # entries a transaction: as many as the chassis takes in one
+_log = structlog.get_logger()
+
+
+class LookAgain:
+    """Judges again what has to be judged again.
+
+    Args:
+        database: Governance's database.
+        leases: Governance's leases.
+        registry: Whoever knows the facts.
+        every: How long a version waits at the longest, should a notification get lost.
+    """
+
+    def __init__(
+        self, database: Database[GovernanceUnitOfWork], leases: Leases, registry: FactSource, *, every: timedelta
+    ) -> None:
+        self._database = database
+        self._leases = leases
+        self._registry = registry
+        self._every = every
+
+    async def run(self) -> None:
+        """Look for ever."""
+        await self._leases.run("look-again", self._work)
+
+    async def _work(self, lease: Lease) -> None:
+        woken = Notifications(self._database, LOOK_AGAIN)
+        try:
+            while True:
+                if not await self.look(lease):
+                    await woken.wait(at_most=self._every)
+        finally:
+            await woken.close()
+
+    async def look(self, lease: Lease) -> int:
+        """Look at some stale versions; how many could be."""
+        async with self._database.read() as connection:
+            stale = await Cases(connection).stale(limit=_STALE_BATCH)
+        looked = [await self._try(version, lease) for version in stale]
+        return sum(looked)
+
+    async def _try(self, stale: Stale, lease: Lease) -> bool:
+        with telemetry.span(f"look again {stale.model}", parent=stale.traceparent):
+            try:
+                async with self._database.begin() as uow:
+                    await handlers.look_at_version(stale.model, stale.version, uow, self._registry)
+                    await lease.check(uow.connection)
+            except GoldenpathError as error:
+                _log.warning("can't look again", model=stale.model, version=stale.version, reason=str(error))
+                return False
+        return True
+
+
+class LogWriter:
+    """Writes the log.
+
+    Args:
+        database: Governance's database.
+        leases: Governance's leases.
+        bootstrap: Kafka's bootstrap servers.
+        clock: Where an entry's moment comes from.
+    """
+
+    def __init__(
+        self, database: Database[GovernanceUnitOfWork], leases: Leases, *, bootstrap: str, clock: Clock
+    ) -> None:
+        self._database = database
+        self._leases = leases
+        self._bootstrap = bootstrap
+        self._clock = clock
+
+    async def run(self) -> None:
+        """Write for ever; a fault of Kafka or PostgreSQL costs time, never an entry."""
+        await self._leases.run("log", self._write)
+
+    async def _write(self, lease: Lease) -> None:
+        consumer = AIOKafkaConsumer(
+            *[topic.name for topic in (*CONTROL, RECORDS)],
+            bootstrap_servers=self._bootstrap,
+            group_id=None,
+            enable_auto_commit=False,
+            auto_offset_reset="earliest",
+            isolation_level="read_committed",
+        )
+        await consumer.start()
+        try:
+            await self._take_places(consumer)
+            while True:
+                polled = await consumer.getmany(timeout_ms=int(_POLL.total_seconds() * 1000), max_records=_LOG_BATCH)
+                entries = [_entry(record) for records in polled.values() for record in records]
+                if entries:
+                    await self.append(entries, lease)
+        finally:
+            await consumer.stop()
+
+    async def append(self, entries: list[Entry], lease: Lease) -> None:
+        """Append entries in one transaction, under the lease."""
+        async with self._database.begin() as uow:
+            size = await uow.log.append(entries, at=self._clock.now())
+            await lease.check(uow.connection)
+        instruments.GOVERNANCE_LOG_ENTRIES.set(size)
+
+    async def _take_places(self, consumer: AIOKafkaConsumer) -> None:
+        async with self._database.begin() as uow:
+            places = await uow.log.places()
+        for partition in consumer.assignment():
+            next_ = places.get((partition.topic, partition.partition))
+            if next_ is None:
+                await consumer.seek_to_beginning(partition)
+            else:
+                consumer.seek(partition, next_)
+
+
+def _entry(record: ConsumerRecord[bytes, bytes]) -> Entry:
+    return entry_of(record.topic, record.partition, record.offset, record.headers, record.value)

@@ -1,0 +1,200 @@
+"""The judge of one version in one role: batches of counts in, findings out.
+
+    judge = Judge(profile, Settings())
+    state = judge.begin(now)
+    state, findings = judge.observe(state, window, now)      # in arrival order, each record once
+
+Every batch joins the history of the present stretch of evidence. Then each start in it is asked three things:
+
+1. Is a part's stability index over the records since this start beyond its tolerance at the least (`drift`)?
+   `Detected`: the part drifts from now on, and evidence restarts.
+2. Is a drifting part's index over the records since this start, all of them after the alarm, within its tolerance at
+   the most? When it is for all drifting parts: `Cleared`, and evidence restarts. Any start after the alarm will do, not
+   only the alarm itself: the broken records that came before a repair would hide the repair for as long again.
+3. Does anything speak for a change at all (`evidence`)? `Noticed`, once per stretch.
+
+Evidence restarts with each day too, and with `begin`. The judge itself holds no state: the same states and batches
+give the same findings on any replica.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+
+import numpy as np
+from numpy.typing import NDArray
+
+from services.chassis.errors import Invalid
+from services.monitor.domain import findings as words
+from services.monitor.domain.budget import ALL_CLEAR, Settings, log_threshold
+from services.monitor.domain.evidence import Predictions, averaged
+from services.monitor.domain.findings import Cleared, Detected, FeatureEffect, Finding, Noticed
+from services.monitor.domain.history import History
+from services.monitor.domain.look import Look
+from services.monitor.domain.parts import Parts
+from services.monitor.domain.state import State
+from services.profile import ReferenceProfile, Window
+from services.profile.columns import Counts, Numbers
+
+LOG_ALL_CLEAR = float(np.log(ALL_CLEAR))
+
+
+@dataclass(frozen=True)
+class Standing:
+    """How a version stands, for whoever asks between findings.
+
+    Args:
+        features: Every feature's effect over the records of the present stretch of evidence, largest share first.
+        log_evidence: Natural logarithm of the combined e-value.
+    """
+
+    features: tuple[FeatureEffect, ...]
+    log_evidence: float
+
+
+class Judge:
+    """Judges windows against one profile.
+
+    Args:
+        profile: The version's reference.
+        settings: What its owner tolerates, and how many false alarms.
+    """
+
+    def __init__(self, profile: ReferenceProfile, settings: Settings) -> None:
+        self.profile = profile
+        self.settings = settings
+        self._parts = Parts(profile)
+        self._predictions = Predictions(self._parts)
+        self._tolerances = np.array([settings.of(part.feature) for part in self._parts.parts])
+
+    def begin(self, at: datetime, restarts: int = 0) -> State:
+        """A fresh state, for a version that took a role at a moment.
+
+        Args:
+            at: The moment.
+            restarts: How many stretches of evidence the deployment has begun on that day already: they share its
+                part of the year's false alarms.
+        """
+        day = at.astimezone(UTC).date()
+        return State(self.profile.digest, 0, day, restarts, noticed=False, drifting=(), history=History())
+
+    def observe(self, state: State, window: Window, at: datetime) -> tuple[State, tuple[Finding, ...]]:
+        """Take a batch in, and say what it shows.
+
+        Args:
+            state: What `begin` or the last `observe` gave.
+            window: The batch's counts, under the judge's profile.
+            at: When it arrived.
+        """
+        if not state.profile == window.profile.digest == self.profile.digest:
+            raise Invalid("the state, the window and the judge have different profiles")
+        state = _of_the_day(state, at)
+        history = state.history.add(window, at)
+        state = replace(state, history=history, rows_seen=state.rows_seen + window.rows)
+        if not history.stretches:
+            return state, ()
+        look = self._look(state)
+        return self._detect(state, look, at) or self._clear(state, look, at) or self._notice(state, look, at)
+
+    def standing(self, state: State) -> Standing:
+        """How things stand over the records of the present stretch of evidence."""
+        if not state.history.stretches:
+            return Standing((), 0.0)
+        look = self._look(state)
+        everything = look.at(0, np.arange(len(self._parts)))
+        return Standing(look.described(*everything, self._log_chance(state)), averaged(look.log_evidence))
+
+    def _detect(self, state: State, look: Look, at: datetime) -> tuple[State, tuple[Finding, ...]] | None:
+        drifting = self._drifting(state)
+        starts, places = look.pairs((look.effects > self._tolerances) & ~drifting, self._log_chance(state))
+        lower = look.bounds(starts, places, self._log_chance(state)).lower
+        excess = lower / self._tolerances[places]
+        if not np.any(excess > 1.0):
+            return None
+        best = {int(place): int(starts[pair]) for pair, place in _rising(excess, places) if excess[pair] > 1.0}
+        features = look.described(np.array(list(best.values())), np.array(list(best)), self._log_chance(state))
+        start = int(starts[np.argmax(excess)])
+        found = self._finding(Detected, words.detected_sentence, features, state, look, start, at)
+        named = {feature.feature for feature in features}
+        moved = [
+            part.name
+            for place, part in enumerate(self._parts.parts)
+            if place in best or (part.feature in named and look.effects[start, place] > self._tolerances[place])
+        ]
+        return _restarted(replace(state, drifting=tuple(dict.fromkeys((*state.drifting, *moved))))), (found,)
+
+    def _clear(self, state: State, look: Look, at: datetime) -> tuple[State, tuple[Finding, ...]] | None:
+        drifting = self._drifting(state)
+        if not drifting.any():
+            return None
+        starts, places = np.nonzero((look.effects < self._tolerances) & drifting)
+        within = look.bounds(starts, places, LOG_ALL_CLEAR).upper < self._tolerances[places]
+        if set(places[within]) != set(np.flatnonzero(drifting)):
+            return None
+        earliest = {int(place): int(starts[pair]) for pair, place in reversed(list(enumerate(places))) if within[pair]}
+        features = look.described(np.array(list(earliest.values())), np.array(list(earliest)), LOG_ALL_CLEAR)
+        start = max(earliest.values())
+        found = self._finding(Cleared, words.cleared_sentence, features, state, look, start, at)
+        return _restarted(replace(state, drifting=())), (found,)
+
+    def _notice(self, state: State, look: Look, at: datetime) -> tuple[State, tuple[Finding, ...]]:
+        known = {part.feature for part in self._parts.parts if part.name in state.drifting}
+        news = np.array([part.feature not in known for part in self._parts.parts])
+        if state.noticed or not news.any() or averaged(look.log_evidence[news]) < -self._log_chance(state):
+            return state, ()
+        log_evidence = np.where(news, look.log_evidence, -np.inf)
+        strongest = int(np.argmax(log_evidence))
+        telling = np.union1d(np.flatnonzero(log_evidence >= -self._log_chance(state)), [strongest])
+        start = look.likeliest_start(strongest)
+        features = look.described(*look.at(start, telling), self._log_chance(state))
+        found = self._finding(Noticed, words.noticed_sentence, features, state, look, start, at)
+        return replace(state, noticed=True), (found,)
+
+    def _finding(
+        self,
+        kind: type[Finding],
+        sentence: words.Sentence,
+        features: tuple[FeatureEffect, ...],
+        state: State,
+        look: Look,
+        start: int,
+        at: datetime,
+    ) -> Finding:
+        since = look.history.stretches[start].began
+        rows = int(look.history.rows_since()[start])
+        per_year = self.settings.false_alarms_per_year
+        return kind(
+            features=features,
+            since=since,
+            rows_since=rows,
+            rows_seen=state.rows_seen,
+            false_alarms_per_year=per_year,
+            log_evidence=averaged(look.log_evidence),
+            at=at,
+            sentence=sentence(features, rows, since, per_year),
+        )
+
+    def _look(self, state: State) -> Look:
+        return Look(self._parts, self._predictions, self._tolerances, state.history)
+
+    def _log_chance(self, state: State) -> float:
+        return -log_threshold(self.settings.false_alarms_per_year, state.restarts)
+
+    def _drifting(self, state: State) -> NDArray[np.bool_]:
+        return np.array([part.name in state.drifting for part in self._parts.parts])
+
+
+def _of_the_day(state: State, at: datetime) -> State:
+    """The state, with fresh evidence where a new day has begun; a clock that goes back doesn't bring one back."""
+    day = at.astimezone(UTC).date()
+    return replace(state, day=day, restarts=0, noticed=False, history=History()) if day > state.day else state
+
+
+def _restarted(state: State) -> State:
+    return replace(state, restarts=state.restarts + 1, noticed=False, history=History())
+
+
+def _rising(excess: Numbers, places: Counts) -> list[tuple[int, int]]:
+    """Pairs with their parts, least excess first, so that of each part the furthest comes last."""
+    return [(pair, int(places[pair])) for pair in np.argsort(excess).tolist()]

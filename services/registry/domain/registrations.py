@@ -1,0 +1,104 @@
+"""A registration: what somebody asks to register, as golden.yaml says it, before anybody has looked at the run."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from itertools import pairwise
+from typing import Final
+
+from services.chassis.errors import Invalid
+from services.registry.domain import datasets, names
+from services.registry.domain.datasets import DatasetInput
+from services.registry.domain.models import ModelFacts
+from services.registry.domain.promises import PromiseWish
+
+_EFFECTS: Final = ("", "psi", "js", "ks", "wasserstein")
+_ALL_TRAFFIC: Final = 100  # percent
+
+
+@dataclass(frozen=True, slots=True)
+class Drift:
+    """How a version's drift is judged; empty and 0 mean the shipped default. The units stand in DriftSettings."""
+
+    effect: str = ""
+    tolerance: float = 0.0
+    feature_tolerances: Mapping[str, float] = field(default_factory=dict)
+    false_alarms_per_year: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Rollout:
+    """How a version gets its traffic; empty and 0 mean the shipped default. The units stand in RolloutSettings."""
+
+    steps: tuple[int, ...] = ()
+    minimum_sample: int = 0
+    maximum_step_seconds: float = 0.0
+    error_margin: float = 0.0
+    latency_margin: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Registration:
+    """What somebody asks to register."""
+
+    model: str
+    facts: ModelFacts
+    mlflow_run: str
+    project: str = ""
+    datasets: tuple[DatasetInput, ...] = ()
+    promise: PromiseWish | None = None
+    drift: Drift = Drift()
+    rollout: Rollout = Rollout()
+
+
+def checked(asked: Registration) -> Registration:
+    """The registration in its kept form: texts trimmed, the project named, datasets in the order of their names.
+
+    Raises:
+        Invalid: something in it is malformed; `where` is the field's path.
+    """
+    names.model_name(asked.model)
+    if not asked.mlflow_run.strip():
+        raise Invalid("which MLflow run holds the model?", where="mlflow_run", fix="name the run")
+    _check_drift(asked.drift)
+    _check_rollout(asked.rollout)
+    given = [datasets.checked(one, where=f"datasets[{place}]") for place, one in enumerate(asked.datasets)]
+    if len({one.name for one in given}) < len(given):
+        raise Invalid("a dataset occurs twice", where="datasets")
+    facts = replace(
+        asked.facts,
+        owner=names.text(asked.facts.owner, where="owner"),
+        use_case=names.text(asked.facts.use_case, where="use_case"),
+    )
+    return replace(
+        asked,
+        facts=facts,
+        mlflow_run=names.text(asked.mlflow_run, where="mlflow_run"),
+        project=names.text(asked.project, where="project") or asked.model,
+        datasets=tuple(sorted(given, key=lambda one: one.name)),
+    )
+
+
+def _check_drift(drift: Drift) -> None:
+    if drift.effect not in _EFFECTS:
+        raise Invalid(f"{drift.effect[:80]!r} is no effect: {', '.join(_EFFECTS[1:])}", where="drift.effect")
+    numbers = {"tolerance": drift.tolerance, "false_alarms_per_year": drift.false_alarms_per_year}
+    numbers |= {f"feature_tolerances[{name}]": value for name, value in drift.feature_tolerances.items()}
+    for name, value in numbers.items():
+        if names.finite(value, where=f"drift.{name}") < 0:
+            raise Invalid(f"{value} is below 0", where=f"drift.{name}")
+
+
+def _check_rollout(rollout: Rollout) -> None:
+    steps = rollout.steps
+    rising = all(1 <= low < high for low, high in pairwise(steps))
+    if steps and not (rising and steps[0] >= 1 and steps[-1] == _ALL_TRAFFIC):
+        raise Invalid(f"weights rise from 1 to 100 percent, not {list(steps)}", where="rollout.steps")
+    if not 0 <= names.finite(rollout.error_margin, where="rollout.error_margin") <= 1:
+        raise Invalid(f"a share is 0 to 1, not {rollout.error_margin}", where="rollout.error_margin")
+    latency = names.finite(rollout.latency_margin, where="rollout.latency_margin")
+    if latency and latency <= 1:
+        raise Invalid(f"a ratio above 1, not {latency}", where="rollout.latency_margin")
+    if names.finite(rollout.maximum_step_seconds, where="rollout.maximum_step_seconds") < 0:
+        raise Invalid("a step can't take less than no time", where="rollout.maximum_step_seconds")

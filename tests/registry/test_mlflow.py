@@ -1,0 +1,181 @@
+"""Bringing runs from a real MLflow: a database URI and files, without a server."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from pyarrow import parquet
+
+from services.chassis.errors import Invalid, NotFound, Unavailable
+from services.profile import ReferenceProfile
+from services.registry.artifacts import ArtifactStore
+from services.registry.clients.mlflow import MlflowRuns
+from services.registry.clients.reference import log_loss, reference_of
+
+
+@dataclass(frozen=True)
+class Trained:
+    """An MLflow with runs in it."""
+
+    uri: str
+    runs: dict[str, str]
+
+
+@pytest.fixture(scope="session")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Trained:
+    folder = tmp_path_factory.mktemp("mlflow")
+    uri = f"sqlite:///{folder / 'mlflow.db'}"
+    script = Path(__file__).parent / "train.py"
+    ended = subprocess.run(
+        [sys.executable, str(script), uri, str(folder / "artifacts")],
+        check=True,
+        capture_output=True,
+        text=True,
+        cwd=Path(__file__).parents[2],
+    )
+    return Trained(uri, json.loads(ended.stdout.splitlines()[-1]))
+
+
+def _reading(artifacts: ArtifactStore, uri: str, *, timeout: timedelta = timedelta(minutes=2)) -> MlflowRuns:
+    return MlflowRuns(artifacts, tracking_uri=uri, timeout=timeout, idle=timedelta(minutes=1))
+
+
+@pytest.fixture
+async def mlflow(artifacts: ArtifactStore, trained: Trained) -> AsyncIterator[MlflowRuns]:
+    reading = _reading(artifacts, trained.uri)
+    yield reading
+    await reading.stop()
+
+
+async def test_a_run_brings_everything_that_a_version_has(
+    mlflow: MlflowRuns, trained: Trained, artifacts: ArtifactStore
+) -> None:
+    run = await mlflow.bring(trained.runs["whole"])
+    brought = run.brought
+    assert (brought.flavor, brought.code_revision) == ("sklearn", "abc123")
+    assert brought.commit_time == datetime(2026, 1, 1, tzinfo=UTC)
+    assert brought.metrics == {"log_loss": 0.25, "auc": 0.9}
+    assert set(brought.requirements) >= {"scikit-learn==1.6.1", "numpy==2.2.0"}
+    assert [field["name"] for field in json.loads(brought.signature_json)["inputs"]] == ["age", "hours"]
+    assert json.loads(brought.input_example_json)["inputs"][0] == {
+        "name": "age",
+        "shape": [2, 1],
+        "datatype": "FP64",
+        "data": [0.0, 1.0],
+    }
+    paths = {file.path for file in artifacts.verify(brought.artifact_digest).files}
+    assert {"MLmodel", "model.skops", "requirements.txt"} <= paths
+    profile = ReferenceProfile.from_bytes(run.profile)
+    assert [feature.name for feature in profile.features] == ["age", "hours", "score"]
+    assert profile.digest == brought.profile_digest
+    assert 0 < brought.reference_log_loss < 1
+
+
+async def test_the_same_run_twice_is_the_same_artifact(mlflow: MlflowRuns, trained: Trained) -> None:
+    first, again = await asyncio.gather(*(mlflow.bring(trained.runs["whole"]) for _ in range(2)))
+    assert first == again
+
+
+async def test_a_run_without_reference_rows_has_no_profile(mlflow: MlflowRuns, trained: Trained) -> None:
+    run = await mlflow.bring(trained.runs["without reference"])
+    assert (run.profile, run.brought.profile_digest) == (b"", "")
+    assert np.isnan(run.brought.reference_log_loss)
+
+
+async def test_bad_runs_are_refused_and_the_next_one_is_read(
+    mlflow: MlflowRuns, trained: Trained, tmp_path: Path
+) -> None:
+    with pytest.raises(NotFound, match="no run"):
+        await mlflow.bring("0" * 32)
+    with pytest.raises(NotFound, match="no run"):
+        await mlflow.bring("'; DROP TABLE runs; --")
+    with pytest.raises(Invalid, match="has no model"):
+        await mlflow.bring(trained.runs["without model"])
+    assert (await mlflow.bring(trained.runs["whole"])).brought.flavor == "sklearn"
+    assert list((tmp_path / "store" / "staging").iterdir()) == []
+
+
+async def test_a_reader_that_is_killed_is_replaced(mlflow: MlflowRuns, trained: Trained) -> None:
+    first = await mlflow.bring(trained.runs["whole"])
+    reader = mlflow._reader
+    assert reader is not None
+    os.kill(reader.pid, signal.SIGKILL)
+    await reader.wait()
+    assert await mlflow.bring(trained.runs["whole"]) == first
+
+
+async def test_an_mlflow_that_takes_too_long_is_unavailable(artifacts: ArtifactStore, trained: Trained) -> None:
+    reading = _reading(artifacts, trained.uri, timeout=timedelta(milliseconds=10))
+    with pytest.raises(Unavailable, match=r"within 0\.01 s"):
+        await reading.bring(trained.runs["whole"])
+    assert reading._reader is None
+
+
+async def test_an_mlflow_that_is_down_is_unavailable(artifacts: ArtifactStore) -> None:
+    reading = _reading(artifacts, "postgresql+psycopg://nobody@127.0.0.1:1/nothing?connect_timeout=1")
+    with pytest.raises(Unavailable):
+        await reading.bring("0" * 32)
+    await reading.stop()
+
+
+def test_reference_rows_that_lack_an_input_are_refused(tmp_path: Path) -> None:
+    parquet.write_table(pa.table({"age": [1.0], "__score__": [0.5]}), tmp_path / "reference.parquet")
+    with pytest.raises(Invalid, match="'hours'"):
+        reference_of(tmp_path / "reference.parquet", '{"inputs": [{"name": "hours", "type": "double"}]}')
+
+
+def test_what_is_no_parquet_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "reference.parquet").write_text("age,score")
+    with pytest.raises(Invalid, match="isn't Parquet"):
+        reference_of(tmp_path / "reference.parquet", "")
+
+
+def test_columns_of_every_type_are_profiled_with_their_gaps(tmp_path: Path) -> None:
+    table = pa.table(
+        {
+            "number": pa.array([1, None, 3]),
+            "flag": pa.array([True, None, False]),
+            "text": pa.array(["a", None, "b"]),
+            "coded": pa.array(["x", None, "x"]).dictionary_encode(),
+        }
+    )
+    parquet.write_table(table, tmp_path / "reference.parquet")
+    profile, loss = reference_of(tmp_path / "reference.parquet", "")
+    features = ReferenceProfile.from_bytes(profile).features
+    assert {feature.name: int(feature.counts[-1]) for feature in features} == dict.fromkeys(table.column_names, 1)
+    assert np.isnan(loss)
+
+
+def test_the_log_loss_is_over_the_rows_whose_label_is_known() -> None:
+    scores = np.array([0.9, 0.2, 0.5])
+    assert log_loss(scores, np.array([1.0, 0.0, np.nan])) == pytest.approx(-(np.log(0.9) + np.log(0.8)) / 2)
+    assert np.isfinite(log_loss(np.array([0.0]), np.array([1.0])))
+
+
+@pytest.mark.parametrize(
+    ("scores", "labels"),
+    [
+        pytest.param(None, np.array([1.0]), id="no scores"),
+        pytest.param(np.array([0.5]), None, id="no labels"),
+        pytest.param(np.array([0.5]), np.array([np.nan]), id="no label known"),
+        pytest.param(np.array([0.5]), np.array([3.2]), id="a regression"),
+        pytest.param(np.array([7.0]), np.array([1.0]), id="no probability"),
+        pytest.param(np.array([0.5]), np.array(["yes"], dtype=object), id="text"),
+    ],
+)
+def test_without_probabilities_and_classes_there_is_no_log_loss(
+    scores: np.ndarray | None, labels: np.ndarray | None
+) -> None:
+    assert np.isnan(log_loss(scores, labels))
