@@ -48,7 +48,7 @@ _GROUPS: Final = {
         "history": "deployments",
         "decisions": "deployments",
     },
-    "Operations": {"events": "events", "deadletters": "deadletters", "rebuild": "rebuild"},
+    "Operations": {"events": "events", "deadletters": "deadletters"},
 }
 
 

@@ -97,8 +97,10 @@ def problems(said: Said, error: ValidationError, model: type[BaseModel]) -> Iter
             case "extra_forbidden":
                 known = _keys_at(model, at[:-1])
                 yield Problem(at, f"there is no key {name}", _nearest(str(at[-1]), known))
+            case "default_factory_not_called":  # it depends on a key that is wrong, which is told already
+                continue
             case _:
-                yield Problem(at, f"{name}: {_in_words(found['msg'])}, not {_shown(said.values, at)}")
+                yield Problem(at, f"{name}: {_in_words(found['msg'])}{_not_this(said.values, at)}")
 
 
 def _lines(node: yaml.Node, at: At, twice: list[Problem]) -> Iterator[tuple[At, int]]:
@@ -135,7 +137,10 @@ def _in_words(message: str) -> str:
     return message.removeprefix("Value error, ").replace("Input should", "it should")
 
 
-def _shown(values: Any, at: At) -> str:
-    for part in at:
-        values = values[part]
-    return f"{values!r:.60}"
+def _not_this(values: Any, at: At) -> str:
+    try:
+        for part in at:
+            values = values[part]
+    except (KeyError, IndexError, TypeError):  # the problem is the key itself, as when YAML reads yes: as true
+        return ""
+    return f", not {values!r:.60}"

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from itertools import cycle
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from rich.console import Console
 
@@ -107,7 +107,7 @@ class Performance:
         return Story(model, author=ada, reviewer=grace, screen=self._screen, patience=self._patience)
 
     @contextmanager
-    def _traffic(self, running: Platform, story: Story) -> Iterator[Traffic]:
+    def _traffic(self, running: Platform, story: Story) -> Iterator[Traffic[Any]]:
         from examples.credit import traffic as feed
 
         records = cycle(feed.records(year=95 if self._no_drift else 94))
@@ -144,7 +144,7 @@ class Performance:
         story.approved(1)
         story.live(1)
 
-    def _version_2(self, running: Platform, story: Story, traffic: Traffic) -> None:
+    def _version_2(self, running: Platform, story: Story, traffic: Traffic[Any]) -> None:
         self._screen.act("Version 2: boosted trees, with the amounts")
         project = projects.load(self._draft_folder)
         with self._screen.step("train", "notebook") as step:
@@ -159,7 +159,7 @@ class Performance:
         was, now = (version.registered.metrics["validation.log_loss"] for version in (before.version, after))
         story.promoted(2, traffic, f"log loss {was:.3f} → {now:.3f}")
 
-    def _drift(self, running: Platform, story: Story, traffic: Traffic) -> None:
+    def _drift(self, running: Platform, story: Story, traffic: Traffic[Any]) -> None:
         from examples.credit import traffic as feed
 
         self._break(running, "monitor-stopped")
@@ -177,7 +177,7 @@ class Performance:
         decision = story.decided(signal, decisions.VERB_ROLL_BACK)
         story.taken_back(1, decision, traffic, before)
 
-    def _quiet(self, story: Story, traffic: Traffic) -> None:
+    def _quiet(self, story: Story, traffic: Traffic[Any]) -> None:
         self._screen.act("1995's real traffic on the 1994 model: nothing is wrong, so nothing may happen")
         story.quiet(traffic, _QUIET_RECORDS)
 
@@ -230,7 +230,7 @@ class Performance:
         }
         sabotages[what]()
 
-    def _summary(self, running: Platform, story: Story, traffic: Traffic, seconds: float) -> None:
+    def _summary(self, running: Platform, story: Story, traffic: Traffic[Any], seconds: float) -> None:
         tally = traffic.tally()
         if tally.failures:
             raise Conflict(f"{tally.failures} of {tally.requests} requests failed: {'; '.join(tally.errors)}")

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
-from typing import Final
+from typing import Any, Final
 
 import grpc
 from google.protobuf.timestamp_pb2 import Timestamp
@@ -53,7 +53,8 @@ class Story:
         """Governance refuses a version, and names exactly what its datasheet lacks."""
         with self.screen.step("gate", "governance") as step:
             verdict = self._verdict(step, version, judged.VERDICT_STATE_REJECTED)
-            named = {key for row in verdict.evidence for key in row.missing}
+            failed = [row for row in verdict.evidence if row.outcome == judged.OUTCOME_FAILED]
+            named = {key for row in failed for key in row.missing}
             if named != missing:
                 raise Conflict(f"governance named {sorted(named)}, and {sorted(missing)} was missing")
             step.took(_between(verdict.requested_at, verdict.decided_at))
@@ -82,7 +83,7 @@ class Story:
             self._stable(step, version)
             step.say(f"version {version} · first version · 100 %")
 
-    def served_enough(self, traffic: Traffic) -> None:
+    def served_enough(self, traffic: Traffic[Any]) -> None:
         """The stable version has served as much as the rules want of a version to go back to."""
         with self.screen.step("traffic", "clients") as step:
 
@@ -94,7 +95,7 @@ class Story:
             step.until(enough, within=self.patience, what=f"{_SERVED_BEFORE_SUCCESSOR} records in the monitor")
             step.say(f"{traffic.tally().requests:,} real held-out records, labels follow seconds later")
 
-    def promoted(self, version: int, traffic: Traffic, better: str) -> None:
+    def promoted(self, version: int, traffic: Traffic[Any], better: str) -> None:
         """A candidate goes through its canary and gets all the traffic."""
         with self.screen.step(f"version {version}", "deployer") as step:
             before, weights = traffic.tally(), [0]
@@ -184,7 +185,7 @@ class Story:
             step.until(lifted, within=self.patience * 2, what="the end of the hold")
             step.say("the feed is repaired, the signal cleared, the hold is lifted")
 
-    def taken_back(self, version: int, decision: decisions.Decision, traffic: Traffic, before: Tally) -> None:
+    def taken_back(self, version: int, decision: decisions.Decision, traffic: Traffic[Any], before: Tally) -> None:
         """An earlier version has all the traffic again, and no request failed."""
         with self.screen.step("effective", "deployer") as step:
             self._stable(step, version)
@@ -194,7 +195,7 @@ class Story:
             step.took(_between(made.decided_at, made.effective_at))
             step.say(f"version {version} has all the traffic{_failures(before, traffic)}")
 
-    def quiet(self, traffic: Traffic, records: int) -> None:
+    def quiet(self, traffic: Traffic[Any], records: int) -> None:
         """Nothing is detected and nothing is held over so many records."""
         with self.screen.step("quiet", "monitor") as step:
             began, start = datetime.now(UTC), traffic.tally().requests
@@ -250,7 +251,7 @@ def _between(start: Timestamp, end: Timestamp) -> float:
     return (end.ToDatetime() - start.ToDatetime()).total_seconds()
 
 
-def _failures(before: Tally, traffic: Traffic) -> str:
+def _failures(before: Tally, traffic: Traffic[Any]) -> str:
     """How many requests failed since; none is what the story claims.
 
     Raises:

@@ -11,7 +11,7 @@ import threading
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from typing import Any, Final, Protocol
+from typing import Any, Final, Generic, Protocol, TypeVar
 
 import httpx
 from aiokafka import AIOKafkaProducer
@@ -45,6 +45,9 @@ class Record(Protocol):
         ...
 
 
+R = TypeVar("R", bound=Record)
+
+
 @dataclass
 class Tally:
     """What became of the requests so far."""
@@ -63,7 +66,7 @@ class Tally:
         return Tally(self.requests, self.failures, dict(self.by_version), list(self.errors))
 
 
-class Traffic:
+class Traffic(Generic[R]):
     """A feed of records for one model.
 
     Args:
@@ -81,7 +84,7 @@ class Traffic:
         *,
         gateway: str,
         bootstrap: str,
-        records: Iterator[Record],
+        records: Iterator[R],
         rate: float,
         label_delay: timedelta,
     ) -> None:
@@ -92,7 +95,7 @@ class Traffic:
         self._rate = rate
         self._delay = label_delay.total_seconds()
         self._tally = Tally()
-        self._change: Callable[[Record], Record] = _as_it_is
+        self._change: Callable[[R], R] = _as_it_is
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=lambda: asyncio.run(self._run()), name="traffic", daemon=True)
 
@@ -109,7 +112,7 @@ class Traffic:
         """What became of the requests so far."""
         return self._tally.copy()
 
-    def break_with(self, fault: Callable[[Record], Record]) -> None:
+    def break_with(self, fault: Callable[[R], R]) -> None:
         """From now on, every record goes through a fault."""
         self._change = fault
 
@@ -120,7 +123,7 @@ class Traffic:
     async def _run(self) -> None:
         producer = AIOKafkaProducer(bootstrap_servers=self._bootstrap, acks="all", enable_idempotence=True)
         await producer.start()
-        outcomes: asyncio.Queue[tuple[float, str, Record]] = asyncio.Queue()
+        outcomes: asyncio.Queue[tuple[float, str, R]] = asyncio.Queue()
         telling = asyncio.ensure_future(self._tell(producer, outcomes))
         limits = httpx.Limits(max_connections=_WORKERS, max_keepalive_connections=_WORKERS)
         transport = httpx.AsyncHTTPTransport(retries=0, limits=limits)
@@ -131,7 +134,7 @@ class Traffic:
         await producer.stop()
 
     async def _send(
-        self, client: httpx.AsyncClient, outcomes: asyncio.Queue[tuple[float, str, Record]], worker: int
+        self, client: httpx.AsyncClient, outcomes: asyncio.Queue[tuple[float, str, R]], worker: int
     ) -> None:
         pause = _WORKERS / self._rate
         loop = asyncio.get_running_loop()
@@ -144,7 +147,7 @@ class Traffic:
             if record_id:
                 outcomes.put_nowait((loop.time() + self._delay, record_id, record))
 
-    async def _ask(self, client: httpx.AsyncClient, record: Record) -> str:
+    async def _ask(self, client: httpx.AsyncClient, record: R) -> str:
         """Send one record; its id, or nothing where it failed."""
         self._tally.requests += 1
         try:
@@ -166,7 +169,7 @@ class Traffic:
         if len(self._tally.errors) < _SHOWN_ERRORS:
             self._tally.errors.append(what)
 
-    async def _tell(self, producer: AIOKafkaProducer, outcomes: asyncio.Queue[tuple[float, str, Record]]) -> None:
+    async def _tell(self, producer: AIOKafkaProducer, outcomes: asyncio.Queue[tuple[float, str, R]]) -> None:
         loop = asyncio.get_running_loop()
         while True:
             due, record_id, record = await outcomes.get()
@@ -179,5 +182,5 @@ class Traffic:
             await producer.send(OUTCOMES.name, event.data, key=subject.encode(), headers=headers_of(event))
 
 
-def _as_it_is(record: Record) -> Record:
+def _as_it_is(record: R) -> R:
     return record

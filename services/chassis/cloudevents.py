@@ -13,7 +13,6 @@ Source: CloudEvents 1.0.2, and its Kafka protocol binding 1.0.2.
 from __future__ import annotations
 
 import base64
-import binascii
 import json
 import math
 import uuid
@@ -35,7 +34,7 @@ PROTOBUF = "application/protobuf"
 JSON = "application/json"
 STRUCTURED = "application/cloudevents+json"
 
-_REQUIRED = ("specversion", "id", "source", "type")
+_REQUIRED = ("specversion", "id", "source", "type", "time")  # of a time, CloudEvents says optional: we need it
 _LONGEST_ATTRIBUTE = 1024  # characters; an id or subject that is longer is no id of ours and would bloat every index
 
 
@@ -122,7 +121,7 @@ def _texts(headers: Headers) -> dict[str, str]:
     for name, value in headers:
         if name.startswith("ce_") or name == "content-type":
             try:
-                texts[name] = value.decode()
+                texts[name] = (value or b"").decode()
             except UnicodeDecodeError:
                 raise Invalid("the header isn't UTF-8", where=name) from None
     return texts
@@ -131,18 +130,32 @@ def _texts(headers: Headers) -> dict[str, str]:
 def _structured(value: bytes) -> CloudEvent:
     try:
         document = json.loads(value)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise Invalid(f"the structured event isn't JSON: {error}", where="value") from None
     if not isinstance(document, dict):
         raise Invalid("a structured event is a JSON object", where="value")
-    attributes = {name: str(text) for name, text in document.items() if name not in {"data", "data_base64"}}
+    attributes = {
+        name: _attribute(name, given)
+        for name, given in document.items()
+        if name not in {"data", "data_base64"} and given is not None
+    }
     content_type = attributes.pop("datacontenttype", JSON)
-    if "data_base64" in document:
-        try:
-            return _event(attributes, base64.b64decode(str(document["data_base64"]), validate=True), content_type)
-        except binascii.Error as error:
-            raise Invalid(f"not base64: {error}", where="data_base64") from None
-    return _event(attributes, json.dumps(document.get("data", {})).encode(), content_type)
+    return _event(attributes, _data(document), content_type)
+
+
+def _attribute(name: str, given: object) -> str:
+    if isinstance(given, str | int):
+        return str(given)
+    raise Invalid("an attribute is a string, a whole number or a boolean", where=f"ce_{name}")
+
+
+def _data(document: dict[str, Any]) -> bytes:
+    if "data_base64" not in document:
+        return json.dumps(document.get("data", {})).encode()
+    try:
+        return base64.b64decode(str(document["data_base64"]), validate=True)
+    except ValueError as error:
+        raise Invalid(f"not base64: {error}", where="data_base64") from None
 
 
 def _event(attributes: dict[str, str], data: bytes, content_type: str) -> CloudEvent:
@@ -150,8 +163,7 @@ def _event(attributes: dict[str, str], data: bytes, content_type: str) -> CloudE
         if not attributes.get(name):
             raise Invalid("the event lacks this attribute", where=f"ce_{name}")
     for name, text in attributes.items():
-        if len(text) > _LONGEST_ATTRIBUTE or "\x00" in text:
-            raise Invalid(f"longer than {_LONGEST_ATTRIBUTE} characters, or with a NUL", where=f"ce_{name}")
+        _check_text(name, text)
     if attributes["specversion"] != "1.0":
         raise Invalid(f"version {attributes['specversion']!r} isn't 1.0", where="ce_specversion")
     return CloudEvent(
@@ -169,21 +181,29 @@ def _event(attributes: dict[str, str], data: bytes, content_type: str) -> CloudE
     )
 
 
+def _check_text(name: str, text: str) -> None:
+    if len(text) > _LONGEST_ATTRIBUTE:
+        raise Invalid(f"longer than {_LONGEST_ATTRIBUTE} characters", where=f"ce_{name[:_LONGEST_ATTRIBUTE]}")
+    # Half a surrogate pair (JSON can write one) and NUL are in no text that PostgreSQL or protobuf takes.
+    if any(character == "\x00" or "\ud800" <= character <= "\udfff" for character in text):
+        raise Invalid("it has a character that is no text", where=f"ce_{name[:_LONGEST_ATTRIBUTE]}")
+
+
 def _time(text: str) -> datetime:
     try:
         time = datetime.fromisoformat(text)
-    except ValueError:
+        if time.tzinfo is None:
+            raise Invalid(f"{text!r} has no time zone", where="ce_time", fix="write it in UTC, with a Z")
+        return time.astimezone(UTC)
+    except (ValueError, OverflowError):
         raise Invalid(f"{text!r} is no RFC 3339 time", where="ce_time") from None
-    if time.tzinfo is None:
-        raise Invalid(f"{text!r} has no time zone", where="ce_time", fix="write it in UTC, with a Z")
-    return time.astimezone(UTC)
 
 
 def _sequence(text: str) -> int | None:
     if not text:
         return None
-    if not text.isascii() or not text.isdigit() or not 1 <= int(text[:20]) < 2**63:
-        raise Invalid(f"{text!r} is no sequence number from 1", where="ce_sequence")
+    if not text.isascii() or not text.isdigit() or not 1 <= int(text) < 2**63:
+        raise Invalid(f"{text[:40]!r} is no sequence number from 1", where="ce_sequence")
     return int(text)
 
 

@@ -133,10 +133,14 @@ class Database(Generic[U]):
         """
         try:
             self._pool = await self._connect_pool()
-            await self._migrate()
         except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
-            await self.stop()
             raise Unavailable(f"the database doesn't let {self._source} in: {error}") from error
+        try:
+            with translated():
+                await self._migrate()
+        except BaseException:
+            await self.stop()
+            raise
 
     async def _connect_pool(self) -> asyncpg.Pool[asyncpg.Record]:
         return await asyncpg.create_pool(

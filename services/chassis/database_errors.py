@@ -46,4 +46,4 @@ def translated() -> Iterator[None]:
     except _DOWN as error:
         if isinstance(error, ValueError):
             raise  # asyncpg's name for an argument of the wrong type or range: a bug, and not the server's
-        raise Unavailable(f"the database doesn't answer: {error or type(error).__name__}") from error
+        raise Unavailable(f"the database doesn't answer: {type(error).__name__}") from error

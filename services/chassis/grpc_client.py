@@ -95,9 +95,12 @@ def translated() -> Iterator[None]:
 
 
 def token_from(path: Path | None) -> Callable[[], str]:
-    """Reads a token from a file at every call, so that it may be renewed there."""
+    """Reads a token from a file at every call, so that it may be renewed there; Unavailable where it can't be read."""
 
     def read() -> str:
-        return path.read_text().strip() if path is not None else ""
+        try:
+            return path.read_text().strip() if path is not None else ""
+        except OSError as error:
+            raise Unavailable(f"the service's own token can't be read: {error}") from None
 
     return read

@@ -14,6 +14,7 @@ from services.chassis.errors import Conflict, Denied, GoldenpathError, Invalid, 
 from services.chassis.identity import Unauthenticated
 
 _DETAIL: Final = "goldenpath-error-bin"
+_LONGEST: Final = 1500  # characters of a sentence: clients refuse more than 8 KiB of metadata in all
 
 STATUS: Final[dict[type[GoldenpathError], grpc.StatusCode]] = {
     Invalid: grpc.StatusCode.INVALID_ARGUMENT,
@@ -35,9 +36,14 @@ def status_of(error: GoldenpathError) -> grpc.StatusCode:
     return next(STATUS[kind] for kind in type(error).__mro__ if kind in STATUS)
 
 
+def details_of(error: GoldenpathError) -> str:
+    """What is wrong, as a status's details."""
+    return _short(error.what)
+
+
 def trailers_of(error: GoldenpathError) -> tuple[tuple[str, bytes], ...]:
     """The trailing metadata that says where and what to do."""
-    return ((_DETAIL, json.dumps({"where": error.where, "fix": error.fix}).encode()),)
+    return ((_DETAIL, json.dumps({"where": _short(error.where), "fix": _short(error.fix)}).encode()),)
 
 
 def error_of(failure: grpc.RpcError) -> GoldenpathError:
@@ -49,3 +55,7 @@ def error_of(failure: grpc.RpcError) -> GoldenpathError:
         if name == _DETAIL and isinstance(value, bytes):
             detail = json.loads(value)
     return kind(call.details() or call.code().name, where=detail["where"], fix=detail["fix"])
+
+
+def _short(text: str) -> str:
+    return text[:_LONGEST].encode("utf-8", "replace").decode()

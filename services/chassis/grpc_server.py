@@ -1,14 +1,19 @@
-"""A gRPC server: health, reflection, identity, errors, deadlines, traces, and a graceful end.
+"""A gRPC server: health, reflection, identity, errors, traces, and a graceful end.
 
 Every method but health and reflection needs a valid token; `identity.caller()` says whose it is, and the method says
 which role it takes. An error becomes a status by `grpc_errors.STATUS`; an unknown one is INTERNAL without detail,
 logged once with its trace.
+
+At the end, calls in flight finish, for as long as they may; streams, which would go on for ever, are ended at once with
+UNAVAILABLE, so that their clients go on elsewhere.
 """
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import aclosing, asynccontextmanager
 from datetime import timedelta
 from typing import Any, Final
 
@@ -21,10 +26,11 @@ from opentelemetry.instrumentation.grpc import aio_server_interceptor
 from services.chassis import instruments
 from services.chassis.errors import GoldenpathError, Invalid, Unavailable
 from services.chassis.grpc_client import LARGEST_MESSAGE_BYTES
-from services.chassis.grpc_errors import status_of, trailers_of
+from services.chassis.grpc_errors import details_of, status_of, trailers_of
 from services.chassis.identity import TokenVerifier, acting, bearer
 
 _OPEN: Final = ("/grpc.health.", "/grpc.reflection.")
+_GOING: Final = "the service is going away; another replica, or its successor, goes on"
 _LARGEST_PAGE: Final = 1000
 _DEFAULT_PAGE: Final = 100
 _log = structlog.get_logger()
@@ -53,8 +59,8 @@ class GrpcServer:
     ) -> None:
         self._address = address
         self._services = services
-        self._verifier = verifier
         self._drain = drain
+        self._edge = _Edge(verifier)
         self._server: grpc.aio.Server | None = None
         self._health = health.aio.HealthServicer()
         self.port = 0
@@ -66,7 +72,7 @@ class GrpcServer:
             Unavailable: the address is taken.
         """
         server = grpc.aio.server(
-            interceptors=[aio_server_interceptor(), _Edge(self._verifier)],
+            interceptors=[aio_server_interceptor(), self._edge],
             options=[("grpc.max_receive_message_length", LARGEST_MESSAGE_BYTES), ("grpc.so_reuseport", 0)],
         )
         health_pb2_grpc.add_HealthServicer_to_server(self._health, server)
@@ -87,6 +93,7 @@ class GrpcServer:
         """Say goodbye to new calls, and let those in flight finish."""
         if self._server is not None:
             await self._health.enter_graceful_shutdown()
+            self._edge.end_streams()
             await self._server.stop(self._drain.total_seconds())
 
 
@@ -95,6 +102,14 @@ class _Edge(grpc.aio.ServerInterceptor):
 
     def __init__(self, verifier: TokenVerifier) -> None:
         self._verifier = verifier
+        self._streams: set[asyncio.Task[Any]] = set()
+        self._ending = False
+
+    def end_streams(self) -> None:
+        """End every stream, and let no new one begin."""
+        self._ending = True
+        for stream in self._streams:
+            stream.cancel()
 
     async def intercept_service(
         self,
@@ -135,13 +150,30 @@ class _Edge(grpc.aio.ServerInterceptor):
     def _stream(self, method: str, token: str, behaviour: Any) -> Any:
         async def answer(request: Any, context: grpc.aio.ServicerContext[Any, Any]) -> AsyncIterator[Any]:
             try:
-                with acting(self._verifier.verify(token)):
-                    async for item in behaviour(request, context):
-                        yield item
+                async with self._open_stream(), aclosing(behaviour(request, context)) as items:
+                    with acting(self._verifier.verify(token)):
+                        async for item in items:
+                            yield item
             except Exception as error:  # noqa: BLE001 - the edge is where an unknown error ends
                 await _abort(context, method, error)
 
         return answer
+
+    @asynccontextmanager
+    async def _open_stream(self) -> AsyncIterator[None]:
+        """Count a stream among those that the end ends."""
+        task = asyncio.current_task()
+        if self._ending or task is None:
+            raise Unavailable(_GOING)
+        self._streams.add(task)
+        try:
+            yield
+        except asyncio.CancelledError:
+            if self._ending:
+                raise Unavailable(_GOING) from None
+            raise
+        finally:
+            self._streams.discard(task)
 
 
 def _observe(method: str, status: str, started: float) -> None:
@@ -156,19 +188,17 @@ async def _abort(context: grpc.aio.ServicerContext[Any, Any], method: str, error
     if isinstance(error, grpc.aio.AbortError):
         raise error
     if isinstance(error, GoldenpathError):
-        await context.abort(status_of(error), error.what, trailers_of(error))
+        await context.abort(status_of(error), details_of(error), trailers_of(error))
     _log.error("a call failed", method=method, exc_info=error)
     await context.abort(grpc.StatusCode.INTERNAL, "something went wrong inside; its trace is in the service's log")
 
 
 def page_size(asked: int) -> int:
-    """How many rows a page has.
+    """How many rows a page has: as many as were asked for, 100 where nothing was.
 
     Raises:
-        Invalid: more than 1000 were asked for.
+        Invalid: less than none, or more than 1000.
     """
-    if asked > _LARGEST_PAGE:
-        raise Invalid(
-            f"a page has at most {_LARGEST_PAGE} rows, not {asked}", where="page_size", fix="ask page by page"
-        )
+    if not 0 <= asked <= _LARGEST_PAGE:
+        raise Invalid(f"a page has 1 to {_LARGEST_PAGE} rows, not {asked}", where="page_size", fix="ask page by page")
     return asked or _DEFAULT_PAGE

@@ -9,16 +9,17 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from datetime import timedelta
+from http import HTTPStatus
 from typing import Any, Final
 
 import structlog
 import uvicorn
-from fastapi import FastAPI, Request, Response
+from fastapi import FastAPI, HTTPException, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from opentelemetry.instrumentation.fastapi import FastAPIInstrumentor
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
-from starlette.exceptions import HTTPException
+from starlette.exceptions import HTTPException as StarletteHTTPException
 
 from services.chassis.errors import Conflict, Denied, GoldenpathError, Invalid, NotFound, Unavailable
 from services.chassis.identity import Caller, TokenVerifier, Unauthenticated, bearer
@@ -35,6 +36,7 @@ STATUS: Final[dict[type[GoldenpathError], int]] = {
 }
 _CHECK_TIMEOUT: Final = timedelta(seconds=2)
 _LARGEST_BODY_BYTES: Final = 16 * 1024 * 1024
+_INSIDE: Final = "something went wrong inside; its trace is in the service's log"
 _log = structlog.get_logger()
 
 
@@ -57,7 +59,8 @@ def create_app(title: str, *, verifier: TokenVerifier, checks: Mapping[str, Chec
     @app.get("/readyz", tags=["operations"])
     async def readyz(response: Response) -> dict[str, str]:
         """Every dependency by name: ok, or what is wrong with it. 503 where one isn't ok."""
-        found = {name: await _ask(check) for name, check in checks.items()}
+        answers = await asyncio.gather(*map(_ask, checks.values()))
+        found = dict(zip(checks, answers, strict=True))
         response.status_code = 200 if all(text == "ok" for text in found.values()) else 503
         return found
 
@@ -68,9 +71,8 @@ def create_app(title: str, *, verifier: TokenVerifier, checks: Mapping[str, Chec
 
     app.add_exception_handler(GoldenpathError, _on_known)
     app.add_exception_handler(RequestValidationError, _on_malformed)
-    app.add_exception_handler(HTTPException, _on_http)
-    app.add_exception_handler(Exception, _on_unknown)
-    app.add_middleware(_BodyLimit)
+    app.add_exception_handler(StarletteHTTPException, _on_http)
+    app.add_middleware(_Edge)
     FastAPIInstrumentor.instrument_app(app, excluded_urls="livez,readyz,metrics")
     return app
 
@@ -92,32 +94,18 @@ async def _ask(check: Check) -> str:
         return f"no answer within {_CHECK_TIMEOUT.total_seconds():g} s"
     except GoldenpathError as error:
         return str(error)
+    except Exception as error:  # noqa: BLE001 - a check that fails in its own way isn't ready either
+        _log.warning("a readiness check failed", exc_info=error)
+        return f"the check failed: {type(error).__name__}"
     return "ok"
 
 
-class _BodyLimit:
-    """Refuses bodies larger than anything that we take, before they are read."""
-
-    def __init__(self, app: Any) -> None:
-        self._app = app
-
-    async def __call__(self, scope: dict[str, Any], receive: Any, send: Any) -> None:
-        if scope["type"] == "http" and _length(scope) > _LARGEST_BODY_BYTES:
-            error = Invalid(f"a body has at most {_LARGEST_BODY_BYTES} bytes", where="body")
-            await _problem(error, 413)(scope, receive, send)
-            return
-        await self._app(scope, receive, send)
-
-
-def _length(scope: dict[str, Any]) -> int:
-    text = dict(scope["headers"]).get(b"content-length", b"0")
-    return int(text) if text.isdigit() else 0
-
-
-def _problem(error: GoldenpathError, status: int) -> JSONResponse:
-    body = {"type": "about:blank", "title": type(error).__name__, "status": status, "detail": error.what}
+def _problem(error: GoldenpathError, status: int, *, title: str = "") -> JSONResponse:
+    title = title or type(error).__name__
+    body = {"type": "about:blank", "title": title, "status": status, "detail": error.what}
     more = {name: text for name, text in (("where", error.where), ("fix", error.fix)) if text}
-    return JSONResponse(body | more, status, media_type="application/problem+json")
+    headers = {"www-authenticate": "Bearer"} if status == HTTPStatus.UNAUTHORIZED else None
+    return JSONResponse(body | more, status, headers, media_type="application/problem+json")
 
 
 async def _on_known(_: Request, error: Exception) -> Response:
@@ -132,13 +120,57 @@ async def _on_malformed(_: Request, error: Exception) -> Response:
 
 
 async def _on_http(_: Request, error: Exception) -> Response:
-    status = error.status_code if isinstance(error, HTTPException) else 500
-    return _problem(NotFound(str(getattr(error, "detail", error))), status)
+    status = error.status_code if isinstance(error, StarletteHTTPException) else HTTPStatus.INTERNAL_SERVER_ERROR
+    response = _problem(Invalid(str(getattr(error, "detail", error))), status, title=HTTPStatus(status).phrase)
+    response.headers.update(getattr(error, "headers", None) or {})
+    return response
 
 
-async def _on_unknown(request: Request, error: Exception) -> Response:
-    _log.error("a request failed", path=request.url.path, exc_info=error)
-    return _problem(GoldenpathError("something went wrong inside; its trace is in the service's log"), 500)
+class _Edge:
+    """What surrounds every request: a limit on its body, and an end for errors that nobody foresaw."""
+
+    def __init__(self, app: Any) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        outgoing = _Outgoing(send)
+        try:
+            await self._app(scope, _Incoming(receive), outgoing)
+        except Exception as error:
+            _log.error("a request failed", path=scope["path"], exc_info=error)
+            if outgoing.started:
+                raise
+            await _problem(GoldenpathError(_INSIDE), 500, title="Internal Server Error")(scope, receive, send)
+
+
+class _Incoming:
+    """Counts a body's bytes while they come, whatever its content-length says."""
+
+    def __init__(self, receive: Any) -> None:
+        self._receive = receive
+        self._bytes = 0
+
+    async def __call__(self) -> Any:
+        message = await self._receive()
+        self._bytes += len(message.get("body", b""))
+        if self._bytes > _LARGEST_BODY_BYTES:
+            raise HTTPException(413, f"a body has at most {_LARGEST_BODY_BYTES} bytes")
+        return message
+
+
+class _Outgoing:
+    """Knows whether a response has begun: then nothing else can be answered."""
+
+    def __init__(self, send: Any) -> None:
+        self._send = send
+        self.started = False
+
+    async def __call__(self, message: Any) -> None:
+        self.started = True
+        await self._send(message)
 
 
 class HttpServer:

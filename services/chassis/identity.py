@@ -96,10 +96,9 @@ class TokenVerifier:
             )
         except jwt.ExpiredSignatureError:
             raise Unauthenticated("the token has expired", fix="get a new one") from None
-        except jwt.PyJWTError as error:
+        except (jwt.PyJWTError, RecursionError) as error:
             raise Unauthenticated(f"the token is not valid: {error}", fix="get a new one") from None
-        known = {str(role) for role in Role}
-        return Caller(str(claims["sub"]), frozenset(Role(role) for role in claims.get("roles", ()) if role in known))
+        return Caller(str(claims["sub"]), _roles(claims.get("roles")))
 
     def _key(self, key_id: str) -> jwt.PyJWK:
         try:
@@ -108,11 +107,17 @@ class TokenVerifier:
                 keys = jwt.PyJWKSet.from_dict(json.loads(self._path.read_text())).keys
                 self._keys = {key.key_id or "": key for key in keys}
                 self._read_at = changed_at
-        except (OSError, ValueError, jwt.PyJWKSetError) as error:
+        except (OSError, ValueError, AttributeError, jwt.PyJWTError) as error:
             raise Unavailable(f"the keys that tokens are checked against can't be read: {error}") from None
         if key_id not in self._keys:
             raise Unauthenticated("the token was signed by a key that isn't ours", fix="get a new one")
         return self._keys[key_id]
+
+
+def _roles(claim: object) -> frozenset[Role]:
+    """The roles that a claim names; what isn't one of ours gives no right."""
+    named = claim if isinstance(claim, list) else []
+    return frozenset(role for role in Role if role.value in named)
 
 
 _caller: ContextVar[Caller | None] = ContextVar("caller", default=None)
@@ -121,11 +126,13 @@ _caller: ContextVar[Caller | None] = ContextVar("caller", default=None)
 @contextmanager
 def acting(caller: Caller) -> Iterator[None]:
     """Make somebody the caller of all that runs within."""
-    before = _caller.set(caller)
+    before = _caller.get()
+    _caller.set(caller)
     try:
         yield
     finally:
-        _caller.reset(before)
+        # Not by the token that `set` gave: a stream that its client left is closed in another context.
+        _caller.set(before)
 
 
 def caller() -> Caller:

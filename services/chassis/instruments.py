@@ -49,4 +49,12 @@ SPANS: Final = {
     "consume CONSUMER": "One polled batch's transaction; linked to the process spans of its events.",
     "retry TYPE": "A parked event is handled again; its parent is the context in which the event was created.",
     "look again MODEL": "Governance judges a version anew; its parent is the context of what changed.",
+    # The deployer.
+    "begin rollout": "The registry and governance are asked about a version; its parent is the approval's hop.",
+    "start model server": "A server process is started; its parent is the rollout's episode.",
+    "give traffic": "A version predicts its registered example and gets its first share.",
+    "judge rollout": "A judge's word moves a rollout on, or ends it.",
+    "end rollout": "A rollout failed before it had traffic.",
+    "make effective": "The proxy shows what was decided, and it is told; its parent is the decision.",
+    "decide": "A signal is answered; its parent is the hop that carried it.",
 }

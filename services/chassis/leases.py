@@ -76,7 +76,7 @@ class Lease:
 
 
 async def check_all(connection: Connection, leases: Sequence[Lease]) -> None:
-    """Make sure, inside the present transaction, that all of these leases are still ours; they stay so until the commit.
+    """Make sure, inside the present transaction, that all of these leases are still ours until the commit.
 
     Raises:
         LeaseLost: one isn't.

@@ -17,6 +17,7 @@ import structlog
 from services.chassis.errors import GoldenpathError
 
 _log = structlog.get_logger()
+_DONE: Final = 0
 _FAILED: Final = 1
 
 
@@ -81,30 +82,53 @@ async def serve(parts: Sequence[Part]) -> int:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, told.set)
     started: list[Part] = []
+    telling = asyncio.ensure_future(told.wait())
     try:
-        for part in parts:
-            await part.start()
-            started.append(part)
+        starting = asyncio.ensure_future(_start(parts, started))
+        if not await _first(starting, telling):
+            return _DONE
         _log.info("ready")
-        return await _until(told, [part for part in started if isinstance(part, Background)])
+        return await _until(telling, [part for part in started if isinstance(part, Background)])
     except GoldenpathError as error:
         _log.error("can't start", reason=str(error))
         return _FAILED
     finally:
-        for part in reversed(started):
+        telling.cancel()
+        await _stop(started)
+
+
+async def _start(parts: Sequence[Part], started: list[Part]) -> None:
+    for part in parts:
+        await part.start()
+        started.append(part)
+
+
+async def _first(starting: asyncio.Future[None], telling: asyncio.Future[Any]) -> bool:
+    """True once everything has started; False where the signal came before."""
+    await asyncio.wait({starting, telling}, return_when=asyncio.FIRST_COMPLETED)
+    if not starting.done():
+        starting.cancel()
+        await asyncio.gather(starting, return_exceptions=True)
+        return False
+    starting.result()
+    return True
+
+
+async def _stop(started: Sequence[Part]) -> None:
+    for part in reversed(started):
+        try:
             await part.stop()
+        except Exception as error:  # noqa: BLE001 - the other parts have something in flight too
+            _log.error("a part didn't stop well", part=type(part).__name__, exc_info=error)
 
 
-async def _until(told: asyncio.Event, background: Sequence[Background]) -> int:
-    waiting: asyncio.Future[Any] = asyncio.ensure_future(told.wait())
-    tasks = [part.task for part in background if part.task is not None]
-    done, _ = await asyncio.wait({waiting, *tasks}, return_when=asyncio.FIRST_COMPLETED)
-    if waiting in done:
-        return 0
-    waiting.cancel()
-    for part in background:
-        if part.task in done and part.task is not None:
-            _log.error("a part died", part=part.name, exc_info=part.task.exception())
+async def _until(telling: asyncio.Future[Any], background: Sequence[Background]) -> int:
+    tasks = {part.task: part.name for part in background if part.task is not None}
+    done, _ = await asyncio.wait({telling, *tasks}, return_when=asyncio.FIRST_COMPLETED)
+    if telling in done:
+        return _DONE
+    for task in done:
+        _log.error("a part died", part=tasks[task], exc_info=task.exception())
     return _FAILED
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Final
+from typing import Any, Final
 
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.errors import KafkaError, TopicAlreadyExistsError, for_code
@@ -154,7 +154,7 @@ async def create_topics(bootstrap: str, *, topics: Sequence[Topic] = TOPICS, rep
 
 async def _create(admin: AIOKafkaAdminClient, missing: list[NewTopic]) -> None:
     # The client doesn't raise: each topic's error is a code in the answer.
-    answer = await admin.create_topics(missing)
+    answer: Any = await admin.create_topics(missing)
     for name, code, *_ in answer.topic_errors:
         # Another replica may have been faster.
         if code not in {0, TopicAlreadyExistsError.errno}:

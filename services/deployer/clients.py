@@ -118,7 +118,7 @@ class GovernanceClient:
 
     async def check(self, place: Place, version: int, digest: str) -> Admission:
         """Ask about bytes."""
-        stub: GovernanceServiceAsyncStub = governance_grpc.GovernanceServiceStub(self._sibling.channel)  # type: ignore[assignment] # the stub of an aio channel is async
+        stub: GovernanceServiceAsyncStub = governance_grpc.GovernanceServiceStub(self._sibling.channel)
         request = governance_pb2.CheckAdmissionRequest(
             model=place.model, version=version, artifact_digest=digest, environment=place.environment
         )
@@ -131,7 +131,7 @@ class GovernanceClient:
         Raises:
             Denied: governance doesn't admit it.
         """
-        stub: GovernanceServiceAsyncStub = governance_grpc.GovernanceServiceStub(self._sibling.channel)  # type: ignore[assignment] # the stub of an aio channel is async
+        stub: GovernanceServiceAsyncStub = governance_grpc.GovernanceServiceStub(self._sibling.channel)
         found = (await self._sibling.ask(stub.GetVerdict, governance_pb2.GetVerdictRequest(model=model))).verdict
         answer = await self.check(Place(model), found.version, found.artifact_digest)
         if not answer.admitted:
@@ -150,7 +150,7 @@ class RegistryClient:
 
     async def version(self, place: Place, version: int) -> Known:
         """Ask about a version."""
-        stub: RegistryServiceAsyncStub = registry_grpc.RegistryServiceStub(self._sibling.channel)  # type: ignore[assignment] # the stub of an aio channel is async
+        stub: RegistryServiceAsyncStub = registry_grpc.RegistryServiceStub(self._sibling.channel)
         request = registry_pb2.GetVersionRequest(model=place.model, version=version)
         found = (await self._sibling.ask(stub.GetVersion, request)).version
         if found.retired:
@@ -200,7 +200,7 @@ class MonitorClient:
 
     async def sample(self, signal_id: str, *, within: timedelta) -> Sample:
         """Ask for the records of a signal."""
-        stub: MonitorServiceAsyncStub = monitor_grpc.MonitorServiceStub(self._sibling.channel)  # type: ignore[assignment] # the stub of an aio channel is async
+        stub: MonitorServiceAsyncStub = monitor_grpc.MonitorServiceStub(self._sibling.channel)
         request = monitor_pb2.GetSampleRequest(signal_id=signal_id, limit=_SAMPLE)
         answer = await self._sibling.ask(stub.GetSample, request, within=within)
         columns: dict[str, list[Any]] = {}

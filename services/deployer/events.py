@@ -47,7 +47,7 @@ _EFFECTS: Final[Mapping[str, type[_Effect]]] = {
     PROMOTED: events_pb2.DeploymentPromoted,
     ROLLED_BACK: events_pb2.DeploymentRolledBack,
 }
-_VERBS: Final[Mapping[Verb, events_pb2.Verb]] = {
+_VERBS: Final[Mapping[Verb, events_pb2.Verb.ValueType]] = {
     Verb.ROLL_BACK: events_pb2.VERB_ROLL_BACK,
     Verb.HOLD: events_pb2.VERB_HOLD,
     Verb.RETRAIN: events_pb2.VERB_RETRAIN,

@@ -65,11 +65,16 @@ class LookAgain:
             await woken.close()
 
     async def look(self, lease: Lease) -> int:
-        """Look at some stale versions; how many could be."""
+        """Look once at every stale version; how many could be looked at."""
+        looked, after = 0, ("", 0)
+        while stale := await self._stale(after):
+            looked += sum([await self._try(version, lease) for version in stale])
+            after = (stale[-1].model, stale[-1].version)
+        return looked
+
+    async def _stale(self, after: tuple[str, int]) -> list[Stale]:
         async with self._database.read() as connection:
-            stale = await Cases(connection).stale(limit=_STALE_BATCH)
-        looked = [await self._try(version, lease) for version in stale]
-        return sum(looked)
+            return await Cases(connection).stale(after=after, limit=_STALE_BATCH)
 
     async def _try(self, stale: Stale, lease: Lease) -> bool:
         with telemetry.span(f"look again {stale.model}", parent=stale.traceparent):

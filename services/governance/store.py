@@ -143,13 +143,15 @@ class Cases:
         )
         await self._connection.execute("SELECT pg_notify($1, '')", LOOK_AGAIN)
 
-    async def stale(self, *, limit: int) -> list[Stale]:
-        """Versions whose facts have changed, or that the policies of now haven't judged."""
+    async def stale(self, *, after: tuple[str, int], limit: int) -> list[Stale]:
+        """Versions after a place whose facts have changed, or that the policies of now haven't judged."""
         rows = await self._connection.fetch(
             """SELECT model, version, coalesce(look_again, '') AS traceparent FROM cases
-               WHERE look_again IS NOT NULL
-                  OR policies_revision < (SELECT coalesce(max(revision), 0) FROM policies)
-               ORDER BY model, version LIMIT $1""",
+               WHERE (model, version) > ($1, $2)
+                 AND (look_again IS NOT NULL
+                      OR policies_revision < (SELECT coalesce(max(revision), 0) FROM policies))
+               ORDER BY model, version LIMIT $3""",
+            *after,
             limit,
         )
         return [Stale(row["model"], row["version"], row["traceparent"]) for row in rows]

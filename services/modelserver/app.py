@@ -18,13 +18,14 @@ from services.chassis import logging, telemetry
 from services.chassis.clock import Clock, SystemClock
 from services.chassis.errors import GoldenpathError
 from services.modelserver.batches import Packer
+from services.modelserver.gathering import Gathering
 from services.modelserver.grpc_api import GrpcApi, GrpcServer
 from services.modelserver.http_api import HttpApi
 from services.modelserver.http_server import HttpServer
 from services.modelserver.inference import Inference, Served
 from services.modelserver.kafka_sink import KafkaSink
 from services.modelserver.loading import Loaded, load
-from services.modelserver.predict import predictor_of
+from services.modelserver.predict import has_independent_rows, predictor_of
 from services.modelserver.records import Buffer, Shipper, Sink
 from services.modelserver.schema import schema_of
 from services.modelserver.settings import ModelServerSettings
@@ -44,13 +45,17 @@ class ModelServer:
     """
 
     def __init__(self, settings: ModelServerSettings, loaded: Loaded, *, clock: Clock, sink: Sink) -> None:
+        if not loaded.example:
+            _log.warning("the model has no input example, so its first prediction will be slow", model=settings.model)
         predictor = predictor_of(loaded.estimator, loaded.signature, loaded.example)
         served = Served(settings.model, str(settings.version), loaded.platform, loaded.signature, predictor.outputs)
         columns, drain, limit = loaded.signature.columns, settings.drain, settings.request_limit_bytes
         packer = Packer(settings.model, settings.version, settings.environment, settings.artifact_digest, columns)
         buffer = Buffer(settings.record_buffer if settings.kafka_bootstrap else 0)
         schema = schema_of(loaded.signature)
-        self.inference = Inference(served, schema, predictor, buffer, clock=clock, trace_ratio=settings.trace_ratio)
+        gathering = Gathering(predictor) if has_independent_rows(loaded.estimator) else None
+        ratio = settings.trace_ratio
+        self.inference = Inference(served, schema, predictor, gathering, buffer, clock=clock, trace_ratio=ratio)
         self.shipper = Shipper(buffer, packer, sink, clock=clock, interval=settings.record_flush, drain=drain)
         self.http = HttpServer(
             HttpApi(self.inference, clock=clock, limit_bytes=limit), settings.http_address, drain=drain

@@ -24,12 +24,12 @@ MLFLOW = frozenset({"mlflow", "mlflow-skinny"})
 
 
 def requirements_of(files: Path) -> list[str]:
-    """The requirements of an artifact, one each, without comments; none where it has no requirements.txt."""
+    """The requirements of an artifact, sorted, each once, without comments and options; none without the file."""
     path = files / "requirements.txt"
     if not path.exists():
         return []
     lines = (line.split("#", 1)[0].strip() for line in path.read_text(encoding="utf-8").splitlines())
-    return [line for line in lines if line and not line.startswith("-")]
+    return sorted({line for line in lines if line and not line.startswith("-")})
 
 
 def digest_of(requirements: Iterable[str]) -> str:

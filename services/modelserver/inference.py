@@ -1,8 +1,9 @@
 """The one thing that the server does, whichever edge was asked: check, predict, record.
 
-Small requests are predicted on the event loop: handing one to a thread and back costs about as much as a small model,
-and scikit-learn holds the interpreter for most of it anyway. Above INLINE_ROWS rows a prediction goes to one worker
-thread, so that health checks and small requests still get their turns.
+Small requests are predicted on the event loop, together with what arrives beside them (`gathering`): handing one to a
+thread and back costs about as much as a small model, and scikit-learn holds the interpreter for most of it anyway. A
+request of more than GATHERED_ROWS rows goes to one worker thread, so that health checks and small requests still get
+their turns.
 """
 
 from __future__ import annotations
@@ -21,14 +22,14 @@ from services.chassis.clock import Clock
 from services.chassis.errors import NotFound
 from services.modelserver import instruments
 from services.modelserver.columns import Entry
+from services.modelserver.gathering import GATHERED_ROWS, Gathering
 from services.modelserver.predict import Output, Prediction, Predictor
 from services.modelserver.record_ids import new_ids
 from services.modelserver.records import Buffer
 from services.modelserver.route import Arm, Route
-from services.modelserver.schema import Schema, Tensor
+from services.modelserver.schema import Rows, Schema, Tensor
 from services.modelserver.signature import Signature
 
-INLINE_ROWS: Final = 64  # a pipeline takes about as long for 64 rows as for one, since its fixed cost dominates
 _SAMPLED_TRACEPARENT: Final = 55  # characters of a W3C traceparent, whose last hex digit carries the sampled flag
 
 
@@ -57,6 +58,7 @@ class Inference:
         served: What it is.
         schema: Checks requests.
         predictor: Predicts.
+        gathering: Predicts small requests together; None where the model needs each by itself.
         buffer: Takes records.
         clock: Gives record times, and measures.
         trace_ratio: The share of requests without a trace of their own that get one.
@@ -67,6 +69,7 @@ class Inference:
         served: Served,
         schema: Schema,
         predictor: Predictor,
+        gathering: Gathering | None,
         buffer: Buffer,
         *,
         clock: Clock,
@@ -76,6 +79,7 @@ class Inference:
         self.ready = True
         self._schema = schema
         self._predictor = predictor
+        self._gathering = gathering
         self._buffer = buffer
         self._clock = clock
         self._trace_ratio = trace_ratio
@@ -114,10 +118,7 @@ class Inference:
     async def _infer(self, tensors: Sequence[Tensor], route: Route, trace: str) -> Answer:
         rows = self._schema.rows(tensors)
         started = self._clock.monotonic()
-        if rows.size <= INLINE_ROWS:
-            prediction = self._predictor.predict(rows)
-        else:
-            prediction = await asyncio.get_running_loop().run_in_executor(self._large, self._predictor.predict, rows)
+        prediction = await self._predicted(rows)
         duration_us = int((self._clock.monotonic() - started) * 1e6)
         time_us = int(self._clock.now().timestamp() * 1e6)
         ids = new_ids(time_us // 1000, rows.size)
@@ -125,6 +126,13 @@ class Inference:
         if route.arm is not Arm.REPLAY:
             self._buffer.add(Entry(route, ids, time_us, rows, prediction, duration_us, trace))
         return Answer(ids, prediction)
+
+    async def _predicted(self, rows: Rows) -> Prediction:
+        if rows.size > GATHERED_ROWS:
+            return await asyncio.get_running_loop().run_in_executor(self._large, self._predictor.predict, rows)
+        if self._gathering is None:
+            return self._predictor.predict(rows)
+        return await self._gathering.predict(rows)
 
     def _attributes(self, route: Route, rows: int) -> dict[str, Any]:
         return {

@@ -36,8 +36,7 @@ _DTYPES = {
     "BOOL": "bool",
     "BYTES": "object",
 }
-# Parts of scikit-learn that look at column names, or call functions that may.
-_SEES_NAMES = frozenset({"ColumnTransformer", "FunctionTransformer", "make_column_selector"})
+_SELECTS_COLUMNS = frozenset({"ColumnTransformer", "make_column_selector"})
 # Classifiers whose predict isn't the likeliest class: a tuned threshold, or Platt scaling beside the margin.
 _OWN_LABELS = frozenset({"FixedThresholdClassifier", "TunedThresholdClassifierCV", "SVC", "NuSVC"})
 
@@ -120,17 +119,26 @@ def _quicker(estimator: Any, signature: Signature, rows: Rows, expected: Predict
 
 
 def _takes_a_matrix(estimator: Any, columns: Sequence[Input]) -> bool:
-    names = getattr(estimator, "feature_names_in_", None)
-    if not hasattr(estimator, "get_params") or columns[0].datatype not in {"FP64", "FP32"}:
+    if columns[0].datatype not in {"FP64", "FP32"} or not has_independent_rows(estimator):
         return False
+    names = getattr(estimator, "feature_names_in_", None)
     if names is not None and list(names) != [column.name for column in columns]:
         return False
-    return not any(_sees_names(part) for part in (estimator, *estimator.get_params(deep=True).values()))
+    return not any(type(part).__name__ in _SELECTS_COLUMNS for part in _parts(estimator))
 
 
-def _sees_names(part: Any) -> bool:
+def has_independent_rows(estimator: Any) -> bool:
+    """Whether a row's prediction can't depend on the rows beside it: every part is scikit-learn's own code."""
+    return hasattr(estimator, "get_params") and not any(_is_foreign(part) for part in _parts(estimator))
+
+
+def _parts(estimator: Any) -> list[Any]:
+    return [estimator, *estimator.get_params(deep=True).values()]
+
+
+def _is_foreign(part: Any) -> bool:
     of_sklearn = type(part).__module__.startswith("sklearn.")
-    return type(part).__name__ in _SEES_NAMES or (hasattr(part, "fit") and not of_sklearn)
+    return type(part).__name__ == "FunctionTransformer" or (hasattr(part, "fit") and not of_sklearn)
 
 
 def arrange_frame(columns: Sequence[Input]) -> Arrange:

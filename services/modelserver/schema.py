@@ -6,6 +6,7 @@
   INT64), since nothing is lost. It may not be wider.
 - A missing value is `null` in JSON, NaN in floating point. FP64, FP32 and BYTES can be missing; INT64, INT32
   and BOOL can't, because a column that was trained as integers or booleans has never held a gap.
+  A tensor of nothing but `null` may have any datatype, since its values have none.
 - A column that the signature calls optional may be left out; it is then missing in every row.
 - **Inputs that the signature doesn't know are passed over.** While a rollout divides traffic between two
   versions, one request must fit both, and the newer may use more columns.
@@ -103,7 +104,8 @@ def _count(given: Mapping[str, Tensor], columns: Iterable[Input]) -> int:
         tensor = given.get(column.name)
         if tensor is not None:
             count = _rows_in(tensor)
-            _check_size(tensor, count)
+            if len(tensor.data) != count:
+                raise _wrong_size(tensor, count, len(tensor.data))
             return count
     wanted = ", ".join(f"{column.name} ({column.datatype})" for column in columns)
     raise Invalid(f"the request has none of the model's inputs: {wanted}", where="inputs")
@@ -153,10 +155,13 @@ class MatrixSchema:
 
 def _checked(column: Input, tensor: Tensor, size: int) -> list[Any]:
     """The tensor's values, flat, all of its datatype; `size` is how many its shape promises."""
-    if tensor.datatype not in _ACCEPTS[column.datatype]:
-        raise Invalid(f"expected the datatype {column.datatype}, got {tensor.datatype}", where=_at(column.name))
     data = _flat(tensor)
-    _check_size(tensor._replace(data=data), size)
+    if len(data) != size:
+        raise _wrong_size(tensor, size, len(data))
+    if tensor.datatype not in _ACCEPTS[column.datatype]:
+        if type(None) in _VALUES[column.datatype] and all(value is None for value in data):
+            return data
+        raise Invalid(f"expected the datatype {column.datatype}, got {tensor.datatype}", where=_at(column.name))
     allowed = _VALUES[tensor.datatype]
     if not allowed.issuperset(map(type, data)):
         raise _wrong_value(column, tensor.datatype, data, allowed)
@@ -165,11 +170,8 @@ def _checked(column: Input, tensor: Tensor, size: int) -> list[Any]:
     return data
 
 
-def _check_size(tensor: Tensor, size: int) -> None:
-    if len(tensor.data) != size:
-        raise Invalid(
-            f"the shape {list(tensor.shape)} has {size} values, data has {len(tensor.data)}", where=_at(tensor.name)
-        )
+def _wrong_size(tensor: Tensor, size: int, found: int) -> Invalid:
+    return Invalid(f"the shape {list(tensor.shape)} has {size} values, data has {found}", where=_at(tensor.name))
 
 
 def _flat(tensor: Tensor) -> list[Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from services.chassis.settings import ServiceSettings
+from services.monitor.sample_store import KEPT_OUTCOMES
 
 
 class MonitorSettings(ServiceSettings):
@@ -12,6 +13,6 @@ class MonitorSettings(ServiceSettings):
     """How many of a watch's newest records are kept with inputs and scores, for GetSample: five times what the deployer
     asks for by default, some 2 MB each."""
 
-    kept_outcomes: int = 50_000
+    kept_outcomes: int = KEPT_OUTCOMES
     """How many of a model's newest outcomes are kept: those of the kept records of several versions, with room for
     those that come before their record."""

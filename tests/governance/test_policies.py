@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -136,7 +137,7 @@ def test_a_shipped_rule_says_in_words_and_keys_what_is_missing(
 
 
 def test_a_blank_answer_is_no_answer() -> None:
-    blank = without("purpose", answers=dict(CENSUS.answers) | {"purpose": " \n"})
+    blank = replace(CENSUS, answers=dict(CENSUS.answers) | {"purpose": " \n"})
     assert row(good(datasets=(blank,)), "dataset-documented").missing == ("purpose",)
 
 

@@ -41,10 +41,11 @@ class Word(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Judgement:
-    """A judge's word, with the sentence that says why."""
+    """A judge's word, with the sentence that says why; `looked` where a look was spent on it."""
 
     word: Word
     sentence: str
+    looked: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,4 +173,4 @@ def _word(bounds: Interval, margin: float) -> Word:
 def _worse(failures: Judgement, slowness: Judgement) -> Judgement:
     words = {failures.word, slowness.word}
     word = next(word for word in (Word.FAIL, Word.INCONCLUSIVE, Word.PASS) if word in words)
-    return Judgement(word, f"{failures.sentence}; {slowness.sentence}")
+    return Judgement(word, f"{failures.sentence}; {slowness.sentence}", looked=True)

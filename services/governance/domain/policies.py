@@ -177,7 +177,7 @@ def _rule(rule: documents.Part) -> Rule:
         applies=_expression(rule, "applies", "bool", default="true"),
         passes=_expression(rule, "passes", "bool") if judges else None,
         approvals=None if judges else _expression(rule, "approvals", "int"),
-        finding=Sentence(rule.text("finding", default="" if judges else rule.text("what")), where=rule.at("finding")),
+        finding=Sentence(rule.text("finding", default=None if judges else ""), where=rule.at("finding")),
         missing=_expression(rule, "missing", "list", default="[]"),
         fix=Sentence(rule.text("fix", default=""), where=rule.at("fix")),
     )

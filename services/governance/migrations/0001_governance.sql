@@ -88,8 +88,8 @@ CREATE TABLE log_nodes (
 );
 
 CREATE TABLE log_head (
-    only  boolean PRIMARY KEY DEFAULT true CHECK (only),
-    size  bigint NOT NULL
+    single boolean PRIMARY KEY DEFAULT true CHECK (single),
+    size   bigint NOT NULL
 );
 INSERT INTO log_head (size) VALUES (0);
 

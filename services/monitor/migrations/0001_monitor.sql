@@ -46,14 +46,15 @@ CREATE TABLE watches (
 CREATE UNIQUE INDEX watches_present ON watches (model, environment, role) WHERE ended_at IS NULL;
 CREATE INDEX watches_past ON watches (model, environment, role, id);
 
--- The newest records of each watch, batch by batch; `upto` is how many records the watch had seen with it.
+-- The newest records of each watch, batch by batch, as two parts of goldenpath.modelserver.v1.InferenceRecorded;
+-- `upto` is how many records the watch had seen with it.
 CREATE TABLE sampled_batches (
-    id         bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
-    watch      bigint NOT NULL REFERENCES watches ON DELETE CASCADE,
-    arrived_at timestamptz NOT NULL,
-    rows       integer NOT NULL,
-    upto       bigint NOT NULL,
-    body       bytea NOT NULL
+    id          bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    watch       bigint NOT NULL REFERENCES watches ON DELETE CASCADE,
+    arrived_at  timestamptz NOT NULL,
+    upto        bigint NOT NULL,
+    predictions bytea NOT NULL,
+    inputs      bytea NOT NULL
 );
 CREATE INDEX sampled_batches_by_watch ON sampled_batches (watch, upto);
 

@@ -19,7 +19,8 @@ import queue
 import sys
 import tempfile
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
@@ -34,6 +35,8 @@ from services.registry.domain.versions import requirements_of
 VALIDATION: Final = "validation."
 _COMMIT: Final = "mlflow.source.git.commit"
 _COMMIT_TIME: Final = "goldenpath.commit_time"
+# MLflow by itself tries a database ten times, which took 108 s; whoever asked the registry has given up by then.
+_TRIES: Final = 3
 _MISSING: Final = {"RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"}
 
 
@@ -45,10 +48,18 @@ class Reader:
     """
 
     def __init__(self, tracking_uri: str) -> None:
+        self._uri = tracking_uri
+        self._opened: Any = None
+
+    @property
+    def _client(self) -> Any:
+        from mlflow.store.db import utils
         from mlflow.tracking import MlflowClient
 
-        self._uri = tracking_uri
-        self._client = MlflowClient(tracking_uri=tracking_uri)
+        if self._opened is None:
+            utils.MAX_RETRY_COUNT = _TRIES
+            self._opened = MlflowClient(tracking_uri=self._uri)
+        return self._opened
 
     def read(self, run_id: str, folder: Path) -> dict[str, Any]:
         """Copy the model's files of a run into a folder, and say what the run says.
@@ -58,11 +69,13 @@ class Reader:
             Invalid: it has no model, or a file of it can't be read.
             Unavailable: MLflow doesn't answer.
         """
-        run = self._run(run_id)
-        self._download(self._model_location(run), folder)
+        with _translated(run_id):
+            run = self._client.get_run(run_id)
+            self._download(self._model_location(run), folder)
+        _lift(folder)
         mlmodel = _mlmodel(folder)
         signature = signature_json(mlmodel)
-        with tempfile.TemporaryDirectory() as beside:
+        with tempfile.TemporaryDirectory() as beside, _translated(run_id):
             reference = self._reference(run, Path(beside))
             profile, log_loss = reference_of(reference, signature) if reference else (b"", math.nan)
         return {
@@ -76,16 +89,6 @@ class Reader:
             "profile": base64.b64encode(profile).decode(),
             "reference_log_loss": log_loss,
         }
-
-    def _run(self, run_id: str) -> Any:
-        from mlflow.exceptions import MlflowException
-
-        try:
-            return self._client.get_run(run_id)
-        except MlflowException as error:
-            if error.error_code in _MISSING:
-                raise NotFound(f"MLflow has no run {run_id[:80]!r}", where="mlflow_run") from None
-            raise Unavailable(f"MLflow doesn't answer: {_first_line(error)}") from error
 
     def _model_location(self, run: Any) -> str:
         """Where the run's model lies: the newest one that it logged, or (before MLflow 3) its artifact named model."""
@@ -102,13 +105,8 @@ class Reader:
 
     def _download(self, location: str, folder: Path) -> None:
         from mlflow.artifacts import download_artifacts
-        from mlflow.exceptions import MlflowException
 
-        try:
-            download_artifacts(artifact_uri=location, dst_path=str(folder), tracking_uri=self._uri)
-        except (MlflowException, OSError) as error:
-            raise Unavailable(f"the model's files can't be copied: {_first_line(error)}") from error
-        _lift(folder)
+        download_artifacts(artifact_uri=location, dst_path=str(folder), tracking_uri=self._uri)
 
     def _reference(self, run: Any, beside: Path) -> Path | None:
         from mlflow.artifacts import download_artifacts
@@ -118,6 +116,22 @@ class Reader:
             return None
         location = f"{run.info.artifact_uri}/{REFERENCE_PATH}"
         return Path(download_artifacts(artifact_uri=location, dst_path=str(beside), tracking_uri=self._uri))
+
+
+@contextmanager
+def _translated(run_id: str) -> Iterator[None]:
+    """Turns MLflow's errors, and its database's, into ours."""
+    from mlflow.exceptions import MlflowException
+    from sqlalchemy.exc import SQLAlchemyError
+
+    try:
+        yield
+    except MlflowException as error:
+        if error.error_code in _MISSING:
+            raise NotFound(f"MLflow has no run {run_id[:80]!r}", where="mlflow_run") from None
+        raise Unavailable(f"MLflow doesn't answer: {_first_line(error)}") from error
+    except (SQLAlchemyError, OSError) as error:
+        raise Unavailable(f"MLflow doesn't answer: {_first_line(error)}") from error
 
 
 def _lift(folder: Path) -> None:

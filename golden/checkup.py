@@ -1,0 +1,109 @@
+"""What `golden doctor` looks at, and how it says what it finds: what is wrong, where, and what to do."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import grpc
+import httpx
+
+from golden.connection import SERVICES, Connection
+from goldenpath.deployer.v1 import deployer_service_pb2 as deployer
+from goldenpath.governance.v1 import governance_service_pb2 as governance
+
+_SILENT = "no answer"
+_TIMEOUT_S = 4.0  # a service gives each of its dependencies two seconds
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that is wrong, or waits for somebody.
+
+    Args:
+        where: The service, the deployment or the part.
+        what: What is wrong, in a sentence.
+        fix: What to do.
+    """
+
+    where: str
+    what: str
+    fix: str
+
+
+def examine(platform: Connection) -> list[Finding]:
+    """Everything that is wrong with a platform; empty where nothing is."""
+    return [*_services(platform), *_dead_letters(platform), *_deployments(platform), *_waiting(platform)]
+
+
+def readiness(url: str) -> dict[str, str]:
+    """What a service says of its dependencies; itself under its own name where it says nothing."""
+    try:
+        answer = httpx.get(f"{url}/readyz", timeout=_TIMEOUT_S)
+        document: dict[str, str] = answer.json()
+    except (httpx.HTTPError, ValueError):
+        return {"process": _SILENT}
+    return document
+
+
+def _services(platform: Connection) -> Iterator[Finding]:
+    for name in SERVICES:
+        url = platform.endpoints.http.get(name)
+        if not url:
+            continue
+        for dependency, word in readiness(url).items():
+            if word == _SILENT:
+                yield Finding(name, "doesn't answer", "golden up starts it again; its log is in the home's logs folder")
+            elif word != "ok":
+                yield Finding(name, f"{dependency}: {word}", _for_dependency(dependency))
+
+
+def _for_dependency(name: str) -> str:
+    return {
+        "database": "is PostgreSQL up, and its disk not full? golden up starts it again",
+        "kafka": "is Kafka up? golden up starts it again; a consumer that stopped itself: golden deadletters list",
+        "proxy": "is Envoy up? golden up starts it again",
+    }.get(name, "golden up starts what is dead again")
+
+
+def _dead_letters(platform: Connection) -> Iterator[Finding]:
+    headers = {"authorization": f"Bearer {platform.token()}"}
+    for name, url in platform.endpoints.http.items():
+        try:
+            letters = httpx.get(f"{url}/v1/deadletters", headers=headers, timeout=_TIMEOUT_S).json()["letters"]
+        except (httpx.HTTPError, ValueError, KeyError):
+            continue
+        if letters:
+            oldest = letters[0]
+            what = f"{len(letters)} dead letters; the oldest: {oldest['error']}: {oldest['what']}"
+            yield Finding(name, what, f"golden deadletters show {name}/{oldest['id']}, then replay or drop it")
+
+
+def _deployments(platform: Connection) -> Iterator[Finding]:
+    if not platform.endpoints.grpc.get("deployer"):
+        return
+    try:
+        found = platform.deployer.ListDeployments(deployer.ListDeploymentsRequest()).deployments
+    except grpc.RpcError:
+        return  # that the deployer doesn't answer is said already
+    for one in found:
+        name = f"{one.position.model}/{one.position.environment}"
+        if one.held:
+            yield Finding(name, f"held: {one.held_reason}", f"golden release {one.position.model} --reason …")
+        if not one.effective:
+            yield Finding(name, "the proxy doesn't show yet what was decided", f"golden history {one.position.model}")
+        if one.rollout.state == deployer.ROLLOUT_STATE_FAILED:
+            what = f"the rollout of version {one.rollout.version} failed: {one.rollout.judgement}"
+            yield Finding(name, what, f"golden history {one.position.model}")
+
+
+def _waiting(platform: Connection) -> Iterator[Finding]:
+    if not platform.endpoints.grpc.get("governance"):
+        return
+    try:
+        verdicts = platform.governance.ListWaiting(governance.ListWaitingRequest()).verdicts
+    except grpc.RpcError:
+        return
+    for verdict in verdicts:
+        name = f"{verdict.model}@{verdict.version}"
+        yield Finding(name, "waits for a reviewer who didn't register it", f"golden approve {name}")

@@ -1,0 +1,122 @@
+"""The platform on this machine: set it up, start it, look at it, find out what is wrong, stop it."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict
+from typing import Annotated
+
+import typer
+
+from golden.checkup import Finding, examine
+from golden.commands.deployments import show_deployment
+from golden.connection import SERVICES, Connection
+from golden.output import Json, as_dict, console, print_json, table
+from golden.session import connect
+from goldenpath.deployer.v1 import deployer_service_pb2 as deployer
+from services.chassis.errors import Invalid
+
+Only = Annotated[str, typer.Option("--only", help="Only these services, separated by commas, such as registry.")]
+Wipe = Annotated[bool, typer.Option("--wipe", help="Also forget everything: models, records, verdicts, traces.")]
+
+
+def setup() -> None:
+    """Fetch what can't come as a Python package: Kafka's jars. From then on everything works offline."""
+    from golden.embedded import jars, java
+
+    with console.status("Kafka's jars and a Java runtime …") as status:
+        runtime = java.java()
+        jars.class_path(say=lambda text: status.update(text))
+    console.print(f"[green]✓[/green] Kafka and Java are there   [dim]{runtime}[/dim]")
+
+
+def up(*, only: Only = "", json: Json = False) -> None:
+    """Start the platform, or attach to the one that runs; dead parts start again."""
+    from golden.embedded import platform
+
+    wanted = frozenset(name for name in only.split(",") if name) or None
+    unknown = (wanted or frozenset()) - set(SERVICES)
+    if unknown:
+        raise Invalid(f"there is no service {min(unknown)!r}", where="--only", fix=f"one of {', '.join(SERVICES)}")
+    with console.status("starting …") as status:
+        running = platform.up(
+            platform.default_home(),
+            only=wanted,
+            ports=platform.Ports.configured(),
+            say=lambda text: status.update(text),
+        )
+    endpoints = running.endpoints()
+    if json:
+        print_json(
+            {"grpc": endpoints.grpc, "http": endpoints.http, "gateway": endpoints.gateway, "kafka": endpoints.kafka}
+        )
+        return
+    rows = [(name, endpoints.http.get(name, "-"), address) for name, address in endpoints.grpc.items() if address]
+    table("service", "http", "gRPC", rows=rows)
+    console.print(f"\nPredictions  {endpoints.gateway}/v2/models/MODEL/infer\nKafka        {endpoints.kafka}")
+    console.print("\n[dim]golden register   golden status   golden down[/dim]")
+
+
+def down(*, wipe: Wipe = False) -> None:
+    """Stop the platform. What it knows stays, unless --wipe."""
+    from golden.embedded import platform
+
+    with console.status("stopping …"):
+        platform.down(platform.default_home(), wipe=wipe)
+    console.print("Stopped, and everything forgotten." if wipe else "Stopped. golden up goes on where it was.")
+
+
+def status(*, json: Json = False) -> None:
+    """Show what runs and what serves."""
+    platform = connect()
+    health = _health(platform)
+    deployments = _deployments(platform)
+    if json:
+        print_json({"services": health, "deployments": [as_dict(one) for one in deployments]})
+        return
+    rows = [(name, "[green]ready[/green]" if word == "ok" else f"[red]{word}[/red]") for name, word in health.items()]
+    table("service", "", rows=rows)
+    console.print()
+    for one in deployments:
+        show_deployment(one)
+    if not deployments:
+        console.print("Nothing is deployed yet: golden register")
+
+
+def doctor(*, json: Json = False) -> None:
+    """Name what is wrong, in words, with what to do. Ends with status 1 where anything is."""
+    findings = examine(connect())
+    if json:
+        print_json([asdict(finding) for finding in findings])
+    else:
+        _show(findings)
+    if findings:
+        raise typer.Exit(1)
+
+
+def _show(findings: list[Finding]) -> None:
+    if not findings:
+        console.print("[green]✓[/green] Nothing is wrong.")
+    for finding in findings:
+        console.print(f"[red]✗[/red] [bold]{finding.where}[/bold]  {finding.what}")
+        console.print(f"  [dim]{finding.fix}[/dim]")
+
+
+def _health(platform: Connection) -> dict[str, str]:
+    from golden.checkup import readiness
+
+    names = [name for name in SERVICES if platform.endpoints.http.get(name)]
+    with ThreadPoolExecutor(max_workers=len(SERVICES)) as pool:
+        answers = pool.map(lambda name: readiness(platform.endpoints.http[name]), names)
+        return {name: _word(answer) for name, answer in zip(names, answers, strict=True)}
+
+
+def _word(answer: dict[str, str]) -> str:
+    wrong = [f"{name}: {text}" for name, text in answer.items() if text != "ok"]
+    return "; ".join(wrong) or "ok"
+
+
+def _deployments(platform: Connection) -> list[deployer.Deployment]:
+    if not platform.endpoints.grpc.get("deployer"):
+        return []
+    return list(platform.deployer.ListDeployments(deployer.ListDeploymentsRequest()).deployments)

@@ -1,0 +1,118 @@
+"""The deployer, put together."""
+
+from __future__ import annotations
+
+from importlib.resources import files
+
+from goldenpath.deployer.v1.deployer_service_pb2_grpc import add_DeployerServiceServicer_to_server
+from services.chassis import logging, telemetry
+from services.chassis.clock import SystemClock
+from services.chassis.database import Database
+from services.chassis.grpc_client import Sibling, token_from
+from services.chassis.grpc_server import GrpcServer
+from services.chassis.http_server import HttpServer, create_app
+from services.chassis.identity import TokenVerifier
+from services.chassis.kafka import Consumer
+from services.chassis.leases import Leases
+from services.chassis.outbox import Relay
+from services.chassis.runner import Background, Closing, serve
+from services.chassis.topics import create_topics
+from services.deployer import consumers, http_api
+from services.deployer.clients import GovernanceClient, HttpServers, MonitorClient, RegistryClient
+from services.deployer.grpc_api import DeployerApi
+from services.deployer.jobs.decisions import DecisionsJob
+from services.deployer.jobs.rollouts import RolloutsJob
+from services.deployer.jobs.routing import RoutingJob
+from services.deployer.jobs.servers import ServersJob
+from services.deployer.router.envoy import EnvoyRouter
+from services.deployer.runtimes.local import LocalRuntime, LocalSettings
+from services.deployer.settings import DeployerSettings
+from services.deployer.store import DeployerUnitOfWork
+from services.deployer.watch import Changes
+
+
+async def run() -> int:
+    """Run the deployer until it is told to stop."""
+    settings = DeployerSettings.read()
+    logging.configure("deployer", as_json=settings.log_json)
+    telemetry.configure("deployer", traces_folder=settings.traces_folder)
+    clock = SystemClock()
+    await create_topics(settings.kafka_bootstrap)
+    database = Database(
+        settings.database_dsn.get_secret_value(),
+        source="goldenpath/deployer",
+        clock=clock,
+        unit_of_work=DeployerUnitOfWork,
+        migrations=files("services.deployer") / "migrations",
+        connections=settings.database_connections,
+    )
+    leases = Leases(database, duration=settings.lease_duration)
+
+    token = token_from(settings.token_path)
+    siblings = {
+        "governance": Sibling("governance", settings.governance_address, token=token),
+        "registry": Sibling("registry", settings.registry_address, token=token),
+        "monitor": Sibling("monitor", settings.monitor_address, token=token),
+    }
+    governance, servers = GovernanceClient(siblings["governance"]), HttpServers()
+    proxy = EnvoyRouter(settings.proxy_folder, admin=settings.proxy_admin, clock=clock)
+    runtime = LocalRuntime(
+        LocalSettings(
+            settings.modelservers_folder, settings.artifacts_folder, settings.kafka_bootstrap, settings.traces_folder
+        )
+    )
+    jobs = {
+        "routing": RoutingJob(database, leases, proxy, name=settings.proxy_name),
+        "servers": ServersJob(database, leases, runtime, proxy, clock=clock),
+        "rollouts": RolloutsJob(
+            database,
+            leases,
+            proxy,
+            governance=governance,
+            registry=RegistryClient(siblings["registry"]),
+            servers=servers,
+            clock=clock,
+        ),
+        "decisions": DecisionsJob(
+            database, leases, monitor=MonitorClient(siblings["monitor"]), servers=servers, clock=clock
+        ),
+    }
+    consumer = Consumer(
+        "deployer",
+        consumers.TOPICS,
+        database=database,
+        bootstrap=settings.kafka_bootstrap,
+        session_timeout=settings.consumer_session_timeout,
+    )
+    consumers.subscribe(consumer)
+    relay = Relay(database, leases, bootstrap=settings.kafka_bootstrap)
+    changes = Changes(database)
+
+    verifier = TokenVerifier(settings.jwks_path, issuer=settings.token_issuer, audience=settings.token_audience)
+    api = DeployerApi(database, governance=governance, changes=changes, url=settings.proxy_url)
+    grpc = GrpcServer(
+        settings.grpc_address,
+        [("goldenpath.deployer.v1.DeployerService", lambda server: add_DeployerServiceServicer_to_server(api, server))],
+        verifier=verifier,
+        drain=settings.drain,
+    )
+    checks = {"database": database.ready, "kafka": consumer.ready, "proxy": proxy.ready}
+    app = create_app("deployer", verifier=verifier, checks=checks)
+    app.include_router(http_api.router(database, url=settings.proxy_url))
+    http = HttpServer(app, settings.http_address, drain=settings.drain)
+
+    return await serve(
+        [
+            database,
+            *[Closing(sibling.close) for sibling in siblings.values()],
+            Closing(servers.close),
+            Closing(proxy.close),
+            Closing(runtime.close),
+            Background("relay", relay.run),
+            Background("changes", changes.run),
+            *[Background(name, job.run) for name, job in jobs.items()],
+            Background("consumer", consumer.run),
+            grpc,
+            http,
+        ]
+    )

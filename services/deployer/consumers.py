@@ -1,0 +1,53 @@
+"""What the deployer hears: a verdict that lets a version serve or no longer does, and the monitor's signals.
+
+model.approved is a reason to look: the rollout asks governance and the registry before it begins. A signal carries
+all that a decision needs but the sample.
+"""
+
+from __future__ import annotations
+
+from goldenpath.governance.v1 import events_pb2 as governance_pb2
+from goldenpath.monitor.v1 import events_pb2 as monitor_pb2
+from services.chassis.kafka import Consumer, Received
+from services.chassis.topics import GOVERNANCE, MONITOR
+from services.deployer.domain.deployment import PRODUCTION, Place
+from services.deployer.events import signal_of
+from services.deployer.handlers import going_back, rollouts
+from services.deployer.store import DeployerUnitOfWork
+
+TOPICS = (GOVERNANCE, MONITOR)
+
+
+def subscribe(consumer: Consumer[DeployerUnitOfWork]) -> None:
+    """Handle what concerns deployments."""
+    consumer.on("model.approved", governance_pb2.ModelApproved, on_approved)
+    consumer.on("approval.revoked", governance_pb2.ApprovalRevoked, on_revoked)
+    consumer.on("drift.detected", monitor_pb2.DriftDetected, on_drift)
+    consumer.on("drift.cleared", monitor_pb2.DriftCleared, on_cleared)
+
+
+async def on_approved(received: Received[governance_pb2.ModelApproved], uow: DeployerUnitOfWork) -> None:
+    """A version may serve in production."""
+    verdict = received.body.verdict
+    await rollouts.admit_version(Place(verdict.model), verdict.version, uow)
+
+
+async def on_revoked(received: Received[governance_pb2.ApprovalRevoked], uow: DeployerUnitOfWork) -> None:
+    """A version may not serve any longer, anywhere."""
+    revoked = received.body
+    for place in await uow.deployments.of_model(revoked.model):
+        await going_back.revoke_version(place, revoked.version, revoked.reason, uow)
+
+
+async def on_drift(received: Received[monitor_pb2.DriftDetected], uow: DeployerUnitOfWork) -> None:
+    """The monitor found trouble with a version in its role."""
+    signal = received.body.signal
+    place = Place(signal.model, signal.environment or PRODUCTION)
+    await going_back.open_decision(signal_of(signal), place, uow)
+
+
+async def on_cleared(received: Received[monitor_pb2.DriftCleared], uow: DeployerUnitOfWork) -> None:
+    """What a signal spoke of is over."""
+    cleared = received.body
+    place = Place(cleared.model, cleared.environment or PRODUCTION)
+    await going_back.clear_signal(cleared.signal_id, place, cleared.sentence, uow)

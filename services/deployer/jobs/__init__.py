@@ -1,0 +1,53 @@
+"""Four leased jobs that make what was decided so. Each looks at what is, and may be killed anywhere."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from datetime import timedelta
+from typing import Any
+
+import structlog
+
+from services.chassis.database import Database, Notifications
+from services.chassis.errors import GoldenpathError
+from services.chassis.leases import Lease, LeaseLost
+from services.deployer.store.wake import CHANNEL
+
+_log = structlog.get_logger()
+
+
+def whenever_woken(
+    database: Database[Any], name: str, work: Callable[[Lease], Awaitable[bool]], *, idle: timedelta, busy: timedelta
+) -> Callable[[Lease], Awaitable[None]]:
+    """Work under a lease, again whenever something changed.
+
+    Args:
+        database: Whose changes wake it.
+        name: The job's name, for the log.
+        work: One round; it gives True where something isn't as it should be yet.
+        idle: The longest that it sleeps when all is well: a poll, should a notification get lost.
+        busy: The longest that it sleeps otherwise.
+    """
+
+    async def run(lease: Lease) -> None:
+        notifications = Notifications(database, CHANNEL)
+        try:
+            while True:
+                unfinished = await _round(name, work, lease)
+                await notifications.wait(at_most=busy if unfinished else idle)
+        finally:
+            await notifications.close()
+
+    return run
+
+
+async def _round(name: str, work: Callable[[Lease], Awaitable[bool]], lease: Lease) -> bool:
+    try:
+        return await work(lease)
+    except LeaseLost:
+        raise
+    except GoldenpathError as error:
+        _log.warning("a round is tried again", job=name, reason=str(error))
+    except Exception:  # noqa: BLE001 - a job must outlive what nobody foresaw; it is logged, and tried again
+        _log.exception("a round failed", job=name)
+    return True

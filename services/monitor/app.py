@@ -1,0 +1,97 @@
+"""The monitor, put together: settings, parts, and the order in which they start."""
+
+from __future__ import annotations
+
+from functools import partial
+from importlib.resources import files
+
+from goldenpath.monitor.v1.monitor_service_pb2_grpc import add_MonitorServiceServicer_to_server
+from services.chassis import logging, telemetry
+from services.chassis.clock import Clock, SystemClock
+from services.chassis.database import Database
+from services.chassis.grpc_client import Sibling, token_from
+from services.chassis.grpc_server import GrpcServer
+from services.chassis.http_server import HttpServer, create_app
+from services.chassis.identity import TokenVerifier
+from services.chassis.leases import Leases
+from services.chassis.outbox import Relay
+from services.chassis.runner import Background, Closing, Part, serve
+from services.chassis.topics import RECORDS, create_topics
+from services.monitor import consumers, http_api, stream
+from services.monitor.clients import Judges
+from services.monitor.grpc_api import NAME, MonitorApi
+from services.monitor.settings import MonitorSettings
+from services.monitor.store import MonitorUnitOfWork
+
+
+async def run() -> int:
+    """Run the monitor until it is told to stop; the process's exit status."""
+    settings = MonitorSettings.read()
+    logging.configure("monitor", as_json=settings.log_json)
+    telemetry.configure("monitor", traces_folder=settings.traces_folder)
+    await create_topics(settings.kafka_bootstrap)
+    return await serve(parts_of(settings))
+
+
+def parts_of(
+    settings: MonitorSettings,
+    *,
+    consumer_name: str = consumers.NAME,
+    stream_name: str = stream.NAME,
+    records_topic: str = RECORDS.name,
+) -> list[Part]:
+    """Everything that makes up the service, in the order in which it starts."""
+    clock = SystemClock()
+    database = database_of(settings, clock)
+    leases = Leases(database, duration=settings.lease_duration)
+    registry = Sibling("registry", settings.registry_address, token=token_from(settings.token_path))
+    judges = Judges(database, registry, clock)
+    verifier = TokenVerifier(settings.jwks_path, issuer=settings.token_issuer, audience=settings.token_audience)
+
+    relay = Relay(database, leases, bootstrap=settings.kafka_bootstrap)
+    consumer = consumers.consumer_of(
+        database,
+        bootstrap=settings.kafka_bootstrap,
+        session_timeout=settings.consumer_session_timeout,
+        name=consumer_name,
+    )
+    records = stream.RecordStream(
+        database,
+        judges,
+        bootstrap=settings.kafka_bootstrap,
+        kept=settings.kept_records,
+        topic=records_topic,
+        group=stream_name,
+        session_timeout=settings.consumer_session_timeout,
+    )
+    api = MonitorApi(database, judges)
+    grpc = GrpcServer(
+        settings.grpc_address,
+        [(NAME, lambda server: add_MonitorServiceServicer_to_server(api, server))],
+        verifier=verifier,
+        drain=settings.drain,
+    )
+    checks = {"database": database.ready, "kafka": consumer.ready, "records": records.ready}
+    http = create_app("monitor", verifier=verifier, checks=checks)
+    http.include_router(http_api.router(database, judges))
+    return [
+        database,
+        Closing(registry.close),
+        Background("relay", relay.run),
+        Background("consumer", consumer.run),
+        Background("records", records.run),
+        grpc,
+        HttpServer(http, settings.http_address, drain=settings.drain),
+    ]
+
+
+def database_of(settings: MonitorSettings, clock: Clock) -> Database[MonitorUnitOfWork]:
+    """The monitor's database."""
+    return Database(
+        settings.database_dsn.get_secret_value(),
+        source="goldenpath/monitor",
+        clock=clock,
+        unit_of_work=partial(MonitorUnitOfWork, kept_outcomes=settings.kept_outcomes),
+        migrations=files("services.monitor") / "migrations",
+        connections=settings.database_connections,
+    )

@@ -1,0 +1,79 @@
+"""What the monitor emits, and its signals, as protobuf."""
+
+from __future__ import annotations
+
+import uuid
+from datetime import UTC, datetime
+
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from goldenpath.monitor.v1 import events_pb2 as pb
+from goldenpath.monitor.v1 import monitor_service_pb2 as api
+from services.monitor.domain.findings import FeatureEffect, Finding
+from services.monitor.signal_store import StoredSignal
+from services.monitor.store import Watch
+
+
+def timestamp_of(moment: datetime) -> Timestamp:
+    """A moment, as protobuf has it."""
+    stamp = Timestamp()
+    stamp.FromDatetime(moment.astimezone(UTC))
+    return stamp
+
+
+def effect_of(effect: FeatureEffect) -> pb.FeatureEffect:
+    """One feature's part."""
+    return pb.FeatureEffect(
+        feature=effect.feature,
+        effect=effect.effect,
+        lower=effect.lower,
+        upper=effect.upper,
+        tolerance=effect.tolerance,
+        share=effect.share,
+        log_evidence=effect.log_evidence,
+    )
+
+
+def signal_of(watch: Watch, finding: Finding) -> pb.Signal:
+    """A finding about a watch as a new signal."""
+    return pb.Signal(
+        id=str(uuid.uuid4()),
+        kind=pb.SIGNAL_KIND_DRIFT,
+        model=watch.model,
+        environment=watch.environment,
+        version=watch.version,
+        epoch=watch.epoch,
+        role=watch.role,
+        effect="psi",
+        features=[effect_of(effect) for effect in finding.features],
+        since=timestamp_of(finding.since),
+        rows_since=finding.rows_since,
+        rows_seen=finding.rows_seen,
+        false_alarms_per_year=finding.false_alarms_per_year,
+        log_evidence=finding.log_evidence,
+        sentence=finding.sentence,
+        raised_at=timestamp_of(finding.at),
+    )
+
+
+def cleared_of(watch: Watch, finding: Finding, signal: pb.Signal) -> pb.DriftCleared:
+    """The end of a signal."""
+    return pb.DriftCleared(
+        signal_id=signal.id,
+        model=watch.model,
+        environment=watch.environment,
+        version=watch.version,
+        epoch=signal.epoch,
+        features=[effect_of(effect) for effect in finding.features],
+        rows_since=finding.rows_since,
+        sentence=finding.sentence,
+        cleared_at=timestamp_of(finding.at),
+    )
+
+
+def record_of(signal: StoredSignal) -> api.SignalRecord:
+    """A signal and its end."""
+    record = api.SignalRecord(signal=signal.body, level=signal.level)
+    if signal.cleared_at is not None:
+        record.cleared_at.CopyFrom(timestamp_of(signal.cleared_at))
+    return record

@@ -1,0 +1,85 @@
+"""The gRPC edge: checks what is asked, opens a read, delegates, and answers in the contract's words.
+
+Whoever has a valid token may ask.
+"""
+
+# ruff: noqa: N802 - the methods' names are the contract's
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from datetime import timedelta
+from typing import Any, Final
+
+import grpc
+
+from goldenpath.monitor.v1 import monitor_service_pb2 as pb
+from goldenpath.monitor.v1.monitor_service_pb2_grpc import MonitorServiceServicer
+from services.chassis.database import Database, Notifications
+from services.chassis.grpc_server import page_size
+from services.monitor import events, queries
+from services.monitor.clients import Judges
+from services.monitor.handlers import PRODUCTION
+from services.monitor.signal_store import SIGNALS, Signals
+from services.monitor.store import MonitorUnitOfWork
+
+NAME: Final = "goldenpath.monitor.v1.MonitorService"
+_WATCH_BATCH: Final = 100  # signals a round; a watcher that is behind catches up round by round
+_WATCH_POLL: Final = timedelta(seconds=2)  # should a notification get lost
+
+Context = grpc.aio.ServicerContext[Any, Any]
+
+
+class MonitorApi(MonitorServiceServicer):
+    """The monitor over gRPC.
+
+    Args:
+        database: The monitor's database.
+        judges: Gives the judge of a version.
+    """
+
+    def __init__(self, database: Database[MonitorUnitOfWork], judges: Judges) -> None:
+        self._database = database
+        self._judges = judges
+
+    async def GetReport(self, request: pb.GetReportRequest, _: Context) -> pb.GetReportResponse:
+        """How a deployment stands now."""
+        environment = request.environment or PRODUCTION
+        async with self._database.read() as connection:
+            watch = await queries.find_watch(request.model, environment, request.version, connection)
+        judge = await self._judges.of(watch.model, watch.version)
+        async with self._database.read() as connection:
+            return await queries.report(watch, judge, connection)
+
+    async def GetSignal(self, request: pb.GetSignalRequest, _: Context) -> pb.GetSignalResponse:
+        """One signal."""
+        async with self._database.read() as connection:
+            return pb.GetSignalResponse(record=events.record_of(await Signals(connection).get(request.signal_id)))
+
+    async def ListSignals(self, request: pb.ListSignalsRequest, _: Context) -> pb.ListSignalsResponse:
+        """Signals, newest first."""
+        size = page_size(request.page_size)
+        async with self._database.read() as connection:
+            return await queries.list_signals(request.model, request.environment, request.page_token, size, connection)
+
+    async def GetSample(self, request: pb.GetSampleRequest, _: Context) -> pb.GetSampleResponse:
+        """The kept sample of records that a signal speaks of."""
+        async with self._database.read() as connection:
+            return await queries.sample(request.signal_id, request.limit, connection)
+
+    async def WatchSignals(self, request: pb.WatchSignalsRequest, _: Context) -> AsyncIterator[pb.WatchSignalsResponse]:
+        """Signals as they are raised and cleared, from now on."""
+        woken = Notifications(self._database, SIGNALS)
+        try:
+            async with self._database.read() as connection:
+                had = await Signals(connection).newest_change()
+            while True:
+                async with self._database.read() as connection:
+                    changed = await Signals(connection).changed_after(request.model, had, _WATCH_BATCH)
+                for signal in changed:
+                    had = signal.changed
+                    yield pb.WatchSignalsResponse(record=events.record_of(signal))
+                if not changed:
+                    await woken.wait(at_most=_WATCH_POLL)
+        finally:
+            await woken.close()

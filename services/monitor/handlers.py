@@ -1,0 +1,186 @@
+"""What the monitor does with what it is told."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from itertools import groupby
+from typing import Final, NamedTuple
+
+from goldenpath.deployer.v1 import events_pb2 as deployer_pb
+from goldenpath.ingest.v1 import events_pb2 as ingest_pb
+from goldenpath.modelserver.v1 import events_pb2 as records_pb
+from goldenpath.monitor.v1 import events_pb2 as pb
+from services.chassis import telemetry
+from services.chassis.errors import Invalid
+from services.chassis.topics import MONITOR
+from services.monitor import batches, events
+from services.monitor.domain.findings import Cleared, Detected, Finding
+from services.monitor.domain.judge import Judge
+from services.monitor.domain.state import State
+from services.monitor.sample_store import Outcome
+from services.monitor.store import MonitorUnitOfWork, Watch
+from services.profile import Window
+
+PRODUCTION: Final = "production"
+
+
+class Place(NamedTuple):
+    """Where records were served: in which role of which deployment, by which version, in which epoch."""
+
+    model: str
+    environment: str
+    role: str
+    version: int
+    epoch: int
+
+
+@dataclass(frozen=True)
+class Arrived:
+    """A batch of records that arrived, checked.
+
+    Args:
+        body: The batch.
+        rows: How many records it holds.
+        appended_at: When the broker took it.
+        window: Its counts under its version's profile; None where the version has none.
+        traceparent: The trace context in which it was sent.
+    """
+
+    body: records_pb.InferenceRecorded
+    rows: int
+    appended_at: datetime
+    window: Window | None
+    traceparent: str
+
+    @property
+    def place(self) -> Place:
+        """Where its records were served; without a role where they count in no window."""
+        body = self.body
+        role = batches.ROLES.get(body.arm, "")
+        return Place(body.model, body.environment or PRODUCTION, role, body.version, body.epoch)
+
+
+async def take_position(position: deployer_pb.Position, uow: MonitorUnitOfWork) -> None:
+    """The deployer told who serves in which role."""
+    environment = position.environment or PRODUCTION
+    await uow.watches.lock(position.model, environment)
+    for role, version in (("stable", position.stable_version), ("candidate", position.candidate_version)):
+        present = await uow.watches.present(position.model, environment, role)
+        past = await uow.watches.last_past_epoch(position.model, environment, role)
+        if position.epoch <= past:
+            continue  # it tells of a time that has passed
+        if present and present.version == version:
+            await uow.watches.date_back(present.id, min(present.epoch, position.epoch))
+        elif present is None or present.epoch < position.epoch:
+            if present:
+                await uow.watches.end(present.id, uow.now)
+            if version:
+                await uow.watches.begin(position.model, environment, role, version, position.epoch, uow.now)
+
+
+async def take_retired(position: deployer_pb.Position, uow: MonitorUnitOfWork) -> None:
+    """A deployment is gone."""
+    environment = position.environment or PRODUCTION
+    await uow.watches.lock(position.model, environment)
+    for role in batches.ROLES.values():
+        present = await uow.watches.present(position.model, environment, role)
+        if present:
+            await uow.watches.end(present.id, uow.now)
+
+
+async def take_outcome(body: ingest_pb.OutcomeRecorded, uow: MonitorUnitOfWork) -> None:
+    """Something turned out to be true for a record, which may not have arrived yet."""
+    try:
+        record_id = uuid.UUID(body.record_id)
+    except ValueError:
+        raise Invalid(
+            f"{body.record_id!r} is no record id", where="record_id", fix="send the one that was answered"
+        ) from None
+    if not body.model:
+        raise Invalid("an outcome names its model", where="model")
+    which = body.WhichOneof("outcome")
+    if which is None:
+        raise Invalid("an outcome has a value or a label", where="outcome")
+    occurred = body.occurred_at.ToDatetime(UTC) if body.HasField("occurred_at") else uow.now
+    value = body.value if which == "value" else None
+    label = body.label if which == "label" else None
+    uow.outcomes.add(Outcome(body.model, record_id, value, label, occurred))
+
+
+async def take_records(
+    arrived: Sequence[Arrived], judges: Mapping[tuple[str, int], Judge | None], uow: MonitorUnitOfWork, *, kept: int
+) -> None:
+    """Records arrived: each that is new enters its watch's evidence, once."""
+    new = await uow.records.admit([(batch.body.server, batch.body.batch) for batch in arrived], uow.now)
+    fresh = [batch for batch in _first_of_each(arrived) if (batch.body.server, batch.body.batch) in new]
+    served = sorted((batch for batch in fresh if batch.place.role), key=lambda batch: batch.place)
+    for place, group in groupby(served, key=lambda batch: batch.place):
+        watch = await _watch_of(place, uow)
+        if watch is not None:
+            await _watch_records(watch, list(group), judges.get((watch.model, watch.version)), uow, kept=kept)
+
+
+async def _watch_of(place: Place, uow: MonitorUnitOfWork) -> Watch | None:
+    """The watch that records belong to; it begins here where they are the first to tell. None: they came too late."""
+    deployment = place.model, place.environment
+    await uow.watches.lock(*deployment)
+    present = await uow.watches.present(*deployment, place.role)
+    if present and present.version == place.version:
+        return present if place.epoch >= present.epoch else None
+    past = present.epoch if present else await uow.watches.last_past_epoch(*deployment, place.role)
+    if place.epoch <= past:
+        return None
+    if present:
+        await uow.watches.end(present.id, uow.now)
+    return await uow.watches.begin(*deployment, place.role, place.version, place.epoch, uow.now)
+
+
+async def _watch_records(
+    watch: Watch, arrived: Sequence[Arrived], judge: Judge | None, uow: MonitorUnitOfWork, *, kept: int
+) -> None:
+    upto = watch.rows_seen
+    for batch in arrived:
+        upto += batch.rows
+        body = batches.kept_of(batch.body)
+        await uow.records.keep(watch.id, body, upto=upto, at=uow.now, most=kept)
+    await uow.watches.count(
+        watch.id,
+        rows=upto - watch.rows_seen,
+        dropped=sum(batch.body.dropped for batch in arrived),
+        newest=max(batches.newest_time(batch.body, batch.appended_at) for batch in arrived),
+    )
+    windows = [batch.window for batch in arrived if batch.window is not None]
+    if judge is not None and windows:
+        await _judge(watch, judge, sum(windows[1:], start=windows[0]), [batch.traceparent for batch in arrived], uow)
+
+
+async def _judge(watch: Watch, judge: Judge, window: Window, links: list[str], uow: MonitorUnitOfWork) -> None:
+    restarts = await uow.watches.restarts_on(watch.model, watch.environment, uow.now.astimezone(UTC).date())
+    state = State.from_bytes(watch.state) if watch.state else judge.begin(uow.now, restarts)
+    state, findings = judge.observe(state, window, uow.now)
+    await uow.watches.save_state(watch.id, state.to_bytes(), state.day, state.restarts)
+    for finding in findings:
+        with telemetry.span(f"signal {watch.model}", links=links):
+            telemetry.about(watch.model, watch.version)
+            await _tell(watch, finding, uow)
+
+
+async def _tell(watch: Watch, finding: Finding, uow: MonitorUnitOfWork) -> None:
+    subject = f"model/{watch.model}"
+    if isinstance(finding, Cleared):
+        for ended in await uow.signals.clear(watch.id, uow.now):
+            uow.emit(MONITOR, "drift.cleared", subject, events.cleared_of(watch, finding, ended.body))
+        return
+    signal = events.signal_of(watch, finding)
+    level = "detected" if isinstance(finding, Detected) else "noticed"
+    await uow.signals.raise_(watch.id, level, signal, since=finding.since, at=uow.now)
+    body = pb.DriftDetected(signal=signal) if level == "detected" else pb.DriftNoticed(signal=signal)
+    uow.emit(MONITOR, f"drift.{level}", subject, body)
+
+
+def _first_of_each(arrived: Sequence[Arrived]) -> list[Arrived]:
+    """Each batch once, should the same poll hold it twice."""
+    return list({(batch.body.server, batch.body.batch): batch for batch in reversed(arrived)}.values())[::-1]

@@ -1,0 +1,139 @@
+"""What the monitor answers: reads, without a lock."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from math import isnan
+from typing import Final
+
+from goldenpath.modelserver.v1.events_pb2 import InferenceRecorded
+from goldenpath.monitor.v1 import monitor_service_pb2 as pb
+from services.chassis.database import Connection
+from services.chassis.errors import Invalid, NotFound
+from services.monitor import batches, events
+from services.monitor.domain.findings import FeatureEffect
+from services.monitor.domain.judge import Judge
+from services.monitor.domain.sample import Scored, chosen, log_loss, outcomes_of
+from services.monitor.domain.state import State
+from services.monitor.sample_store import Outcomes, Records
+from services.monitor.signal_store import Signals
+from services.monitor.store import Watch, Watches
+
+MOST_SAMPLED: Final = 10_000
+DEFAULT_SAMPLED: Final = 2_000
+_NEWEST: Final = 2**62  # before the first page
+
+
+async def find_watch(model: str, environment: str, version: int, connection: Connection) -> Watch:
+    """A version's watch; version 0 is the stable one.
+
+    Raises:
+        NotFound: no record and no event has told of it.
+    """
+    watches = Watches(connection)
+    if version:
+        found = await watches.newest_of(model, environment, version)
+    else:
+        found = await watches.present(model, environment, "stable")
+    if found is None:
+        which = f"version {version}" if version else "a stable version"
+        raise NotFound(f"nothing was seen of {which} of {model}/{environment}", fix="golden status")
+    return found
+
+
+async def report(watch: Watch, judge: Judge | None, connection: Connection) -> pb.GetReportResponse:
+    """How a version in its role stands now."""
+    state = State.from_bytes(watch.state) if watch.state else None
+    standing = judge.standing(state) if judge and state else None
+    signal = await Signals(connection).standing(watch.id)
+    scored = await _scored(watch.model, await Records(connection).predictions(watch.id), connection)
+    answer = pb.GetReportResponse(
+        model=watch.model,
+        environment=watch.environment,
+        version=watch.version,
+        epoch=watch.epoch,
+        role=watch.role,
+        rows_seen=watch.rows_seen,
+        rows_dropped=watch.rows_dropped,
+        features=[events.effect_of(effect) for effect in standing.features] if standing else [],
+        log_evidence=standing.log_evidence if standing else 0.0,
+        state="detected" if signal else "noticed" if state and state.noticed else "quiet",
+        signal=signal.body if signal else None,
+        false_alarms_per_year=judge.settings.false_alarms_per_year if judge else 0.0,
+        outcomes=sum(record.known is not None for record in scored),
+        log_loss=log_loss(scored),
+        newest_record_at=events.timestamp_of(watch.newest_record_at) if watch.newest_record_at else None,
+    )
+    answer.sentence = _sentence(watch, judge, answer, standing.features if standing else ())
+    return answer
+
+
+async def sample(signal_id: str, limit: int, connection: Connection) -> pb.GetSampleResponse:
+    """The kept records that a signal speaks of.
+
+    Raises:
+        NotFound: there is no such signal.
+        Invalid: more were asked for than are ever kept.
+    """
+    if limit > MOST_SAMPLED:
+        raise Invalid(f"a sample has at most {MOST_SAMPLED} records, not {limit}", where="limit")
+    signal = await Signals(connection).get(signal_id)
+    watch = await Watches(connection).get(signal.watch)
+    kept = await Records(connection).between(watch.id, signal.since, signal.cleared_at)
+    scored = await _scored(watch.model, [batch.predictions for batch in kept], connection)
+    rows = chosen([record.known is not None for record in scored], limit or DEFAULT_SAMPLED)
+    outcomes = outcomes_of(scored)
+    known = [outcomes[row] for row in rows]
+    return pb.GetSampleResponse(
+        inputs=batches.picked([InferenceRecorded.FromString(batch.inputs) for batch in kept], rows),
+        scores=[scored[row].score for row in rows],
+        outcomes=known,
+        rows=len(rows),
+        rows_with_outcome=sum(not isnan(outcome) for outcome in known),
+    )
+
+
+async def list_signals(
+    model: str, environment: str, token: str, size: int, connection: Connection
+) -> pb.ListSignalsResponse:
+    """A page of signals, newest first.
+
+    Raises:
+        Invalid: the token isn't one that a page ended with.
+    """
+    if token and not (token.isascii() and token.isdigit() and len(token) < len(str(_NEWEST))):
+        raise Invalid(f"{token!r} is no page token", where="page_token", fix="use the one that a page ended with")
+    found = await Signals(connection).page(model, environment, int(token) if token else _NEWEST, size + 1)
+    following = str(found[size - 1].ordinal) if len(found) > size else ""
+    return pb.ListSignalsResponse(
+        records=[events.record_of(signal) for signal in found[:size]], next_page_token=following
+    )
+
+
+async def _scored(model: str, predictions: Sequence[bytes], connection: Connection) -> list[Scored]:
+    """Each kept record's prediction and outcome."""
+    kept = [InferenceRecorded.FromString(body) for body in predictions]
+    ids = [one for batch in kept for one in batches.ids_of(batch)]
+    known = await Outcomes(connection).of(model, ids)
+    scores = [score for batch in kept for score in batches.scores_of(batch)]
+    labels = [label for batch in kept for label in batches.labels_of(batch)]
+    pairs = zip(ids, scores, labels, strict=True)
+    return [Scored(score, label, known.get(record_id)) for record_id, score, label in pairs]
+
+
+def _sentence(
+    watch: Watch, judge: Judge | None, answer: pb.GetReportResponse, features: Sequence[FeatureEffect]
+) -> str:
+    if answer.HasField("signal"):
+        return answer.signal.sentence
+    if judge is None:
+        return (
+            f"version {watch.version} has no reference profile, so nothing is judged; {watch.rows_seen:,} records seen."
+        )
+    if not features:
+        return f"no record since evidence restarted; {watch.rows_seen:,} records seen in this role."
+    most = features[0]
+    return (
+        f"within tolerance over {watch.rows_seen:,} records; "
+        f"{most.feature} moved most, by {most.effect:.3f} where {most.tolerance:g} is tolerated."
+    )

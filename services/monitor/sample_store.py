@@ -1,0 +1,156 @@
+"""The tables of records and outcomes: the stream's place, and a bounded sample of what went by."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Final
+
+from services.chassis.database import Connection
+
+REPEATS: Final = timedelta(days=1)  # how long a server may take to send a batch again
+KEPT_OUTCOMES: Final = 50_000  # of a model: those of the kept records of several versions, with room
+_PRUNE_EVERY: Final = 500  # outcomes of one commit; pruning less often costs space, more often time
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What turned out to be true for a record: a value or a label."""
+
+    model: str
+    record_id: uuid.UUID
+    value: float | None
+    label: str | None
+    occurred_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """What is kept of a batch: two parts of it as bytes, so that whoever needs no inputs reads none."""
+
+    predictions: bytes
+    inputs: bytes
+
+
+class Records:
+    """The stream's place, and the newest records of each watch."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    async def next_offsets(self, topic: str, partitions: Sequence[int]) -> dict[int, int]:
+        """Where each partition goes on; 0 for one that was never read."""
+        await self._connection.execute(
+            "INSERT INTO stream_offsets SELECT $1, unnest($2::int[]), 0 ON CONFLICT DO NOTHING", topic, list(partitions)
+        )
+        rows = await self._connection.fetch(
+            "SELECT partition, next FROM stream_offsets WHERE topic = $1 AND partition = ANY($2)",
+            topic,
+            list(partitions),
+        )
+        return {row["partition"]: row["next"] for row in rows}
+
+    async def move(self, topic: str, partition: int, *, old: int, new: int) -> bool:
+        """Move a partition on, if nobody else has: the fence."""
+        moved = await self._connection.fetchval(
+            "UPDATE stream_offsets SET next = $4 WHERE topic = $1 AND partition = $2 AND next = $3 RETURNING true",
+            topic,
+            partition,
+            old,
+            new,
+        )
+        return bool(moved)
+
+    async def admit(self, batches: Sequence[tuple[str, int]], at: datetime) -> set[tuple[str, int]]:
+        """Those of these batches, by server and number, that weren't had yet; from now on they were."""
+        rows = await self._connection.fetch(
+            """INSERT INTO batches_seen SELECT DISTINCT server, batch, $3::timestamptz
+               FROM unnest($1::text[], $2::bigint[]) AS t(server, batch) ORDER BY 1, 2
+               ON CONFLICT DO NOTHING RETURNING server, batch""",
+            [server for server, _ in batches],
+            [batch for _, batch in batches],
+            at,
+        )
+        await self._connection.execute("DELETE FROM batches_seen WHERE seen_at < $1", at - REPEATS)
+        return {(row["server"], row["batch"]) for row in rows}
+
+    async def keep(self, watch: int, batch: Kept, *, upto: int, at: datetime, most: int) -> None:
+        """Keep a batch, and let go what is older than the newest `most` records."""
+        await self._connection.execute(
+            "INSERT INTO sampled_batches (watch, arrived_at, upto, predictions, inputs) VALUES ($1, $2, $3, $4, $5)",
+            watch,
+            at,
+            upto,
+            batch.predictions,
+            batch.inputs,
+        )
+        await self._connection.execute(
+            "DELETE FROM sampled_batches WHERE watch = $1 AND upto <= $2", watch, upto - most
+        )
+
+    async def predictions(self, watch: int) -> list[bytes]:
+        """The kept predictions of a watch, oldest first."""
+        rows = await self._connection.fetch(
+            "SELECT predictions FROM sampled_batches WHERE watch = $1 ORDER BY upto", watch
+        )
+        return [row["predictions"] for row in rows]
+
+    async def between(self, watch: int, since: datetime, until: datetime | None) -> list[Kept]:
+        """The kept batches that arrived in a stretch of time, oldest first."""
+        rows = await self._connection.fetch(
+            """SELECT predictions, inputs FROM sampled_batches WHERE watch = $1 AND arrived_at >= $2
+               AND ($3::timestamptz IS NULL OR arrived_at < $3) ORDER BY upto""",
+            watch,
+            since,
+            until,
+        )
+        return [Kept(row["predictions"], row["inputs"]) for row in rows]
+
+
+class Outcomes:
+    """What turned out to be true. Those of one transaction are written together, at its end."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+        self._new: dict[tuple[str, uuid.UUID], Outcome] = {}
+
+    def add(self, outcome: Outcome) -> None:
+        """Keep an outcome; a later one about the same record replaces it."""
+        self._new[outcome.model, outcome.record_id] = outcome
+
+    async def save(self, kept: int) -> None:
+        """Write what was added, and let go what is older than each model's newest `kept`."""
+        new = sorted(self._new.values(), key=lambda outcome: (outcome.model, outcome.record_id))
+        if not new:
+            return
+        rows = await self._connection.fetch(
+            """INSERT INTO outcomes (model, record_id, value, label, occurred_at)
+               SELECT * FROM unnest($1::text[], $2::uuid[], $3::float8[], $4::text[], $5::timestamptz[])
+               ON CONFLICT (model, record_id) DO UPDATE
+               SET value = excluded.value, label = excluded.label, occurred_at = excluded.occurred_at
+               RETURNING model, ordinal""",
+            [outcome.model for outcome in new],
+            [outcome.record_id for outcome in new],
+            [outcome.value for outcome in new],
+            [outcome.label for outcome in new],
+            [outcome.occurred_at for outcome in new],
+        )
+        for model in {row["model"] for row in rows if row["ordinal"] % _PRUNE_EVERY == 0}:
+            await self._prune(model, kept)
+
+    async def of(self, model: str, ids: Sequence[uuid.UUID]) -> dict[uuid.UUID, tuple[float | None, str | None]]:
+        """The value or label of those records that have one."""
+        rows = await self._connection.fetch(
+            "SELECT record_id, value, label FROM outcomes WHERE model = $1 AND record_id = ANY($2)", model, list(ids)
+        )
+        return {uuid.UUID(int=row["record_id"].int): (row["value"], row["label"]) for row in rows}
+
+    async def _prune(self, model: str, kept: int) -> None:
+        await self._connection.execute(
+            """DELETE FROM outcomes WHERE model = $1 AND ordinal <=
+               (SELECT ordinal FROM outcomes WHERE model = $1 ORDER BY ordinal DESC OFFSET $2 LIMIT 1)""",
+            model,
+            kept,
+        )

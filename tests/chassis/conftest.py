@@ -1,0 +1,76 @@
+"""The chassis' tests: a database with its schema, a service on it, topics of the test's own, spans that were made."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from opentelemetry import trace
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+
+from services.chassis.database import Database, UnitOfWork
+from services.chassis.testing import Issuer
+from services.chassis.topics import create_topics
+from tests.chassis.kit import Service, make_database, own_topics
+
+
+@pytest.fixture
+def migrations(tmp_path: Path) -> Path:
+    """A service's migrations: one table."""
+    folder = tmp_path / "migrations"
+    folder.mkdir()
+    table = "CREATE TABLE effects (id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, what text NOT NULL);"
+    (folder / "0001_effects.sql").write_text(table)
+    return folder
+
+
+@pytest.fixture
+async def db(database: Any, migrations: Path) -> AsyncIterator[Database[UnitOfWork]]:
+    """A service's database, connected and migrated."""
+    made = make_database(database.dsn, migrations=migrations)
+    await made.start()
+    yield made
+    await made.stop()
+
+
+@pytest.fixture
+def service(db: Database[UnitOfWork], unique: str) -> Service:
+    """A service on that database, with topics that nobody else uses (and that aren't made yet)."""
+    return Service(db, *own_topics(unique))
+
+
+@pytest.fixture
+async def on_kafka(service: Service, kafka: str) -> Service:
+    """That service, with its topics on a real Kafka."""
+    await create_topics(kafka, topics=[service.ours, service.others])
+    return service
+
+
+@pytest.fixture
+def issuer(tmp_path: Path) -> Issuer:
+    """Somebody who issues tokens."""
+    return Issuer(tmp_path)
+
+
+@pytest.fixture(scope="session")
+def _every_span() -> InMemorySpanExporter:
+    """Where the whole process's spans go; OpenTelemetry takes one provider for a process."""
+    exporter = InMemorySpanExporter()
+    if not isinstance(trace.get_tracer_provider(), TracerProvider):
+        trace.set_tracer_provider(TracerProvider())
+    provider = trace.get_tracer_provider()
+    assert isinstance(provider, TracerProvider)
+    provider.add_span_processor(SimpleSpanProcessor(exporter))
+    return exporter
+
+
+@pytest.fixture
+def spans(_every_span: InMemorySpanExporter) -> Iterator[InMemorySpanExporter]:
+    """The spans that a test makes."""
+    _every_span.clear()
+    yield _every_span
+    _every_span.clear()

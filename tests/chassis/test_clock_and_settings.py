@@ -1,0 +1,85 @@
+from __future__ import annotations
+
+import asyncio
+from datetime import UTC, timedelta
+
+import pytest
+
+from services.chassis.clock import ManualClock, SystemClock
+from services.chassis.errors import Invalid
+from services.chassis.settings import ServiceSettings
+
+NEEDED = {
+    "GOLDENPATH_DATABASE_DSN": "postgresql://registry:hunter2@localhost/registry",
+    "GOLDENPATH_KAFKA_BOOTSTRAP": "localhost:9092",
+    "GOLDENPATH_GRPC_ADDRESS": "127.0.0.1:0",
+    "GOLDENPATH_HTTP_ADDRESS": "127.0.0.1:0",
+    "GOLDENPATH_JWKS_PATH": "jwks.json",
+}
+
+
+@pytest.fixture
+def environment(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
+    for name, value in NEEDED.items():
+        monkeypatch.setenv(name, value)
+    return monkeypatch
+
+
+def test_settings_come_from_the_environment(environment: pytest.MonkeyPatch) -> None:
+    environment.setenv("GOLDENPATH_LEASE_DURATION", "PT2S")
+
+    found = ServiceSettings.read()
+
+    assert (found.kafka_bootstrap, found.lease_duration) == ("localhost:9092", timedelta(seconds=2))
+
+
+def test_everything_that_is_missing_or_wrong_is_named_at_once(environment: pytest.MonkeyPatch) -> None:
+    environment.delenv("GOLDENPATH_KAFKA_BOOTSTRAP")
+    environment.setenv("GOLDENPATH_DATABASE_CONNECTIONS", "many")
+
+    with pytest.raises(Invalid) as caught:
+        ServiceSettings.read()
+
+    assert "GOLDENPATH_KAFKA_BOOTSTRAP: " in caught.value.what
+    assert "GOLDENPATH_DATABASE_CONNECTIONS: " in caught.value.what
+
+
+@pytest.mark.usefixtures("environment")
+def test_a_secret_shows_nowhere() -> None:
+    assert "hunter2" not in repr(ServiceSettings.read())
+
+
+@pytest.mark.usefixtures("environment")
+def test_settings_dont_change() -> None:
+    with pytest.raises(ValueError, match="frozen"):
+        ServiceSettings.read().kafka_bootstrap = "elsewhere:9092"
+
+
+def test_the_systems_clock_tells_utc() -> None:
+    assert SystemClock().now().tzinfo is UTC
+
+
+async def test_a_manual_clock_wakes_whoever_has_slept_long_enough() -> None:
+    clock = ManualClock()
+    short = asyncio.ensure_future(clock.sleep(timedelta(seconds=1)))
+    long = asyncio.ensure_future(clock.sleep(timedelta(seconds=3)))
+    await clock.sleep(timedelta())
+
+    clock.advance(timedelta(seconds=2))
+    await short
+
+    assert clock.monotonic() == 2
+    assert not long.done()
+    clock.advance(timedelta(seconds=1))
+    await long
+
+
+async def test_a_sleeper_that_gave_up_is_passed_over() -> None:
+    clock = ManualClock()
+    sleeper = asyncio.ensure_future(clock.sleep(timedelta(seconds=1)))
+    await clock.sleep(timedelta())
+    sleeper.cancel()
+
+    clock.advance(timedelta(seconds=2))
+
+    assert (clock.now() - ManualClock().now()) == timedelta(seconds=2)

@@ -1,0 +1,259 @@
+"""Governance's gRPC methods through a real stub: what they answer, and how they refuse."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from goldenpath.governance.v1 import events_pb2
+from goldenpath.governance.v1 import governance_service_pb2 as pb
+from services.chassis.clock import SystemClock
+from services.chassis.database import Database
+from services.chassis.errors import Conflict, Denied, Invalid, NotFound, Unavailable
+from services.chassis.identity import Role, Unauthenticated
+from services.chassis.leases import Leases
+from services.chassis.testing import Issuer
+from services.governance import handlers
+from services.governance.domain import merkle
+from services.governance.domain.entries import entry_of
+from services.governance.domain.facts import Facts
+from services.governance.domain.served import Moment
+from services.governance.events import timestamp_of
+from services.governance.jobs import LogWriter
+from services.governance.store import GovernanceUnitOfWork
+from tests.governance.cases import DIGEST, NOW, SHIPPED, good, without
+from tests.governance.conftest import Client, FakeRegistry
+
+Store = Database[GovernanceUnitOfWork]
+HIGH = good(risk_tier="high")
+MODEL = HIGH.model
+
+
+@pytest.fixture
+def judge(store: Store, registry: FakeRegistry) -> Callable[..., Any]:
+    async def judged(facts: Facts) -> None:
+        registry.put(facts)
+        async with store.begin() as uow:
+            await handlers.look_at_version(facts.model, facts.version, uow, registry)
+
+    return judged
+
+
+def moment(offset: int, *, stable: int, candidate: int = 0, weight: int = 0, verdict: str = "") -> Moment:
+    at = NOW + timedelta(hours=offset)
+    return Moment(MODEL, "production", offset, stable, candidate, weight, at, 1, verdict, "deployer.events", 0, offset)
+
+
+async def test_what_nobody_judged_is_not_found(sam: Client) -> None:
+    with pytest.raises(NotFound, match="nobody has judged credit-prescreen@4"):
+        await sam.ask("GetVerdict", pb.GetVerdictRequest(model=MODEL, version=4))
+
+
+async def test_the_newest_verdict_is_that_of_the_newest_version(sam: Client, judge: Any) -> None:
+    await judge(good(version=1))
+    await judge(good(version=2, owner=""))
+    answer = await sam.ask("GetVerdict", pb.GetVerdictRequest(model=MODEL))
+    assert (answer.verdict.version, answer.verdict.state) == (2, events_pb2.VERDICT_STATE_REJECTED)
+
+
+async def test_explaining_says_what_is_missing_and_what_to_do(sam: Client, judge: Any) -> None:
+    await judge(good(owner="", datasets=(without("known_gaps"),)))
+    answer = await sam.ask("Explain", pb.ExplainRequest(model=MODEL, version=1))
+    assert answer.summary == "credit-prescreen@1 was refused by 2 of 9 rules"
+    assert list(answer.next_steps) == [
+        "owner-named: add  owner: team-or-person  to golden.yaml",
+        "dataset-documented: answer them in the datasheet, and register it again",
+    ]
+
+
+async def test_a_high_risk_goes_from_waiting_to_approved_to_revoked(rea: Client, sam: Client, judge: Any) -> None:
+    await judge(HIGH)
+    waiting = await sam.ask("ListWaiting", pb.ListWaitingRequest())
+    assert [one.model for one in waiting.verdicts] == [MODEL]
+    approved = await rea.ask(
+        "Approve", pb.ApproveRequest(model=MODEL, version=1, comment="fine", artifact_digest=DIGEST)
+    )
+    assert approved.verdict.state == events_pb2.VERDICT_STATE_APPROVED
+    assert approved.verdict.approvals[0].reviewer == "rea@bank.example"
+    asked = pb.CheckAdmissionRequest(model=MODEL, version=1, artifact_digest=DIGEST, environment="production")
+    assert (await sam.ask("CheckAdmission", asked)).admitted
+    revoked = await rea.ask("Revoke", pb.RevokeRequest(model=MODEL, version=1, reason="it leaks"))
+    assert revoked.verdict.state == events_pb2.VERDICT_STATE_REVOKED
+    after = await sam.ask("CheckAdmission", asked)
+    assert not after.admitted
+    assert after.verdict.id == revoked.verdict.id
+    assert (await sam.ask("ListWaiting", pb.ListWaitingRequest())).verdicts == []
+
+
+async def test_a_claimed_author_takes_two_reviewers_over_grpc_too(rea: Client, rob: Client, judge: Any) -> None:
+    await judge(good(author_verified=False))
+    request = pb.ApproveRequest(model=MODEL, version=1, comment="fine")
+    assert (await rea.ask("Approve", request)).verdict.state == events_pb2.VERDICT_STATE_WAITING
+    assert (await rea.ask("Approve", request)).verdict.state == events_pb2.VERDICT_STATE_WAITING
+    assert (await rob.ask("Approve", request)).verdict.state == events_pb2.VERDICT_STATE_APPROVED
+
+
+async def test_the_author_may_not_approve_even_as_a_reviewer(mia: Client, judge: Any) -> None:
+    await judge(HIGH)
+    with pytest.raises(Denied, match="mia@bank.example registered"):
+        await mia.ask("Approve", pb.ApproveRequest(model=MODEL, version=1))
+
+
+async def test_reviewers_at_the_same_moment_all_count(rea: Client, rob: Client, judge: Any) -> None:
+    await judge(good(author_verified=False))
+    request = pb.ApproveRequest(model=MODEL, version=1, comment="fine")
+    await asyncio.gather(rea.ask("Approve", request), rob.ask("Approve", request))
+    answer = await rea.ask("GetVerdict", pb.GetVerdictRequest(model=MODEL, version=1))
+    assert answer.verdict.state == events_pb2.VERDICT_STATE_APPROVED
+
+
+COMMANDS = [
+    pytest.param("Approve", pb.ApproveRequest(model=MODEL, version=1), id="approve"),
+    pytest.param("Deny", pb.DenyRequest(model=MODEL, version=1, comment="no"), id="deny"),
+    pytest.param("Revoke", pb.RevokeRequest(model=MODEL, version=1, reason="no"), id="revoke"),
+    pytest.param("ApplyPolicy", pb.ApplyPolicyRequest(yaml=SHIPPED), id="apply a policy"),
+]
+
+
+@pytest.mark.parametrize(("method", "request_"), COMMANDS)
+async def test_a_command_takes_the_role_reviewer(sam: Client, judge: Any, method: str, request_: Any) -> None:
+    await judge(HIGH)
+    with pytest.raises(Denied, match="it takes the role reviewer") as refused:
+        await sam.ask(method, request_)
+    assert refused.value.fix == "ask a reviewer"
+
+
+@pytest.mark.parametrize(("method", "request_"), COMMANDS)
+async def test_no_token_no_command(client: Callable[[str], Client], method: str, request_: Any) -> None:
+    with pytest.raises(Unauthenticated):
+        await client("").ask(method, request_)
+
+
+async def test_an_expired_token_reads_nothing(client: Callable[[str], Client], issuer: Issuer) -> None:
+    expired = issuer.token("rea", Role.REVIEWER, lifetime=timedelta(seconds=-5))
+    with pytest.raises(Unauthenticated, match="expired"):
+        await client(expired).ask("GetLogHead", pb.GetLogHeadRequest())
+
+
+async def test_approving_bytes_that_the_reviewer_did_not_see_is_a_conflict(rea: Client, judge: Any) -> None:
+    await judge(HIGH)
+    with pytest.raises(Conflict, match="other bytes"):
+        await rea.ask("Approve", pb.ApproveRequest(model=MODEL, version=1, artifact_digest="b" * 64))
+
+
+FAR = Timestamp(seconds=2**60)
+
+
+@pytest.mark.parametrize(
+    ("method", "request_", "where"),
+    [
+        pytest.param("GetVerdict", pb.GetVerdictRequest(model="Not A Name"), "model", id="no name"),
+        pytest.param("GetVerdict", pb.GetVerdictRequest(model="m\x00"), "model", id="a nul"),
+        pytest.param("GetVerdict", pb.GetVerdictRequest(model="m", version=2**32 - 1), "version", id="a huge version"),
+        pytest.param("CheckAdmission", pb.CheckAdmissionRequest(model="m"), "version", id="no version"),
+        pytest.param("Deny", pb.DenyRequest(model=MODEL, version=1), "comment", id="a no without words"),
+        pytest.param("ListWaiting", pb.ListWaitingRequest(page_size=10**9), "page_size", id="a billion"),
+        pytest.param("ListWaiting", pb.ListWaitingRequest(page_token="x"), "page_token", id="no token of ours"),
+        pytest.param("ListWaiting", pb.ListWaitingRequest(page_token="WzFd"), "page_token", id="a forged token"),
+        pytest.param("ApplyPolicy", pb.ApplyPolicyRequest(yaml="name: p"), "policy: rules", id="no rules"),
+        pytest.param("ApplyPolicy", pb.ApplyPolicyRequest(yaml="\x00"), "yaml", id="a nul in a policy"),
+        pytest.param("GetServedAt", pb.GetServedAtRequest(model=""), "model", id="no model"),
+        pytest.param("GetServedAt", pb.GetServedAtRequest(model="m", at=FAR), "at", id="a far moment"),
+        pytest.param("GetInclusionProof", pb.GetInclusionProofRequest(), "entry", id="no entry"),
+        pytest.param("GetInclusionProof", pb.GetInclusionProofRequest(index=2**64 - 1), "index", id="a huge index"),
+        pytest.param("GetInclusionProof", pb.GetInclusionProofRequest(event_id=""), "event_id", id="an empty id"),
+        pytest.param("GetConsistencyProof", pb.GetConsistencyProofRequest(), "first_size", id="no sizes"),
+    ],
+)
+async def test_bad_input_is_invalid_and_says_where(
+    rea: Client, judge: Any, method: str, request_: Any, where: str
+) -> None:
+    await judge(HIGH)
+    with pytest.raises(Invalid) as refused:
+        await rea.ask(method, request_)
+    assert refused.value.where == where
+
+
+async def test_waiting_versions_come_page_by_page_oldest_first(sam: Client, judge: Any) -> None:
+    for name in ("c", "a", "b"):
+        await judge(good(model=name, risk_tier="high"))
+    first = await sam.ask("ListWaiting", pb.ListWaitingRequest(page_size=2))
+    second = await sam.ask("ListWaiting", pb.ListWaitingRequest(page_size=2, page_token=first.next_page_token))
+    assert [one.model for one in (*first.verdicts, *second.verdicts)] == ["c", "a", "b"]
+    assert second.next_page_token == ""
+
+
+async def test_a_policy_is_applied_once_and_read_back(rea: Client) -> None:
+    text = "# ours\n" + SHIPPED.replace("0.65", "0.5")
+    applied = await rea.ask("ApplyPolicy", pb.ApplyPolicyRequest(yaml=text))
+    assert applied.changed
+    assert not (await rea.ask("ApplyPolicy", pb.ApplyPolicyRequest(yaml=text))).changed
+    standing = await rea.ask("GetPolicy", pb.GetPolicyRequest())
+    assert (standing.policy, standing.digest, standing.yaml) == ("default", applied.digest, text)
+    with pytest.raises(NotFound):
+        await rea.ask("GetPolicy", pb.GetPolicyRequest(policy="nothing"))
+
+
+async def test_watching_gives_every_verdict_from_now_on(sam: Client, judge: Any) -> None:
+    await judge(good(model="before"))
+    stream = sam.sibling.follow(sam.stub.WatchVerdicts, pb.WatchVerdictsRequest(model=MODEL))
+    waiting = asyncio.ensure_future(anext(stream))
+    version = 0
+    while not waiting.done():  # the stream has no sign that it has begun
+        version += 1
+        await judge(good(version=version))
+        await judge(good(model="other", version=version))
+        await asyncio.wait({waiting}, timeout=0.1)
+    seen = (await waiting).verdict
+    assert seen.model == MODEL
+    assert (await anext(stream)).verdict.version > seen.version or version == seen.version
+    await closed(stream)
+
+
+async def closed(stream: AsyncIterator[Any]) -> None:
+    await stream.aclose()  # type: ignore[attr-defined] # it is a generator
+
+
+async def test_what_served_at_a_moment_comes_with_who_allowed_it_and_the_proof(
+    store: Store, leases: Leases, rea: Client, sam: Client, judge: Any
+) -> None:
+    await judge(HIGH)
+    approved = (await rea.ask("Approve", pb.ApproveRequest(model=MODEL, version=1, comment="fine"))).verdict
+    lease = await leases.acquire("log")
+    assert lease is not None
+    writer = LogWriter(store, leases, bootstrap="127.0.0.1:1", clock=SystemClock())
+    await writer.append([entry_of("deployer.events", 0, offset, [], b"") for offset in (1, 2, 3)], lease)
+    async with store.begin() as uow:
+        await handlers.note_moment(moment(1, stable=1, verdict=approved.id), uow)
+        await handlers.note_moment(moment(2, stable=1, candidate=2, weight=25), uow)
+        await handlers.note_moment(moment(3, stable=2), uow)
+    request = pb.GetServedAtRequest(model=MODEL, at=timestamp_of(NOW + timedelta(hours=2, minutes=30)))
+    answer = await sam.ask("GetServedAt", request)
+    assert [(one.version, one.role, one.weight, one.log_index) for one in answer.served] == [
+        (1, "stable", 75, 1),
+        (2, "candidate", 25, 1),
+    ]
+    stable = answer.served[0]
+    assert stable.verdict.id == approved.id
+    assert [one.reviewer for one in stable.verdict.approvals] == ["rea@bank.example"]
+    assert not answer.served[1].HasField("verdict")
+    proof = await sam.ask("GetInclusionProof", pb.GetInclusionProofRequest(index=stable.log_index))
+    head = answer.head
+    assert proof.head == head
+    assert merkle.is_included(proof.entry.leaf_hash, proof.entry.index, head.size, proof.path, head.root)
+
+
+async def test_before_anything_served_the_answer_is_empty(sam: Client) -> None:
+    assert list((await sam.ask("GetServedAt", pb.GetServedAtRequest(model=MODEL))).served) == []
+
+
+async def test_what_the_log_has_not_taken_yet_is_unavailable(store: Store, sam: Client) -> None:
+    async with store.begin() as uow:
+        await handlers.note_moment(moment(1, stable=1), uow)
+    with pytest.raises(Unavailable, match="the log hasn't come"):
+        await sam.ask("GetServedAt", pb.GetServedAtRequest(model=MODEL))

@@ -1,0 +1,121 @@
+"""The log on a real PostgreSQL: exactly once, provable, and written by one writer at a time."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+
+from services.chassis.clock import SystemClock
+from services.chassis.database import Database
+from services.chassis.errors import Invalid, NotFound, Unavailable
+from services.chassis.leases import Lease, LeaseLost, Leases
+from services.governance import queries
+from services.governance.domain import merkle
+from services.governance.domain.entries import Entry, entry_of
+from services.governance.jobs import LogWriter
+from services.governance.store import GovernanceUnitOfWork
+
+Store = Database[GovernanceUnitOfWork]
+
+
+def entries(first: int, count: int, *, partition: int = 0) -> list[Entry]:
+    return [
+        entry_of("registry.events", partition, offset, [("ce_id", f"e{offset}".encode())], b"body")
+        for offset in range(first, first + count)
+    ]
+
+
+@pytest.fixture
+def writer(store: Store, leases: Leases) -> LogWriter:
+    return LogWriter(store, leases, bootstrap="127.0.0.1:1", clock=SystemClock())
+
+
+@pytest.fixture
+async def lease(leases: Leases) -> Lease:
+    held = await leases.acquire("log")
+    assert held is not None
+    return held
+
+
+async def size(store: Store) -> int:
+    async with store.read() as connection:
+        return (await queries.get_head(connection)).size
+
+
+async def test_an_empty_log_has_a_head(store: Store) -> None:
+    async with store.read() as connection:
+        head = await queries.get_head(connection)
+    assert (head.size, head.root) == (0, merkle.EMPTY_ROOT)
+
+
+async def test_every_entry_is_provable_against_every_later_head(store: Store, writer: LogWriter, lease: Lease) -> None:
+    await writer.append(entries(0, 5), lease)
+    async with store.read() as connection:
+        before = await queries.get_head(connection)
+    await writer.append(entries(5, 8), lease)
+    async with store.read() as connection:
+        for index in range(13):
+            proof = await queries.prove_inclusion(connection, index=index)
+            leaf = proof.logged.entry.leaf_hash
+            assert leaf == proof.logged.leaf_hash
+            assert merkle.is_included(leaf, index, 13, proof.path, proof.head.root)
+        grown = await queries.prove_consistency(5, 0, connection)
+    assert grown.first == before
+    assert merkle.is_consistent(5, 13, grown.path, before.root, grown.second.root)
+
+
+async def test_an_event_is_found_by_its_id(store: Store, writer: LogWriter, lease: Lease) -> None:
+    await writer.append(entries(0, 3), lease)
+    async with store.read() as connection:
+        assert (await queries.prove_inclusion(connection, event_id="e2")).logged.index == 2
+
+
+async def test_an_offset_is_never_logged_twice(store: Store, writer: LogWriter, lease: Lease) -> None:
+    await writer.append(entries(0, 3), lease)
+    with pytest.raises(Unavailable, match="another writer"):
+        await writer.append(entries(2, 3), lease)
+    assert await size(store) == 3
+
+
+async def test_a_topic_that_lost_its_beginning_is_logged_from_where_it_starts(
+    store: Store, writer: LogWriter, lease: Lease
+) -> None:
+    await writer.append(entries(100, 2), lease)
+    await writer.append(entries(110, 2), lease)
+    await writer.append(entries(0, 2, partition=1), lease)
+    assert await size(store) == 6
+
+
+async def test_a_writer_that_lost_its_lease_writes_nothing(store: Store, writer: LogWriter) -> None:
+    with pytest.raises(LeaseLost):
+        await writer.append(entries(0, 1), Lease("log", token=7))
+    assert await size(store) == 0
+
+
+async def test_two_replicas_never_hold_the_log_at_once(store: Store, lease: Lease) -> None:
+    assert lease.token == 1
+    assert await Leases(store, duration=timedelta(seconds=30)).acquire("log") is None
+
+
+async def test_an_event_id_of_any_length_is_logged(store: Store, writer: LogWriter, lease: Lease) -> None:
+    long = "x" * 20_000
+    await writer.append([entry_of("ingest.events", 0, 0, [("ce_id", long.encode())], b"")], lease)
+    async with store.read() as connection:
+        assert (await queries.prove_inclusion(connection, event_id=long)).logged.index == 0
+
+
+async def test_what_the_log_does_not_have_is_not_found(store: Store) -> None:
+    async with store.read() as connection:
+        with pytest.raises(NotFound, match="no entry 0"):
+            await queries.prove_inclusion(connection, index=0)
+        with pytest.raises(NotFound, match="no event nope"):
+            await queries.prove_inclusion(connection, event_id="nope")
+
+
+async def test_a_consistency_proof_beyond_the_log_is_invalid(store: Store) -> None:
+    async with store.read() as connection:
+        with pytest.raises(Invalid, match="the log has 0 entries"):
+            await queries.prove_consistency(1, 5, connection)
+        with pytest.raises(Invalid, match="first"):
+            await queries.prove_consistency(0, 0, connection)
