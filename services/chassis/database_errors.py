@@ -44,6 +44,4 @@ def translated() -> Iterator[None]:
     except _UNFIT as error:
         raise Invalid("a text holds a character that can't be stored, such as NUL") from error
     except _DOWN as error:
-        if isinstance(error, ValueError):
-            raise  # asyncpg's name for an argument of the wrong type or range: a bug, and not the server's
         raise Unavailable(f"the database doesn't answer: {type(error).__name__}") from error

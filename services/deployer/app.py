@@ -61,22 +61,18 @@ async def run() -> int:
             settings.modelservers_folder, settings.artifacts_folder, settings.kafka_bootstrap, settings.traces_folder
         )
     )
-    jobs = {
-        "routing": RoutingJob(database, leases, proxy, name=settings.proxy_name),
-        "servers": ServersJob(database, leases, runtime, proxy, clock=clock),
-        "rollouts": RolloutsJob(
-            database,
-            leases,
-            proxy,
-            governance=governance,
-            registry=RegistryClient(siblings["registry"]),
-            servers=servers,
-            clock=clock,
-        ),
-        "decisions": DecisionsJob(
-            database, leases, monitor=MonitorClient(siblings["monitor"]), servers=servers, clock=clock
-        ),
-    }
+    routing = RoutingJob(database, leases, proxy, name=settings.proxy_name)
+    tending = ServersJob(database, leases, runtime, proxy, clock=clock)
+    moving = RolloutsJob(
+        database,
+        leases,
+        proxy,
+        governance=governance,
+        registry=RegistryClient(siblings["registry"]),
+        servers=servers,
+        clock=clock,
+    )
+    deciding = DecisionsJob(database, leases, monitor=MonitorClient(siblings["monitor"]), servers=servers, clock=clock)
     consumer = Consumer(
         "deployer",
         consumers.TOPICS,
@@ -110,7 +106,10 @@ async def run() -> int:
             Closing(runtime.close),
             Background("relay", relay.run),
             Background("changes", changes.run),
-            *[Background(name, job.run) for name, job in jobs.items()],
+            Background("routing", routing.run),
+            Background("servers", tending.run),
+            Background("rollouts", moving.run),
+            Background("decisions", deciding.run),
             Background("consumer", consumer.run),
             grpc,
             http,

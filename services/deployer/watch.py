@@ -7,7 +7,7 @@ from datetime import timedelta
 from typing import Any, Final
 
 from services.chassis.database import Database, Notifications
-from services.deployer.store.wake import CHANNEL
+from services.deployer.store import CHANNEL
 
 _POLL: Final = timedelta(seconds=1)  # should a notification get lost
 

@@ -278,7 +278,7 @@ class Moments:
         """The verdict that the deployer last named for a version by a moment; empty where it named none."""
         found = await self._connection.fetchval(
             """SELECT verdict FROM moments
-               WHERE model = $1 AND environment = $2 AND verdict_version = $3 AND effective_at <= $4
+               WHERE model = $1 AND environment = $2 AND verdict_version = $3 AND verdict <> '' AND effective_at <= $4
                ORDER BY effective_at DESC LIMIT 1""",
             model,
             environment,

@@ -12,15 +12,18 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable
+from contextlib import suppress
 from importlib import metadata
 from pathlib import Path
+from typing import Final
 
 from packaging.requirements import InvalidRequirement, Requirement
 from packaging.utils import canonicalize_name
 
 from services.chassis.errors import Conflict, Invalid
 
-MLFLOW = frozenset({"mlflow", "mlflow-skinny"})
+MLFLOW: Final = frozenset({"mlflow", "mlflow-skinny"})
+_STAND_INS: Final = {"mlflow": "mlflow-skinny"}  # the same code, without the parts that no model needs
 
 
 def requirements_of(files: Path) -> list[str]:
@@ -67,10 +70,14 @@ def _parsed(line: str) -> Requirement:
 def _gap(wanted: Requirement, without: frozenset[str]) -> str:
     if canonicalize_name(wanted.name) in without or (wanted.marker and not wanted.marker.evaluate()):
         return ""
-    try:
-        found = metadata.version(wanted.name)
-    except metadata.PackageNotFoundError:
-        return f"{wanted.name}: wanted {wanted.specifier or 'any version'}, found none"
-    if wanted.specifier.contains(found, prereleases=True):
+    found = _found(wanted.name)
+    if found and wanted.specifier.contains(found, prereleases=True):
         return ""
-    return f"{wanted.name}: wanted {wanted.specifier}, found {found}"
+    return f"{wanted.name}: wanted {wanted.specifier or 'any version'}, found {found or 'none'}"
+
+
+def _found(name: str) -> str:
+    for installed in (name, _STAND_INS.get(canonicalize_name(name), name)):
+        with suppress(metadata.PackageNotFoundError):
+            return metadata.version(installed)
+    return ""

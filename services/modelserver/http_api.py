@@ -46,6 +46,7 @@ class Gone(Exception):
 STATUS: Final[Mapping[type[Exception], int]] = {TooLarge: 413, Invalid: 400, NotFound: 404, Unavailable: 503}
 _TOO_LARGE: Final = STATUS[TooLarge]
 _INTERNAL: Final = 500
+_PATIENCE: Final = 4  # limits that are read of a body that is too large: whoever is cut off sooner never reads the answer
 _JSON: Final = (b"content-type", b"application/json")
 _Header = tuple[bytes, bytes]
 _log = structlog.get_logger()
@@ -114,23 +115,18 @@ class HttpApi:
 async def _body(receive: Receive, headers: Mapping[str, str], limit_bytes: int) -> bytes:
     if "inference-header-content-length" in headers:
         raise Invalid("binary tensors aren't known here; send JSON (tritonclient: binary_data=False)", where="body")
-    length = headers.get("content-length", "0")
-    if length.isdigit() and int(length) > limit_bytes:
-        raise _too_large(limit_bytes)
     message = await receive()
-    body = message.get("body", b"")
-    while message.get("more_body", False):
+    body = bytearray(message.get("body", b""))
+    size = len(body)
+    while message.get("more_body", False) and size <= _PATIENCE * limit_bytes:
         message = await receive()
-        body += message.get("body", b"")
-        if len(body) > limit_bytes:
-            raise _too_large(limit_bytes)
+        size += len(message.get("body", b""))
+        body += message.get("body", b"") if size <= limit_bytes else b""
     if message["type"] == "http.disconnect":
         raise Gone
+    if size > limit_bytes:
+        raise TooLarge(f"larger than {limit_bytes} bytes", where="body", fix="send fewer rows at a time")
     return bytes(body)
-
-
-def _too_large(limit_bytes: int) -> TooLarge:
-    return TooLarge(f"larger than {limit_bytes} bytes", where="body", fix="send fewer rows at a time")
 
 
 def _router(inference: Inference, meter: Meter) -> Starlette:

@@ -134,7 +134,10 @@ def _pyfunc(files: Path) -> Any:
             where="MLmodel",
             fix="install mlflow",
         ) from None
-    return pyfunc.load_model(str(files))
+    try:
+        return pyfunc.load_model(str(files))
+    except Exception as error:  # a flavour of any library may raise anything
+        raise Invalid(f"the model doesn't load: {type(error).__name__}: {error}", where="MLmodel") from error
 
 
 def _example(files: Path, mlmodel: Mapping[str, Any], signature: Signature) -> Example:

@@ -32,6 +32,7 @@ async def register_version(
     documented = [await _document(given, actor, uow) for given in asked.datasets]
     model, changed = await _describe(asked, actor, uow)
     known = await uow.store.version_of_bytes(asked.model, run.brought.artifact_digest)
+    telemetry.about(model.name, known.number if known else model.latest_version + 1)
     if known is None:
         return await _add(asked, run, model, documented, actor, uow), True
     missing = versions.forgotten_refs(known, (dataset.ref for dataset in documented), actor)
@@ -101,6 +102,7 @@ async def retire_version(model: str, number: int, reason: str, actor: Actor, uow
     version = versions.retired(await reads.get_version(uow.connection, model, number), reason)
     await uow.store.retire(version)
     events.tell_retired(version, actor, reason, uow)
+    telemetry.about(model, number)
     return version
 
 
@@ -117,6 +119,7 @@ async def promote(pointing: Pointing, uow: RegistryUnitOfWork) -> None:
     await _point(pointing, uow)
     left = before.version if before and before.until is None else 0
     events.tell_promoted(pointing, left, uow)
+    telemetry.about(pointing.model, pointing.version)
 
 
 async def demote(pointing: Pointing, taken_back: int, reason: str, uow: RegistryUnitOfWork) -> None:
@@ -126,6 +129,7 @@ async def demote(pointing: Pointing, taken_back: int, reason: str, uow: Registry
         return
     await _point(pointing, uow)
     events.tell_demoted(pointing, taken_back, reason, uow)
+    telemetry.about(pointing.model, taken_back)
 
 
 async def _point(pointing: Pointing, uow: RegistryUnitOfWork) -> None:

@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from goldenpath.ingest.v1.events_pb2 import DatasetDocumented, OutcomeRecorded, ProjectStarted
+from goldenpath.registry.v1.events_pb2 import Promise
 from goldenpath.registry.v1.registry_service_pb2 import RegisterVersionRequest
 from services.chassis.cloudevents import JSON, STRUCTURED, CloudEvent, body, check_finite, headers_of, read
 from services.chassis.errors import Invalid
@@ -187,14 +188,12 @@ def test_a_number_that_is_not_finite_is_refused_with_its_path(number: float) -> 
 
 
 def test_a_number_deep_inside_a_message_is_found() -> None:
-    request = RegisterVersionRequest()
-    request.metrics.add(name="auc", value=0.9)
-    request.metrics.add(name="log_loss", value=float("nan"))
+    request = RegisterVersionRequest(promise=Promise(metric="auc", value=float("nan")))
 
     with pytest.raises(Invalid) as caught:
         check_finite(request)
 
-    assert caught.value.where == "metrics[1].value"
+    assert caught.value.where == "promise.value"
 
 
 def test_finite_numbers_pass() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
 from services.deployer.domain.routing import Address
@@ -17,6 +17,7 @@ class Backend:
         self.name = name
         self.status = 200
         self.delay = 0.0
+        self.score: Callable[[float], float] = lambda value: value
         self.seen: list[dict[str, str]] = []
         self._server: asyncio.Server | None = None
         self._writers: set[asyncio.StreamWriter] = set()
@@ -53,15 +54,25 @@ class Backend:
     async def _answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         head = (await reader.readuntil(b"\r\n\r\n")).decode().split("\r\n")
         headers = {name.lower(): value for name, _, value in (line.partition(": ") for line in head[1:] if line)}
-        await reader.readexactly(int(headers.get("content-length", "0")))
+        content = await reader.readexactly(int(headers.get("content-length", "0")))
         healthy = head[0].split(" ")[1].startswith("/v2/health")
         if not healthy:
             self.seen.append(headers)
             await asyncio.sleep(self.delay)
-        body = json.dumps({"name": self.name, "headers": headers}).encode()
+        answer = {"name": self.name, "headers": headers} | self._predict(content)
+        body = json.dumps(answer).encode()
         status = 200 if healthy else self.status
         writer.write(f"HTTP/1.1 {status} X\r\ncontent-length: {len(body)}\r\n\r\n".encode() + body)
         await writer.drain()
+
+    def _predict(self, content: bytes) -> dict[str, object]:
+        """The protocol's metadata, and a score for each value of the input x."""
+        inputs = json.loads(content or b"{}").get("inputs", [{"data": []}])
+        scores = [self.score(value) for value in inputs[0]["data"]]
+        return {
+            "inputs": [{"name": "x", "datatype": "FP64"}],
+            "outputs": [{"name": "score", "datatype": "FP64", "shape": [len(scores)], "data": scores}],
+        }
 
 
 @asynccontextmanager

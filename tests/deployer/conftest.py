@@ -2,22 +2,45 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
-from collections.abc import AsyncIterator, Iterator
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from dataclasses import dataclass, field
 from datetime import timedelta
+from importlib.resources import files
 from pathlib import Path
+from typing import cast
+from uuid import uuid4
 
 import httpx
 import pytest
 
 from golden.embedded.envoy import EMPTY_CLUSTERS, EMPTY_ROUTES, EnvoyProxy
 from golden.embedded.processes import Running, free_port, wait_until
+from goldenpath.deployer.v1 import deployer_service_pb2 as service_pb2
+from goldenpath.deployer.v1 import events_pb2
 from services.chassis.clock import SystemClock
+from services.chassis.database import Database
+from services.chassis.leases import Leases
 from services.chassis.testing import eventually
+from services.deployer import queries
+from services.deployer.clients import HttpServers
+from services.deployer.domain.deployment import Place
+from services.deployer.domain.going_back import Signal, Trouble
+from services.deployer.domain.policy import Policy
+from services.deployer.grpc_api import DeployerApi
+from services.deployer.handlers import going_back, rollouts
+from services.deployer.jobs.decisions import DecisionsJob
+from services.deployer.jobs.rollouts import RolloutsJob
+from services.deployer.jobs.routing import RoutingJob
+from services.deployer.jobs.servers import ServersJob
 from services.deployer.router.envoy import EnvoyRouter
 from services.deployer.router.envoy_admin import EnvoyAdmin
 from services.deployer.router.envoy_files import CLUSTERS, ROUTES
+from services.deployer.store import DeployerUnitOfWork
+from services.deployer.watch import Changes
+from tests.conftest import Database as DatabaseOfTest
+from tests.deployer.fakes import FakeGovernance, FakeMonitor, FakeRegistry, FakeRuntime, quick
 
 
 @dataclass
@@ -70,3 +93,129 @@ async def router(proxy: Proxy) -> AsyncIterator[EnvoyRouter]:
 async def client(proxy: Proxy) -> AsyncIterator[httpx.AsyncClient]:
     async with httpx.AsyncClient(base_url=proxy.url, trust_env=False, timeout=10) as client:
         yield client
+
+
+@dataclass
+class Deployer:
+    """The deployer's jobs on a real database and a real proxy, among fakes."""
+
+    database: Database[DeployerUnitOfWork]
+    governance: FakeGovernance
+    registry: FakeRegistry
+    monitor: FakeMonitor
+    runtime: FakeRuntime
+    api: DeployerApi
+    client: httpx.AsyncClient
+    router: EnvoyRouter
+    start: Callable[[], list[asyncio.Future[None]]]
+    tasks: list[asyncio.Future[None]] = field(default_factory=list)
+
+    async def restart(self) -> None:
+        """Kill the jobs wherever they are, and start others; nobody gives a lease back."""
+        await self.kill()
+        self.tasks = self.start()
+
+    async def kill(self) -> None:
+        for task in self.tasks:
+            task.cancel()
+        await asyncio.gather(*self.tasks, return_exceptions=True)
+
+    async def approve(self, version: int) -> None:
+        async with self.database.begin() as uow:
+            await rollouts.admit_version(PLACE, version, uow)
+
+    async def signal(self, version: int, epoch: int, *, name: str = "signal", cleared: bool = False) -> None:
+        found = Signal(name, Trouble.DRIFT, version, epoch, ("x",), f"{name} about version {version}")
+        async with self.database.begin() as uow:
+            if cleared:
+                await going_back.clear_signal(name, PLACE, "x is back", uow)
+            else:
+                await going_back.open_decision(found, PLACE, uow)
+
+    async def state(self) -> service_pb2.Deployment:
+        async with self.database.begin() as uow:
+            return await queries.get_deployment(PLACE, uow, url="http://proxy")
+
+    async def history(self) -> list[str]:
+        """What happened, oldest first, without the common prefix."""
+        async with self.database.begin() as uow:
+            entries, _ = await queries.list_history(PLACE, "", 1000, uow)
+        return [entry.type.removeprefix("deployment.") for entry in reversed(entries)]
+
+    async def decision(self, name: str = "signal") -> events_pb2.Decision:
+        async with self.database.begin() as uow:
+            return await queries.get_decision(name, uow)
+
+    async def serves(self, version: int) -> service_pb2.Deployment:
+        """Wait until a version has all the traffic and nothing is under way; requests flow meanwhile."""
+
+        async def there() -> service_pb2.Deployment | None:
+            state = await self.state()
+            settled = state.effective and not state.position.candidate_version and not state.queued_version
+            return state if settled and state.position.stable_version == version else None
+
+        return cast("service_pb2.Deployment", await self.meanwhile(there))
+
+    async def meanwhile(self, condition: Callable[[], Awaitable[object]]) -> object:
+        """Poll a condition while requests flow, each of a unit of its own."""
+
+        async def tried() -> object:
+            found = await condition()
+            if not found:
+                await self.requests(20)
+            return found
+
+        return await eventually(tried, within=timedelta(seconds=30))
+
+    async def requests(self, count: int) -> list[int]:
+        answers = [await self.client.post(INFER, json={}, headers={"x-unit-id": str(uuid4())}) for _ in range(count)]
+        return [answer.status_code for answer in answers]
+
+    async def deployed(self, *versions: int) -> service_pb2.Deployment:
+        """Bring versions one after another to all of the traffic."""
+        state = service_pb2.Deployment()
+        for version in versions:
+            await self.approve(version)
+            state = await self.serves(version)
+            await self.requests(40)
+        return state
+
+
+PLACE = Place("credit")
+INFER = "/v2/models/credit/infer"
+
+
+@pytest.fixture
+async def deployer(database: DatabaseOfTest, router: EnvoyRouter, client: httpx.AsyncClient) -> AsyncIterator[Deployer]:
+    clock = SystemClock()
+    made = Database(
+        database.dsn,
+        source="goldenpath/deployer",
+        clock=clock,
+        unit_of_work=DeployerUnitOfWork,
+        migrations=files("services.deployer") / "migrations",
+    )
+    await made.start()
+    governance, registry, monitor = FakeGovernance(), FakeRegistry(quick(Policy(steps=(20, 100)))), FakeMonitor()
+    runtime, changes = FakeRuntime(), Changes(made)
+    api = DeployerApi(made, governance=governance, changes=changes, url="http://proxy")
+    servers = HttpServers()
+
+    def start() -> list[asyncio.Future[None]]:
+        leases = Leases(made, duration=timedelta(seconds=1))
+        routing = RoutingJob(made, leases, router, name="test")
+        tending = ServersJob(made, leases, runtime, router, clock=clock)
+        moving = RolloutsJob(
+            made, leases, router, governance=governance, registry=registry, servers=servers, clock=clock
+        )
+        deciding = DecisionsJob(made, leases, monitor=monitor, servers=servers, clock=clock)
+        runs = (changes.run, routing.run, tending.run, moving.run, deciding.run)
+        return [asyncio.ensure_future(run()) for run in runs]
+
+    deployer = Deployer(made, governance, registry, monitor, runtime, api, client, router, start)
+    deployer.tasks = start()
+    yield deployer
+    await deployer.kill()
+    await servers.close()
+    await runtime.close()
+    await made.stop()

@@ -11,7 +11,7 @@ import hashlib
 import json
 import os
 import warnings
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
@@ -20,6 +20,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from opentelemetry import trace
+from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor, SpanExporter, SpanExportResult
 from sklearn.compose import make_column_transformer
 from sklearn.impute import SimpleImputer
 from sklearn.linear_model import LinearRegression, LogisticRegression
@@ -232,3 +235,32 @@ def person(**changes: dict[str, Any] | None) -> dict[str, Any]:
     }
     merged = inputs | changes
     return {"inputs": [value for value in merged.values() if value is not None]}
+
+
+class _Kept(SpanExporter):
+    def __init__(self, rows: list[dict[str, Any]]) -> None:
+        self._rows = rows
+
+    def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
+        self._rows += [_row(span) for span in spans]
+        return SpanExportResult.SUCCESS
+
+
+def _row(span: ReadableSpan) -> dict[str, Any]:
+    return {
+        "name": span.name,
+        "kind": span.kind.name,
+        "trace_id": f"{span.get_span_context().trace_id:032x}",
+        "attributes": dict(span.attributes or {}),
+        "links": [f"{link.context.trace_id:032x}" for link in span.links],
+    }
+
+
+@pytest.fixture
+def spans(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
+    """The spans that end during the test, in their order."""
+    rows: list[dict[str, Any]] = []
+    provider = TracerProvider()
+    provider.add_span_processor(SimpleSpanProcessor(_Kept(rows)))
+    monkeypatch.setattr(trace, "get_tracer", lambda name: provider.get_tracer(name))
+    return rows

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import subprocess
+import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -14,7 +17,7 @@ from services.registry.artifacts import ArtifactStore
 from services.registry.commands import Commands
 from services.registry.queries import Queries
 from services.registry.store import RegistryUnitOfWork
-from tests.registry.made_up import FakeRuns
+from tests.registry.made_up import FakeRuns, Trained
 
 
 @pytest.fixture
@@ -45,3 +48,18 @@ def commands(registry_database: Database[RegistryUnitOfWork], runs: FakeRuns) ->
 @pytest.fixture
 def queries(registry_database: Database[RegistryUnitOfWork]) -> Queries:
     return Queries(registry_database)
+
+
+@pytest.fixture(scope="session")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Trained:
+    folder = tmp_path_factory.mktemp("mlflow")
+    uri = f"sqlite:///{folder / 'mlflow.db'}"
+    script = Path(__file__).parent / "train.py"
+    ended = subprocess.run(
+        [sys.executable, str(script), uri, str(folder / "artifacts")],
+        check=True,
+        capture_output=True,
+        text=True,
+        cwd=Path(__file__).parents[2],
+    )
+    return Trained(uri, json.loads(ended.stdout.splitlines()[-1]))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from goldenpath.registry.v1 import events_pb2 as told
@@ -20,6 +21,14 @@ from services.registry.store import RegistryUnitOfWork
 ADA = Caller("ada@bank.example", frozenset({Role.SCIENTIST}))
 DATA = "d" * 64
 PROFILE = b"a profile"
+
+
+@dataclass(frozen=True)
+class Trained:
+    """An MLflow with runs in it."""
+
+    uri: str
+    runs: dict[str, str]
 
 
 class FakeRuns:

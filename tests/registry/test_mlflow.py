@@ -7,10 +7,7 @@ import importlib
 import json
 import os
 import signal
-import subprocess
-import sys
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -23,32 +20,10 @@ from services.profile import ReferenceProfile
 from services.registry.artifacts import ArtifactStore
 from services.registry.clients.mlflow import MlflowRuns
 from services.registry.clients.reference import log_loss, reference_of
+from tests.registry.made_up import Trained
 
 pa: Any = importlib.import_module("pyarrow")  # it is typed in part only
 parquet: Any = importlib.import_module("pyarrow.parquet")
-
-
-@dataclass(frozen=True)
-class Trained:
-    """An MLflow with runs in it."""
-
-    uri: str
-    runs: dict[str, str]
-
-
-@pytest.fixture(scope="session")
-def trained(tmp_path_factory: pytest.TempPathFactory) -> Trained:
-    folder = tmp_path_factory.mktemp("mlflow")
-    uri = f"sqlite:///{folder / 'mlflow.db'}"
-    script = Path(__file__).parent / "train.py"
-    ended = subprocess.run(
-        [sys.executable, str(script), uri, str(folder / "artifacts")],
-        check=True,
-        capture_output=True,
-        text=True,
-        cwd=Path(__file__).parents[2],
-    )
-    return Trained(uri, json.loads(ended.stdout.splitlines()[-1]))
 
 
 def _reading(artifacts: ArtifactStore, uri: str, *, timeout: timedelta = timedelta(minutes=2)) -> MlflowRuns:

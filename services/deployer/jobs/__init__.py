@@ -11,7 +11,7 @@ import structlog
 from services.chassis.database import Database, Notifications
 from services.chassis.errors import GoldenpathError
 from services.chassis.leases import Lease, LeaseLost
-from services.deployer.store.wake import CHANNEL
+from services.deployer.store import CHANNEL
 
 _log = structlog.get_logger()
 

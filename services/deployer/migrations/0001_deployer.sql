@@ -104,3 +104,16 @@ CREATE TABLE endpoints (
     made_at      timestamptz NOT NULL DEFAULT now()
 );
 CREATE INDEX endpoints_by_place ON endpoints (model, environment, version);
+
+-- Whoever changes something wakes the jobs that make it so, and the watchers: polling would add its period to every step.
+CREATE FUNCTION wake_deployer() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    PERFORM pg_notify('deployer', '');
+    RETURN NULL;
+END
+$$;
+CREATE TRIGGER wake AFTER INSERT OR UPDATE ON deployments FOR EACH ROW EXECUTE FUNCTION wake_deployer();
+CREATE TRIGGER wake AFTER INSERT OR UPDATE OF state ON rollouts FOR EACH ROW EXECUTE FUNCTION wake_deployer();
+CREATE TRIGGER wake AFTER INSERT OR UPDATE ON history FOR EACH ROW EXECUTE FUNCTION wake_deployer();
+CREATE TRIGGER wake AFTER INSERT OR UPDATE ON decisions FOR EACH ROW EXECUTE FUNCTION wake_deployer();
+CREATE TRIGGER wake AFTER UPDATE OR DELETE ON endpoints FOR EACH ROW EXECUTE FUNCTION wake_deployer();

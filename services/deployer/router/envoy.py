@@ -12,7 +12,6 @@ routes as they are until the next round. So a candidate that is slow to start ne
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Mapping
 from datetime import timedelta
 from pathlib import Path
@@ -53,6 +52,7 @@ class EnvoyRouter:
         self._files = DiscoveryFiles(folder)
         self._admin = EnvoyAdmin(admin)
         self._clock = clock
+        self._refusals = 0
 
     async def apply(self, routing: Routing, *, token: int) -> frozenset[Place]:
         """Make it so; the places whose traffic goes as decided."""
@@ -80,7 +80,7 @@ class EnvoyRouter:
         traffic = await self._admin.traffic()
         idle = {name for name in leaving if traffic.get(name, Traffic()).active == 0}
         if idle:
-            await self._replace(CLUSTERS, [cluster for cluster in present if cluster["name"] not in idle], token)
+            self._replace(CLUSTERS, [cluster for cluster in present if cluster["name"] not in idle], token)
 
     async def known(self) -> frozenset[tuple[Place, int]]:
         """The versions that Envoy may still send requests to."""
@@ -107,7 +107,7 @@ class EnvoyRouter:
         present = {cluster["name"]: cluster for cluster in self._files.read(CLUSTERS)}
         merged = present | wanted
         if merged != present:
-            await self._replace(CLUSTERS, [merged[name] for name in sorted(merged)], token)
+            self._replace(CLUSTERS, [merged[name] for name in sorted(merged)], token)
 
     async def _can_switch(self, wanted: Rendered, standing: Rendered) -> set[Place]:
         """The places all of whose new clusters are healthy; those in use already needn't be asked about."""
@@ -119,22 +119,25 @@ class EnvoyRouter:
         return {place for place, clusters in new.items() if clusters <= healthy}
 
     async def _write_routes(self, routes: Rendered, token: int) -> None:
-        refused = await self._admin.refusals()
-        version = await self._replace(ROUTES, [route_configuration(routes)], token)
-        await self._until_effective(version, refused)
+        version = self._replace(ROUTES, [route_configuration(routes)], token)
+        await self._until_effective(version)
 
-    async def _until_effective(self, version: str, refused: int) -> None:
+    async def _until_effective(self, version: str) -> None:
         started = self._clock.monotonic()
         while await self._admin.routes_version() != version:
             waited = timedelta(seconds=self._clock.monotonic() - started)
-            if waited > _REFUSED_AFTER and await self._admin.refusals() > refused:
+            if waited > _REFUSED_AFTER and await self._was_refused():
                 raise Conflict("the proxy refuses the routes that were rendered; it goes on with the last good ones")
             if waited > _EFFECT_WITHIN:
                 raise Unavailable("the proxy doesn't take up its new routes", where="envoy")
             await self._clock.sleep(_POLL)
 
-    async def _replace(self, name: str, resources: list[dict[str, Any]], token: int) -> str:
-        return await asyncio.to_thread(self._files.replace, name, resources, token=token)
+    async def _was_refused(self) -> bool:
+        before, self._refusals = self._refusals, await self._admin.refusals()
+        return self._refusals > before
+
+    def _replace(self, name: str, resources: list[dict[str, Any]], token: int) -> str:
+        return self._files.replace(name, resources, token=token)
 
     def _standing(self) -> Rendered:
         made: Rendered = {}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import cached_property
+from typing import Final
 
 from services.chassis.database import UnitOfWork
 from services.deployer.store.decisions import Decisions
@@ -12,7 +13,10 @@ from services.deployer.store.history import History
 from services.deployer.store.rollouts import Rollouts
 from services.deployer.store.versions import Stays, Versions
 
-__all__ = ["DeployerUnitOfWork"]
+__all__ = ["CHANNEL", "DeployerUnitOfWork"]
+
+CHANNEL: Final = "deployer"
+"""What the tables' triggers notify at every change, so that nothing that should be done waits for a poll."""
 
 
 class DeployerUnitOfWork(UnitOfWork):

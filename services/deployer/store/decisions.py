@@ -11,7 +11,6 @@ from uuid import UUID
 from services.chassis.errors import NotFound
 from services.deployer.domain.deployment import Place
 from services.deployer.domain.going_back import Signal, Trouble
-from services.deployer.store.wake import wake
 
 if TYPE_CHECKING:
     from services.chassis.database import Connection, Row
@@ -61,12 +60,10 @@ class Decisions:
             self._now,
             traceparent,
         )
-        await wake(self._connection)
 
     async def clear(self, signal_id: str) -> None:
         """A signal is over."""
         await self._connection.execute("UPDATE decisions SET cleared = true WHERE signal_id = $1", signal_id)
-        await wake(self._connection)
 
     async def record(
         self, decision: UUID, place: Place, signal_id: str, body: bytes, *, received_at: datetime, traceparent: str
@@ -83,7 +80,6 @@ class Decisions:
             received_at,
             traceparent,
         )
-        await wake(self._connection)
 
     async def rewrite(self, decision: UUID, body: bytes) -> None:
         """Write a decision again, with when it took effect."""

@@ -5,14 +5,15 @@ from __future__ import annotations
 import json
 from dataclasses import asdict
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from services.chassis.errors import NotFound
 from services.deployer.domain.deployment import Deployment, Hold, Place, Role
-from services.deployer.store.wake import wake
 
 if TYPE_CHECKING:
     from services.chassis.database import Connection, Row
+
+_LOCK: Final = "SELECT * FROM deployments WHERE model = $1 AND environment = $2 FOR UPDATE"
 
 
 class Deployments:
@@ -23,14 +24,14 @@ class Deployments:
 
     async def lock(self, place: Place) -> Deployment:
         """A deployment, locked until the commit; a new one where there is none yet."""
-        await self._connection.execute(
-            "INSERT INTO deployments (model, environment, state) VALUES ($1, $2, '{}') ON CONFLICT DO NOTHING",
-            place.model,
-            place.environment,
-        )
-        row = await self._connection.fetchrow(
-            "SELECT * FROM deployments WHERE model = $1 AND environment = $2 FOR UPDATE", place.model, place.environment
-        )
+        row = await self._connection.fetchrow(_LOCK, place.model, place.environment)
+        if row is None:
+            await self._connection.execute(
+                "INSERT INTO deployments (model, environment, state) VALUES ($1, $2, '{}') ON CONFLICT DO NOTHING",
+                place.model,
+                place.environment,
+            )
+            row = await self._connection.fetchrow(_LOCK, place.model, place.environment)
         return _deployment(row) if row else Deployment(place)
 
     async def get(self, place: Place) -> Deployment:
@@ -77,7 +78,6 @@ class Deployments:
             deployment.place.environment,
             json.dumps(body),
         )
-        await wake(self._connection)
 
     async def effective_at(self, place: Place) -> datetime | None:
         """When the proxy last showed what was decided."""
@@ -94,7 +94,6 @@ class Deployments:
             place.environment,
             at,
         )
-        await wake(self._connection)
 
 
 def _deployment(row: Row) -> Deployment:

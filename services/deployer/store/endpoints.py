@@ -8,7 +8,6 @@ from uuid import UUID
 from services.deployer.domain.deployment import Place
 from services.deployer.domain.routing import Address
 from services.deployer.runtimes import Endpoint, Process
-from services.deployer.store.wake import wake
 
 if TYPE_CHECKING:
     from services.chassis.database import Connection, Row
@@ -43,12 +42,10 @@ class Endpoints:
     async def set_ready(self, endpoint: UUID, *, ready: bool) -> None:
         """The process answers, or no longer does."""
         await self._connection.execute("UPDATE endpoints SET ready = $2 WHERE id = $1", endpoint, ready)
-        await wake(self._connection)
 
     async def remove(self, endpoint: UUID) -> None:
         """The process is gone."""
         await self._connection.execute("DELETE FROM endpoints WHERE id = $1", endpoint)
-        await wake(self._connection)
 
     async def all(self) -> list[Endpoint]:
         """Every process, oldest first."""

@@ -7,7 +7,6 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 
 from services.deployer.domain.deployment import Place
-from services.deployer.store.wake import wake
 
 if TYPE_CHECKING:
     from services.chassis.database import Connection, Row
@@ -54,7 +53,7 @@ class History:
         await self._connection.execute(
             """INSERT INTO history (model, environment, type, body, sentence, actor, traceparent, decided_at,
                                     effective_at)
-               VALUES ($1, $2, $3, $4, $5, $6, $7, $8, CASE WHEN $9 THEN $8 END)""",
+               VALUES ($1, $2, $3, $4, $5, $6, $7, $8::timestamptz, CASE WHEN $9 THEN $8::timestamptz END)""",
             place.model,
             place.environment,
             type_name,
@@ -65,7 +64,6 @@ class History:
             self._now,
             effective,
         )
-        await wake(self._connection)
 
     async def pending(self) -> list[Entry]:
         """What was decided and isn't in effect yet, oldest first."""

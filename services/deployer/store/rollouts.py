@@ -14,7 +14,6 @@ from services.deployer.domain import traffic as readings
 from services.deployer.domain.deployment import Place
 from services.deployer.domain.rollout import Rollout, State
 from services.deployer.domain.traffic import Traffic
-from services.deployer.store.wake import wake
 
 if TYPE_CHECKING:
     from services.chassis.database import Connection, Row
@@ -70,13 +69,12 @@ class Rollouts:
             traceparent,
             self._now,
         )
-        await wake(self._connection)
 
     async def save(self, rollout: Rollout) -> None:
         """Write a rollout that moved on; its step begins anew."""
         await self._connection.execute(
-            """UPDATE rollouts SET state = $2, body = $3::text::jsonb, progress = '{}', changed_at = $4,
-                                   ended_at = CASE WHEN $5 THEN $4 END
+            """UPDATE rollouts SET state = $2, body = $3::text::jsonb, progress = '{}', changed_at = $4::timestamptz,
+                                   ended_at = CASE WHEN $5 THEN $4::timestamptz END
                WHERE id = $1""",
             rollout.id,
             rollout.state.value,
@@ -84,7 +82,6 @@ class Rollouts:
             self._now,
             rollout.over,
         )
-        await wake(self._connection)
 
     async def note(self, rollout: Rollout, progress: Progress) -> None:
         """Write the present step's progress, and the judge's last word."""

@@ -62,6 +62,7 @@ class MlflowRuns:
             NotFound: MLflow has no such run.
             Invalid: the run has no model, or one that can't be kept.
             Unavailable: MLflow doesn't answer, or not in time.
+            RuntimeError: the run broke the reader; another one may fare better.
         """
         with self._artifacts.staging() as staging:
             found = await self._ask({"run": run, "folder": str(staging.files)})
@@ -85,20 +86,24 @@ class MlflowRuns:
             except TimeoutError:
                 await self.stop()
                 raise Unavailable(f"MLflow didn't answer within {self._timeout.total_seconds():g} s") from None
-            except (OSError, ValueError) as error:
+            except OSError as error:
                 await self.stop()
-                raise Unavailable(f"the reader of MLflow broke down: {error}") from error
+                raise Unavailable(f"the reader of MLflow can't be reached: {error}") from error
+            except ValueError:
+                await self.stop()
+                raise Invalid("what the run says of itself is larger than 32 MiB", where="mlflow_run") from None
             except asyncio.CancelledError:
                 await self.stop()
                 raise
             if not line:
                 await self.stop()
-                raise Unavailable("the reader of MLflow died; its log says why")
+                raise RuntimeError("the reader of MLflow died over a run")
             self._end_later()
         answer: dict[str, Any] = json.loads(line)
         if "error" in answer:
-            kind = _ERRORS.get(answer["error"], Unavailable)
-            raise kind(answer["what"], where=answer["where"], fix=answer["fix"])
+            if answer["error"] not in _ERRORS:
+                raise RuntimeError(f"the reader of MLflow failed: {answer['what']}")
+            raise _ERRORS[answer["error"]](answer["what"], where=answer["where"], fix=answer["fix"])
         return answer
 
     async def _answer(self, question: Mapping[str, str]) -> bytes:

@@ -128,7 +128,9 @@ def _translated(run_id: str) -> Iterator[None]:
         yield
     except MlflowException as error:
         if error.error_code in _MISSING:
-            raise NotFound(f"MLflow has no run {run_id[:80]!r}", where="mlflow_run") from None
+            raise NotFound(
+                f"MLflow has no run {run_id[:80]!r}, or no longer its files: {_first_line(error)}", where="mlflow_run"
+            ) from None
         raise Unavailable(f"MLflow doesn't answer: {_first_line(error)}") from error
     except (SQLAlchemyError, OSError) as error:
         raise Unavailable(f"MLflow doesn't answer: {_first_line(error)}") from error
@@ -205,8 +207,7 @@ def answer(reader: Reader, question: Mapping[str, str]) -> dict[str, Any]:
     except Exception as error:
         # Whatever a run does to the reader, the next question must find it well.
         logging.getLogger(__name__).exception("a run can't be read")
-        what = f"the run can't be read: {_first_line(error)}"
-        return {"error": "Unavailable", "what": what, "where": "mlflow_run", "fix": "see the registry's log"}
+        return {"error": "Unknown", "what": _first_line(error), "where": "", "fix": ""}
 
 
 def main() -> None:

@@ -1,0 +1,260 @@
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import timedelta
+
+import numpy as np
+import pytest
+
+from goldenpath.deployer.v1 import events_pb2
+from services.chassis.errors import Unavailable
+from services.chassis.testing import eventually
+from services.deployer.handlers import going_back, rollouts
+from tests.deployer.conftest import PLACE, Deployer
+from tests.deployer.fakes import sample_of
+
+
+async def test_a_first_version_takes_all_the_traffic(deployer: Deployer) -> None:
+    await deployer.approve(1)
+    state = await deployer.serves(1)
+    assert (await deployer.client.post("/v2/models/credit/infer", json={})).json()["name"] == "1"
+    assert await deployer.history() == ["started", "promoted"]
+    assert state.position.epoch == 2
+
+
+async def test_a_second_version_goes_through_its_steps_and_the_first_stays_warm(deployer: Deployer) -> None:
+    state = await deployer.deployed(1, 2)
+    assert state.warm_version == 1
+    assert await deployer.history() == ["started", "promoted", "started", "promoted"]
+    assert sorted(endpoint.version for endpoint in state.endpoints) == [1, 2]
+    assert "failures 0" in state.rollout.judgement
+
+
+async def test_a_third_version_ends_the_first_ones_server(deployer: Deployer) -> None:
+    await deployer.deployed(1, 2, 3)
+
+    async def left() -> bool:
+        return sorted(endpoint.version for endpoint in (await deployer.state()).endpoints) == [2, 3]
+
+    await eventually(left)
+
+
+async def test_a_version_that_fails_requests_is_aborted_and_the_stable_stays(deployer: Deployer) -> None:
+    await deployer.deployed(1)
+    await deployer.approve(2)
+
+    async def has_traffic() -> bool:
+        return (await deployer.state()).position.candidate_weight == 20
+
+    await deployer.meanwhile(has_traffic)
+    deployer.runtime.by_version[2].status = 500
+    await deployer.serves(1)
+    assert (await deployer.history())[-1] == "rolled_back"
+    assert "failures" in (await deployer.state()).rollout.judgement
+
+
+async def test_a_version_whose_server_does_not_start_fails_with_its_own_words(deployer: Deployer) -> None:
+    deployer.runtime.broken.add(1)
+    await deployer.approve(1)
+
+    async def failed() -> bool:
+        return await deployer.history() == ["failed"]
+
+    await eventually(failed)
+    assert "version 1 is broken" in (await deployer.state()).rollout.judgement
+
+
+async def test_nothing_advances_while_governance_is_silent(deployer: Deployer) -> None:
+    await deployer.deployed(1)
+    await deployer.approve(2)
+
+    async def has_traffic() -> bool:
+        return (await deployer.state()).position.candidate_weight == 20
+
+    await deployer.meanwhile(has_traffic)
+    deployer.governance.error = Unavailable("down")
+    deployer.governance.asked.clear()
+
+    async def was_asked() -> bool:
+        return len(deployer.governance.asked) > 2
+
+    await deployer.meanwhile(was_asked)
+    assert (await deployer.state()).position.candidate_weight == 20
+    deployer.governance.error = None
+    await deployer.serves(2)
+
+
+async def test_a_verdict_that_is_revoked_mid_rollout_ends_it(deployer: Deployer) -> None:
+    await deployer.deployed(1)
+    await deployer.approve(2)
+
+    async def has_traffic() -> bool:
+        return (await deployer.state()).position.candidate_weight == 20
+
+    await deployer.meanwhile(has_traffic)
+    deployer.governance.refused.add(2)
+    async with deployer.database.begin() as uow:
+        await going_back.revoke_version(PLACE, 2, "found a leak", uow)
+    await deployer.serves(1)
+    assert (await deployer.history())[-1] == "rolled_back"
+
+
+async def test_a_version_that_governance_refuses_never_starts(deployer: Deployer) -> None:
+    deployer.governance.refused.add(1)
+    await deployer.approve(1)
+
+    async def failed() -> bool:
+        return await deployer.history() == ["failed"]
+
+    await eventually(failed)
+    assert deployer.runtime.by_version == {}
+
+
+async def test_an_older_version_is_not_deployed_because_it_was_approved_again(deployer: Deployer) -> None:
+    await deployer.deployed(1, 2)
+    await deployer.approve(1)
+    await deployer.approve(2)
+    async with deployer.database.begin() as uow:
+        assert await uow.rollouts.open(PLACE) == []
+
+
+async def test_of_several_that_wait_only_the_newest_goes_on(deployer: Deployer) -> None:
+    await deployer.deployed(1)
+    async with deployer.database.begin() as uow:
+        await rollouts.admit_version(PLACE, 2, uow)
+        await rollouts.admit_version(PLACE, 3, uow)
+    await deployer.serves(3)
+    assert 2 not in deployer.runtime.by_version
+
+
+async def test_a_step_without_an_answer_in_time_is_held_and_goes_on_after_release(deployer: Deployer) -> None:
+    await deployer.deployed(1)
+    deployer.registry.policy = replace(deployer.registry.policy, maximum_step=timedelta(milliseconds=300))
+    await deployer.approve(2)
+
+    async def held() -> bool:
+        return (await deployer.state()).held
+
+    await eventually(held)
+    assert "can't be judged" in (await deployer.state()).held_reason
+
+
+async def test_a_signal_about_the_stable_goes_back_when_that_helps(deployer: Deployer) -> None:
+    state = await deployer.deployed(1, 2)
+    x = np.linspace(0, 1, 400)
+    deployer.monitor.given = sample_of(current=(1 - x).tolist(), outcomes=(x > 0.5).astype(float).tolist())
+    await deployer.signal(2, state.position.epoch)
+    state = await deployer.serves(1)
+    decision = await deployer.decision()
+    assert decision.verb == events_pb2.VERB_ROLL_BACK
+    assert decision.comparison.current_loss > decision.comparison.target_loss
+    assert decision.comparison.rows == 400
+    assert (await deployer.history())[-2:] == ["rollback_decided", "rolled_back"]
+
+    async def effective() -> bool:
+        return (await deployer.decision()).HasField("effective_at")
+
+    await eventually(effective)
+    decided = await deployer.decision()
+    took = decided.effective_at.ToDatetime() - decided.decided_at.ToDatetime()
+    print("TOOK", took)
+    assert timedelta() < took
+
+
+async def test_a_signal_holds_when_going_back_is_worse_and_clearing_it_releases(deployer: Deployer) -> None:
+    state = await deployer.deployed(1, 2)
+    deployer.runtime.by_version[1].score = lambda value: 1 - value
+    x = np.linspace(0, 1, 400)
+    deployer.monitor.given = sample_of(current=x.tolist(), outcomes=(x > 0.5).astype(float).tolist())
+    await deployer.signal(2, state.position.epoch)
+
+    async def held() -> bool:
+        return (await deployer.state()).held
+
+    await eventually(held)
+    assert (await deployer.decision()).verb == events_pb2.VERB_HOLD
+    assert (await deployer.state()).held_for_signal == "signal"
+    await deployer.signal(2, state.position.epoch, cleared=True)
+    assert not (await deployer.state()).held
+    assert (await deployer.history())[-2:] == ["held", "released"]
+
+
+async def test_going_back_works_while_every_sibling_is_down(deployer: Deployer) -> None:
+    deployer.registry.policy = replace(deployer.registry.policy, back_without_answer=True)
+    state = await deployer.deployed(1, 2)
+    deployer.governance.error = Unavailable("down")
+    deployer.registry.error = Unavailable("down")
+    deployer.monitor.hangs = True
+    await deployer.signal(2, state.position.epoch)
+    await deployer.serves(1)
+
+
+async def test_a_late_signal_cannot_take_back_a_newer_version(deployer: Deployer) -> None:
+    old = await deployer.deployed(1)
+    await deployer.deployed(2)
+    await deployer.signal(1, old.position.epoch)
+    await deployer.requests(20)
+    assert (await deployer.state()).position.stable_version == 2
+    async with deployer.database.begin() as uow:
+        assert await uow.decisions.waiting() == []
+
+
+async def test_a_signal_about_the_candidate_takes_its_traffic(deployer: Deployer) -> None:
+    await deployer.deployed(1)
+    deployer.registry.policy = replace(deployer.registry.policy, minimum_sample=10_000)
+    await deployer.approve(2)
+
+    async def has_traffic() -> bool:
+        return (await deployer.state()).position.candidate_weight == 20
+
+    await deployer.meanwhile(has_traffic)
+    await deployer.signal(2, (await deployer.state()).position.epoch)
+    await deployer.serves(1)
+    assert (await deployer.decision()).verb == events_pb2.VERB_ABORT
+
+
+async def test_it_goes_back_by_itself_only_once_per_promotion(deployer: Deployer) -> None:
+    deployer.registry.policy = replace(deployer.registry.policy, back_without_answer=True)
+    state = await deployer.deployed(1, 2, 3)
+    await deployer.signal(3, state.position.epoch, name="first")
+    state = await deployer.serves(2)
+    await deployer.signal(2, state.position.epoch, name="second")
+
+    async def held() -> bool:
+        return (await deployer.state()).held
+
+    await eventually(held)
+    assert (await deployer.state()).position.stable_version == 2
+
+
+async def test_without_an_earlier_version_that_served_long_enough_it_holds(deployer: Deployer) -> None:
+    state = await deployer.deployed(1)
+    await deployer.signal(1, state.position.epoch)
+
+    async def held() -> bool:
+        return (await deployer.state()).held
+
+    await eventually(held)
+    assert "no earlier version" in (await deployer.state()).held_reason
+
+
+async def test_a_crash_of_the_stable_is_no_outage_and_it_is_replaced(deployer: Deployer) -> None:
+    await deployer.deployed(1, 2)
+    dead = deployer.runtime.by_version[2]
+    await deployer.runtime.die(2)
+    assert set(await deployer.requests(100)) == {200}
+
+    async def replaced() -> bool:
+        return deployer.runtime.by_version[2] is not dead
+
+    await eventually(replaced)
+
+
+@pytest.mark.parametrize("round_trips", [0, 1, 2, 4, 8, 16, 32])
+async def test_a_rollout_finishes_after_its_jobs_were_killed(deployer: Deployer, round_trips: int) -> None:
+    await deployer.deployed(1)
+    await deployer.approve(2)
+    await deployer.requests(round_trips)
+    await deployer.restart()
+    await deployer.serves(2)
+    assert await deployer.history() == ["started", "promoted", "started", "promoted"]

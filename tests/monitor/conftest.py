@@ -1,0 +1,82 @@
+"""The monitor on a real PostgreSQL, with a clock that stands still."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Any
+
+import numpy as np
+import pytest
+from pydantic import SecretStr
+
+from goldenpath.modelserver.v1 import events_pb2 as pb
+from services.chassis.clock import ManualClock
+from services.chassis.database import Database
+from services.monitor import handlers
+from services.monitor.app import database_of
+from services.monitor.batches import check, columns_of
+from services.monitor.domain.budget import Settings
+from services.monitor.domain.judge import Judge
+from services.monitor.handlers import Arrived
+from services.monitor.settings import MonitorSettings
+from services.monitor.store import MonitorUnitOfWork
+from services.profile import Column, count
+from tests.monitor.made_up import batch_of, credit, profile
+
+
+def settings_for(dsn: str, **more: Any) -> MonitorSettings:
+    """Settings of a monitor that nobody else talks to."""
+    nothing: dict[str, Any] = {
+        "kafka_bootstrap": "127.0.0.1:1",
+        "grpc_address": "127.0.0.1:0",
+        "http_address": "127.0.0.1:0",
+    }
+    return MonitorSettings(**(nothing | {"database_dsn": SecretStr(dsn), "jwks_path": "none.json"} | more))
+
+
+@dataclass
+class Bench:
+    """A monitor's database, a judge for every version, and records to feed them."""
+
+    database: Database[MonitorUnitOfWork]
+    clock: ManualClock
+    random: np.random.Generator
+    kept: int = 10_000
+    judge: Judge = field(default_factory=lambda: Judge(profile(), Settings()))
+
+    async def see(self, rows: int, *, batch: int = 200, broken: dict[str, Any] | None = None, **more: Any) -> None:
+        """Records arrive; `broken` gives one value for all rows of a column."""
+        for _ in range(0, rows, batch):
+            self.clock.advance(timedelta(seconds=1))
+            columns = credit(self.random, batch, **{n: _filled(v, batch) for n, v in (broken or {}).items()})
+            await self.take(batch_of(columns, self.random.beta(1, 9, batch), **more))
+
+    async def take(self, *bodies: pb.InferenceRecorded) -> None:
+        """Batches arrive in one poll."""
+        arrived = [
+            Arrived(body, check(body), self.clock.now(), count(self.judge.profile, columns_of(body)), "")
+            for body in bodies
+        ]
+        judges = {(body.model, body.version): self.judge for body in bodies}
+        async with self.database.begin() as uow:
+            await handlers.take_records(arrived, judges, uow, kept=self.kept)
+
+    async def rows(self, query: str, *values: Any) -> list[Any]:
+        """What a query gives."""
+        async with self.database.read() as connection:
+            return list(await connection.fetch(query, *values))
+
+
+@pytest.fixture
+async def bench(database: Any) -> AsyncIterator[Bench]:
+    clock = ManualClock()
+    opened = database_of(settings_for(database.dsn), clock)
+    await opened.start()
+    yield Bench(opened, clock, np.random.default_rng(17))
+    await opened.stop()
+
+
+def _filled(value: object, rows: int) -> Column:
+    return np.full(rows, value, dtype=object if isinstance(value, str) else float)

@@ -1,0 +1,361 @@
+"""The whole monitor on real Kafka and PostgreSQL, asked by gRPC and HTTP as others ask it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import grpc
+import httpx
+import numpy as np
+import pytest
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
+from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from google.protobuf.message import Message
+
+from goldenpath.deployer.v1 import events_pb2 as deployer_pb
+from goldenpath.ingest.v1 import events_pb2 as ingest_pb
+from goldenpath.modelserver.v1 import events_pb2 as records_pb
+from goldenpath.monitor.v1 import monitor_service_pb2 as pb
+from goldenpath.monitor.v1.monitor_service_pb2_grpc import MonitorServiceStub
+from goldenpath.registry.v1.registry_service_pb2_grpc import add_RegistryServiceServicer_to_server
+from services.chassis import cloudevents
+from services.chassis.cloudevents import headers_of
+from services.chassis.grpc_server import GrpcServer
+from services.chassis.identity import Role
+from services.chassis.runner import Part
+from services.chassis.testing import Issuer, emitted, eventually
+from services.chassis.topics import create_topics
+from services.monitor.app import parts_of
+from tests.monitor.conftest import settings_for
+from tests.monitor.made_up import MadeUpRegistry, batch_of, credit, profile
+
+DRAIN = timedelta(seconds=1)
+
+
+@dataclass
+class Running:
+    """A monitor that runs, and all that it talks with."""
+
+    kafka: str
+    topic: str
+    name: str
+    dsn: str
+    registry: MadeUpRegistry
+    registry_server: GrpcServer
+    producer: AIOKafkaProducer
+    issuer: Issuer
+    folder: Path
+    random: np.random.Generator = field(default_factory=lambda: np.random.default_rng(3))
+    parts: list[Part] = field(default_factory=list)
+    channel: grpc.aio.Channel | None = None
+
+    async def start(self) -> None:
+        """Start a monitor."""
+        token = self.folder / "token"
+        token.write_text(self.issuer.token("monitor", Role.SERVICE))
+        settings = settings_for(
+            self.dsn,
+            kafka_bootstrap=self.kafka,
+            registry_address=f"127.0.0.1:{self.registry_server.port}",
+            jwks_path=self.issuer.jwks_path,
+            token_path=token,
+            drain=DRAIN,
+        )
+        self.parts = parts_of(settings, consumer_name=self.name, stream_name=f"{self.name}-s", records_topic=self.topic)
+        for part in self.parts:
+            await part.start()
+        server = next(part for part in self.parts if isinstance(part, GrpcServer))
+        self.channel = grpc.aio.insecure_channel(f"127.0.0.1:{server.port}")
+
+    async def stop(self) -> None:
+        """Stop it."""
+        if self.channel is not None:
+            await self.channel.close()
+        for part in reversed(self.parts):
+            await part.stop()
+        self.parts = []
+
+    @property
+    def stub(self) -> Any:
+        """The monitor's gRPC."""
+        return MonitorServiceStub(self.channel)
+
+    @property
+    def metadata(self) -> tuple[tuple[str, str], ...]:
+        """Who asks."""
+        return (("authorization", f"Bearer {self.issuer.token('ada', Role.OPERATOR)}"),)
+
+    async def ask(self, method: Any, request: Message) -> Any:
+        """Ask the monitor; what isn't there yet counts as nothing."""
+        try:
+            return await method(request, metadata=self.metadata, timeout=5)
+        except grpc.aio.AioRpcError as error:
+            if error.code() is grpc.StatusCode.NOT_FOUND:
+                return None
+            raise
+
+    async def send(self, body: Message, type_name: str, *, topic: str = "", **more: Any) -> None:
+        """Put an event on a topic."""
+        event = emitted(body, type_name, subject="model/credit", sequence=None, **more)
+        await self.producer.send_and_wait(topic or self.topic, event.data, headers=headers_of(event))
+
+    async def serve(self, rows: int, *, batch: int = 200, **broken: Any) -> list[records_pb.InferenceRecorded]:
+        """Model servers tell of predictions; `broken` gives one value for all rows of a column."""
+        sent = []
+        for _ in range(0, rows, batch):
+            filled = {name: np.full(batch, value, dtype=object) for name, value in broken.items()}
+            body = batch_of(credit(self.random, batch, **filled), self.random.beta(1, 9, batch))
+            await self.send(body, "inference.recorded")
+            sent.append(body)
+        return sent
+
+    async def report(self) -> Any:
+        """How the stable version stands; None while nothing was seen."""
+        return await self.ask(self.stub.GetReport, pb.GetReportRequest(model="credit"))
+
+    async def seen(self, rows: int) -> Any:
+        """Wait until so many records were seen."""
+
+        async def enough() -> Any:
+            report = await self.report()
+            return report if report and report.rows_seen >= rows else None
+
+        return await eventually(enough, what=f"{rows} records seen")
+
+    async def signal(self, level: str = "detected", *, cleared: bool = False) -> Any:
+        """Wait for a signal."""
+
+        async def there() -> Any:
+            answer = await self.ask(self.stub.ListSignals, pb.ListSignalsRequest(model="credit"))
+            found = [one for one in answer.records if one.level == level and one.HasField("cleared_at") == cleared]
+            return found[0] if found else None
+
+        return await eventually(there, what=f"a signal, {level}")
+
+    async def emitted(self, type_name: str, signal_id: str) -> bool:
+        """Wait for an event about a signal on monitor.events."""
+        consumer = AIOKafkaConsumer("monitor.events", bootstrap_servers=self.kafka, auto_offset_reset="earliest")
+        await consumer.start()
+        try:
+            async with asyncio.timeout(20):
+                async for record in consumer:
+                    event = cloudevents.read(list(record.headers), record.value)
+                    if event.type == type_name and signal_id.encode() in event.data:
+                        return True
+        finally:
+            await consumer.stop()
+        return False
+
+
+@pytest.fixture
+async def monitor(kafka: str, database: Any, unique: str, tmp_path: Path) -> AsyncIterator[Running]:
+    topic = f"{unique}.records"
+    async with AsyncExitStack() as stack:
+        await create_topics(kafka)
+        await _make_topic(kafka, topic)
+        issuer = Issuer(tmp_path)
+        registry = MadeUpRegistry()
+        registry.profiles["credit", 1] = profile().to_bytes()
+        server = GrpcServer(
+            "127.0.0.1:0",
+            [
+                (
+                    "goldenpath.registry.v1.RegistryService",
+                    lambda grpc_server: add_RegistryServiceServicer_to_server(registry, grpc_server),
+                )
+            ],
+            verifier=issuer.verifier(),
+            drain=DRAIN,
+        )
+        await server.start()
+        stack.push_async_callback(server.stop)
+        producer = AIOKafkaProducer(bootstrap_servers=kafka)
+        await producer.start()
+        stack.push_async_callback(producer.stop)
+        running = Running(kafka, topic, unique, database.dsn, registry, server, producer, issuer, tmp_path)
+        await running.start()
+        stack.push_async_callback(running.stop)
+        yield running
+
+
+async def _make_topic(kafka: str, name: str) -> None:
+    admin = AIOKafkaAdminClient(bootstrap_servers=kafka)
+    await admin.start()
+    try:
+        await admin.create_topics([NewTopic(name, 2, 1), NewTopic(f"{name}.dlq", 1, 1)])
+    finally:
+        await admin.close()
+
+
+async def test_a_stuck_feed_is_told_and_its_repair_too(monitor: Running) -> None:
+    await monitor.serve(1_000)
+    await monitor.seen(1_000)
+    await monitor.serve(1_000, education="school")
+    signal = (await monitor.signal()).signal
+    assert [effect.feature for effect in signal.features] == ["education"]
+    assert (await monitor.report()).state == "detected"
+    assert await monitor.emitted("drift.detected", signal.id)
+    await monitor.serve(8_000, batch=500)
+    assert (await monitor.signal(cleared=True)).signal.id == signal.id
+    assert await monitor.emitted("drift.cleared", signal.id)
+
+
+async def test_a_sample_comes_with_the_outcomes_that_others_told(monitor: Running) -> None:
+    stuck = await monitor.serve(600, education="school")
+    signal = (await monitor.signal()).signal
+    for place in range(0, 160, 16):
+        record_id = str(UUID(bytes=stuck[0].record_ids[place : place + 16]))
+        body = ingest_pb.OutcomeRecorded(model="credit", record_id=record_id, label="no")
+        body.occurred_at.FromDatetime(datetime.now(UTC))
+        await monitor.send(body, "outcome.recorded", topic="inference.outcomes")
+
+    async def with_outcomes() -> Any:
+        sample = await monitor.ask(monitor.stub.GetSample, pb.GetSampleRequest(signal_id=signal.id, limit=200))
+        return sample if sample.rows_with_outcome == 10 else None
+
+    sample = await eventually(with_outcomes, what="outcomes in the sample")
+    assert sample.rows == 200
+    assert [len(column.numbers) + len(column.codes) for column in sample.inputs] == [200] * 3
+    assert sorted(sample.outcomes)[:10] == [0.0] * 10
+
+
+async def test_records_that_came_while_the_monitor_was_down_are_seen_once_each(monitor: Running) -> None:
+    await monitor.serve(1_000)
+    await monitor.seen(400)
+    await monitor.stop()
+    await monitor.serve(1_000)
+    await monitor.start()
+    assert (await monitor.seen(2_000)).rows_seen == 2_000
+
+
+async def test_the_registry_is_asked_once_per_version_and_not_again_after_a_restart(monitor: Running) -> None:
+    await monitor.serve(400)
+    await monitor.seen(400)
+    await monitor.stop()
+    await monitor.start()
+    await monitor.serve(400)
+    await monitor.seen(800)
+    assert monitor.registry.asked == 1
+
+
+async def test_what_cannot_be_read_becomes_a_dead_letter_and_the_rest_goes_on(monitor: Running) -> None:
+    await monitor.producer.send_and_wait(monitor.topic, b"no event at all")
+    await monitor.send(records_pb.InferenceRecorded(model="credit"), "inference.recorded")
+    misfit = batch_of({"age": np.zeros(5)}, np.zeros(5))
+    await monitor.send(misfit, "inference.recorded")
+    await monitor.serve(200)
+    await monitor.seen(200)
+    dead = await _read(monitor.kafka, f"{monitor.topic}.dlq", 3)
+    assert all(any(name == "dlq_what" for name, _ in record.headers) for record in dead)
+
+
+async def test_a_version_that_the_registry_does_not_know_is_seen_and_not_judged(monitor: Running) -> None:
+    body = batch_of(credit(monitor.random, 50), np.full(50, 0.5), model="unheard-of")
+    await monitor.send(body, "inference.recorded")
+
+    async def told() -> Any:
+        return await monitor.ask(monitor.stub.GetReport, pb.GetReportRequest(model="unheard-of"))
+
+    assert "no reference profile" in (await eventually(told)).sentence
+
+
+async def test_the_deployers_word_on_roles_is_taken(monitor: Running) -> None:
+    body = deployer_pb.DeploymentPromoted(position=deployer_pb.Position(model="credit", epoch=7, stable_version=1))
+    event = emitted(body, "deployment.promoted", subject="model/credit", sequence=1, source=f"deployer/{monitor.name}")
+    await monitor.producer.send_and_wait("deployer.events", event.data, key=b"credit", headers=headers_of(event))
+
+    async def known() -> Any:
+        report = await monitor.report()
+        return report and report.epoch == 7
+
+    assert await eventually(known)
+
+
+async def test_watchers_hear_of_signals_as_they_are_raised(monitor: Running) -> None:
+    call = monitor.stub.WatchSignals(pb.WatchSignalsRequest(model="credit"), metadata=monitor.metadata)
+    heard: asyncio.Future[Any] = asyncio.ensure_future(call.read())
+    await monitor.serve(400)
+    await monitor.seen(400)
+    await monitor.serve(600, education="school")
+    assert (await asyncio.wait_for(heard, 20)).record.signal.model == "credit"
+    call.cancel()
+
+
+async def test_http_answers_as_grpc_does(monitor: Running) -> None:
+    await monitor.serve(600, education="school")
+    signal = (await monitor.signal()).signal
+    http = monitor.parts[-1]
+    headers = dict(monitor.metadata)
+    async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{http.port}", headers=headers) as client:  # type: ignore[attr-defined]  # the last part is the HTTP server
+        report = (await client.get("/v1/reports/credit/production")).json()
+        listed = (await client.get("/v1/signals", params={"model": "credit"})).json()
+        one = (await client.get(f"/v1/signals/{signal.id}")).json()
+        nothing = await client.get("/v1/reports/unknown/production")
+        ready = await client.get("/readyz")
+    assert report["signal"]["id"] == one["signal"]["id"] == signal.id
+    assert signal.id in {record["signal"]["id"] for record in listed["records"]}
+    assert (nothing.status_code, ready.status_code) == (404, 200)
+
+
+@pytest.mark.parametrize(
+    ("method", "request_", "code"),
+    [
+        pytest.param("GetReport", pb.GetReportRequest(model="unknown"), grpc.StatusCode.NOT_FOUND, id="unknown model"),
+        pytest.param("GetSignal", pb.GetSignalRequest(signal_id="x"), grpc.StatusCode.NOT_FOUND, id="no signal id"),
+        pytest.param(
+            "ListSignals", pb.ListSignalsRequest(page_size=10**9), grpc.StatusCode.INVALID_ARGUMENT, id="a huge page"
+        ),
+        pytest.param(
+            "GetSample", pb.GetSampleRequest(limit=10**9), grpc.StatusCode.INVALID_ARGUMENT, id="a huge sample"
+        ),
+    ],
+)
+async def test_a_bad_question_gets_a_clear_answer(
+    monitor: Running, method: str, request_: Message, code: grpc.StatusCode
+) -> None:
+    with pytest.raises(grpc.aio.AioRpcError) as raised:
+        await getattr(monitor.stub, method)(request_, metadata=monitor.metadata, timeout=5)
+    assert raised.value.code() is code
+
+
+async def test_without_a_token_nothing_is_told(monitor: Running) -> None:
+    with pytest.raises(grpc.aio.AioRpcError) as raised:
+        await monitor.stub.GetReport(pb.GetReportRequest(model="credit"), timeout=5)
+    assert raised.value.code() is grpc.StatusCode.UNAUTHENTICATED
+
+
+async def test_two_replicas_count_every_record_once(monitor: Running) -> None:
+    second = Running(
+        monitor.kafka,
+        monitor.topic,
+        monitor.name,
+        monitor.dsn,
+        monitor.registry,
+        monitor.registry_server,
+        monitor.producer,
+        monitor.issuer,
+        monitor.folder,
+    )
+    await monitor.serve(1_000, batch=50)
+    await second.start()
+    await monitor.serve(1_000, batch=50)
+    await second.stop()
+    await monitor.serve(1_000, batch=50)
+    assert (await monitor.seen(3_000)).rows_seen == 3_000
+
+
+async def _read(kafka: str, topic: str, records: int) -> list[Any]:
+    consumer = AIOKafkaConsumer(topic, bootstrap_servers=kafka, auto_offset_reset="earliest")
+    await consumer.start()
+    try:
+        async with asyncio.timeout(20):
+            return [await consumer.getone() for _ in range(records)]
+    finally:
+        await consumer.stop()
