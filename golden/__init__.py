@@ -1,13 +1,13 @@
 """Goldenpath for people: the `golden` command, and the same from a notebook.
 
-    import golden
+import golden
 
-    project = golden.load_project("golden.yaml")
-    golden.use_experiment(project.project)
-    with mlflow.start_run():
-        ...
-        golden.log_reference(inputs, scores=scores, label=truth)
-        golden.log_code()
+project = golden.load_project("golden.yaml")
+golden.use_experiment(project.project)
+with mlflow.start_run():
+    ...
+    golden.log_reference(inputs, scores=scores, label=truth)
+    golden.log_code()
 """
 
 from golden.project import Project

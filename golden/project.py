@@ -7,7 +7,7 @@ exist is offered. Paths in the file count from its folder, and must be there.
 Only what the file says is checked here. Whether that is enough to go live is for governance to judge: a project without
 an owner loads, and is refused later by the policy that wants one.
 
-docs/golden.schema.json is the same for editors; `python -m golden.project` prints it.
+docs/golden.schema.json is the same for editors: it is what `schema` gives.
 """
 
 from __future__ import annotations
@@ -30,8 +30,8 @@ from pydantic import (
     WithJsonSchema,
 )
 
-from golden import project_file
-from golden.project_file import Problem
+from golden import yaml_lines
+from golden.yaml_lines import Problem
 from services.chassis.errors import NotFound
 
 FILE: Final = "golden.yaml"
@@ -203,14 +203,14 @@ def load(path: Path | str = ".") -> Project:
     file = Path(path) / FILE if Path(path).is_dir() else Path(path)
     if not file.is_file():
         raise NotFound(f"there is no {FILE} here", where=str(file), fix="name the project's folder, or write one")
-    said = project_file.read(file)
+    said = yaml_lines.parse(yaml_lines.text_of(file), file, start="model: the-model's-name")
     try:
         project = Project.model_validate(said.values)
     except ValidationError as error:
-        raise project_file.refusal(said, project_file.problems(said, error, Project)) from None
+        raise yaml_lines.refusal(said, yaml_lines.problems(said, error, Project)) from None
     project._file = file  # noqa: SLF001 - set once, here, where it is known
     if missing := _missing_files(project):
-        raise project_file.refusal(said, missing)
+        raise yaml_lines.refusal(said, missing)
     return project
 
 
@@ -230,7 +230,3 @@ def _missing_files(project: Project) -> list[Problem]:
         for at, path in named
         if path is not None and not project.at(path).is_file()
     ]
-
-
-if __name__ == "__main__":
-    print(schema(), end="")  # noqa: T201 - a program's output

@@ -72,4 +72,3 @@ def inputs_of(records: pd.DataFrame) -> pd.DataFrame:
 def target_of(records: pd.DataFrame) -> pd.Series[int]:
     """1 where the income is over 50,000 dollars, else 0."""
     return records[TARGET].astype(int)
-

@@ -30,7 +30,7 @@ from services.chassis.errors import Conflict, Invalid, Unavailable
 if TYPE_CHECKING:
     from golden.embedded.platform import Platform
 
-_RATE: Final = 300.0  # requests a second: what leaves two cores room for training beside it
+_RATE: Final = 120.0  # requests a second: what leaves two cores room for training beside it
 _LABEL_DELAY: Final = timedelta(seconds=3)
 _QUIET_RECORDS: Final = 20_000
 _PROCESSES: Final = 6  # an episode is connected through at least so many
@@ -76,7 +76,7 @@ class Performance:
         """
         began = time.monotonic()
         with self._platform() as running:
-            telemetry.configure("golden", traces_folder=running.traces)
+            telemetry.configure("golden", traces_folder=running.folders.traces)
             story = self._people(running)
             with self._traffic(running, story) as traffic:
                 self._version_1(running, story)
@@ -187,7 +187,7 @@ class Performance:
             self.home / "notebooks" / f"version-{version}.ipynb",
             parameters={"version": version},
             tracking=running.endpoints().tracking,
-            artifacts=running.mlflow_artifacts,
+            artifacts=running.folders.mlflow,
         )
 
     def _register(self, story: Story, project: projects.Project, run: str, *, said: str) -> registry.Version:
@@ -225,7 +225,7 @@ class Performance:
         sabotages: dict[str, Callable[[], None]] = {
             "governance-down": lambda: running.stop("governance"),
             "monitor-stopped": lambda: running.stop("monitor"),
-            "artifact-byte": lambda: _change_a_byte(running.artifacts / "artifacts" / digest),
+            "artifact-byte": lambda: _change_a_byte(running.folders.artifacts / "artifacts" / digest),
             "verdict-revoked": lambda: _revoke(story),
         }
         sabotages[what]()
@@ -235,7 +235,7 @@ class Performance:
         if tally.failures:
             raise Conflict(f"{tally.failures} of {tally.requests} requests failed: {'; '.join(tally.errors)}")
         last = 1 if self._no_drift else 2
-        episodes = story_of(episodes_of(read_spans(running.traces)), story.model, last)
+        episodes = story_of(episodes_of(read_spans(running.folders.traces)), story.model, last)
         widest = max(episodes, key=lambda episode: len(episode.processes), default=None)
         minutes, rest = divmod(int(seconds), 60)
         self._console.print(

@@ -8,12 +8,11 @@ removed.
 from __future__ import annotations
 
 import json
-import signal
 from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
 
-from golden.embedded.processes import Running
+from golden.embedded.processes import Running, stop_together
 
 _GRACE = timedelta(seconds=25)  # ten seconds for requests under way, ten for the last records, and some air
 
@@ -31,10 +30,7 @@ def running(folder: Path) -> list[Running]:
 def stop_all(folder: Path) -> int:
     """Ask all of them to end, wait for each, and tell how many they were."""
     found = running(folder)
-    for process in found:
-        process.send(signal.SIGTERM)
-    for process in found:
-        process.stop(_GRACE)
+    stop_together(found, _GRACE)
     for file in folder.glob("*.json"):
         file.unlink(missing_ok=True)
     return len(found)

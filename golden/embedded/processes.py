@@ -75,6 +75,10 @@ class Running:
     def stop(self, grace: timedelta, *, gently: signal.Signals = signal.SIGTERM) -> None:
         """Ask the process to end, kill it when the grace is over, and wait until it is gone."""
         self.send(gently)
+        self.finish(grace)
+
+    def finish(self, grace: timedelta) -> None:
+        """Wait for a process that was asked to end; kill it when the grace is over."""
         if not self._gone_within(grace):
             self.send(signal.SIGKILL)
             self._gone_within(timedelta(seconds=10))  # only a process stuck in the kernel lives longer
@@ -128,6 +132,14 @@ def start(
     started_at = psutil.Process(child.pid).create_time()
     child.returncode = 0  # Popen lets go: the process may outlive us, and Running.alive() takes its exit code
     return Running(child.pid, started_at, str(log))
+
+
+def stop_together(processes: Sequence[Running], grace: timedelta) -> None:
+    """Ask all of them to end at once, and wait for each."""
+    for process in processes:
+        process.send(signal.SIGTERM)
+    for process in processes:
+        process.finish(grace)
 
 
 def wait_until(ready: Callable[[], bool], running: Running, within: timedelta, what: str) -> None:

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import os
 import sys
-import urllib.error
-import urllib.request
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
+
+import httpx
 
 from golden.embedded.files import write_private
 from golden.embedded.ports import Ports
@@ -24,7 +24,6 @@ SERVICES = ("registry", "governance", "deployer", "monitor")
 _READY_WITHIN = timedelta(seconds=90)  # 3 s on an idle laptop; four at once on a busy CI machine take much longer
 _TOKEN_LIFETIME = timedelta(days=365)  # renewed at every `up`
 _ASKING_SECONDS = 2.0
-_OK = 200
 _PREFIX = "GOLDENPATH_"
 
 
@@ -136,10 +135,10 @@ class ServiceProcess:
     def ready(self) -> bool:
         """Whether it and what it depends on are there."""
         try:
-            with urllib.request.urlopen(self.url + "/readyz", timeout=_ASKING_SECONDS) as answer:
-                return bool(answer.status == _OK)
-        except (urllib.error.URLError, OSError):
+            answer = httpx.get(self.url + "/readyz", timeout=_ASKING_SECONDS, trust_env=False)  # no proxy to ourselves
+        except httpx.HTTPError:
             return False
+        return answer.is_success
 
     @property
     def url(self) -> str:

@@ -21,6 +21,7 @@ from golden.embedded.processes import Running
 from services.chassis.errors import Conflict, Invalid
 
 _FILE = "platform.json"
+_LOCK = "platform.lock"
 
 
 @dataclass(frozen=True)
@@ -55,6 +56,10 @@ class State:
         """The state with one process fewer."""
         return replace(self, parts={name: running for name, running in self.parts.items() if name != part})
 
+    def all_stopped(self) -> State:
+        """The state with no process."""
+        return replace(self, parts={})
+
     def with_passwords(self, databases: frozenset[str]) -> State:
         """The state with a password for each database; those that there are stay."""
         new = {name: secrets.token_urlsafe(24) for name in databases - self.passwords.keys()}
@@ -88,6 +93,14 @@ def write(home: Path, state: State) -> State:
     return state
 
 
+def forget(home: Path) -> None:
+    """Remove what this module wrote, and the folder where nothing else is left in it."""
+    (home / _FILE).unlink(missing_ok=True)
+    (home / _LOCK).unlink(missing_ok=True)
+    if not any(home.iterdir()):
+        home.rmdir()
+
+
 @contextmanager
 def alone(home: Path) -> Iterator[None]:
     """Let nobody else start or stop this platform meanwhile.
@@ -96,7 +109,7 @@ def alone(home: Path) -> Iterator[None]:
         Conflict: somebody does.
     """
     home.mkdir(parents=True, exist_ok=True, mode=0o700)
-    with (home / "platform.lock").open("w") as lock:
+    with (home / _LOCK).open("w") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:

@@ -1,4 +1,7 @@
-"""Log lines that people can read, or machines, each with the trace that it belongs to."""
+"""Log lines that people can read, or machines, each with the trace that it belongs to.
+
+A traceback shows no frame's variables: secrets are among them, and drawing them takes seconds of the event loop.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +10,10 @@ import sys
 
 import structlog
 from opentelemetry import trace
+from structlog.tracebacks import ExceptionDictTransformer
 from structlog.typing import EventDict, WrappedLogger
+
+_FRAMES = ExceptionDictTransformer(show_locals=False)
 
 
 def configure(service: str, *, as_json: bool) -> None:
@@ -20,9 +26,11 @@ def configure(service: str, *, as_json: bool) -> None:
         _service(service),
     ]
     end: list[structlog.typing.Processor] = (
-        [structlog.processors.dict_tracebacks, structlog.processors.JSONRenderer()]
+        [structlog.processors.ExceptionRenderer(_FRAMES), structlog.processors.JSONRenderer()]
         if as_json
-        else [structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())]
+        else [
+            structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty(), exception_formatter=structlog.dev.plain_traceback)
+        ]
     )
     structlog.configure(
         processors=[*shared, *end],

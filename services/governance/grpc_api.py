@@ -28,11 +28,12 @@ from services.governance.answers import (
     inclusion_response,
     served_response,
 )
+from services.governance.case_store import VERDICTS, Cases
 from services.governance.domain.verdicts import Verdict
 from services.governance.events import timestamp_of, verdict_message
 from services.governance.requests import entry_of, environment_of, index_of, model_of, moment_of, text_of, version_of
 from services.governance.settings import GovernanceSettings
-from services.governance.store import VERDICTS, Cases, GovernanceUnitOfWork
+from services.governance.store import GovernanceUnitOfWork
 
 NAME: Final = "goldenpath.governance.v1.GovernanceService"
 _WATCH_BATCH: Final = 100  # verdicts a round; a watcher that is behind catches up round by round

@@ -10,12 +10,13 @@ import structlog
 from services.chassis import instruments, telemetry
 from services.chassis.errors import Conflict, Invalid, NotFound
 from services.governance import events
+from services.governance.case_store import Judged
 from services.governance.clients import FactSource
 from services.governance.domain import policies, verdicts
 from services.governance.domain.policies import Policy, policy_for
 from services.governance.domain.served import Moment
 from services.governance.domain.verdicts import Case, State, Verdict
-from services.governance.store import GovernanceUnitOfWork, Judged
+from services.governance.store import GovernanceUnitOfWork
 
 SHIPPED: Final = "goldenpath"  # who put a shipped policy there; one that a person changed is left alone
 _LONGEST_WORDS: Final = 4_000  # characters of a reviewer's comment

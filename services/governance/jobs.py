@@ -23,9 +23,10 @@ from services.chassis.errors import GoldenpathError
 from services.chassis.leases import Lease, Leases
 from services.chassis.topics import CONTROL, RECORDS
 from services.governance import handlers
+from services.governance.case_store import LOOK_AGAIN, Cases, Stale
 from services.governance.clients import FactSource
 from services.governance.domain.entries import Entry, entry_of
-from services.governance.store import LOOK_AGAIN, Cases, GovernanceUnitOfWork, Stale
+from services.governance.store import GovernanceUnitOfWork
 
 _STALE_BATCH: Final = 50
 _POLL: Final = timedelta(milliseconds=200)

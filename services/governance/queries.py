@@ -11,13 +11,14 @@ from datetime import datetime
 
 from services.chassis.database import Connection
 from services.chassis.errors import Invalid, NotFound, Unavailable
+from services.governance.case_store import Cases
 from services.governance.domain import merkle, served, verdicts
 from services.governance.domain.merkle import Frontier, Node, Span
 from services.governance.domain.policies import DEFAULT, Policy
 from services.governance.domain.served import Moment, Share
 from services.governance.domain.verdicts import Verdict
 from services.governance.log_store import Log, Logged
-from services.governance.store import Cases, Moments, Policies
+from services.governance.store import Moments, Policies
 
 
 @dataclass(frozen=True, slots=True)

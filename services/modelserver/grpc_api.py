@@ -103,7 +103,7 @@ class GrpcApi(inference_pb2_grpc.GRPCInferenceServiceServicer):
         headers = {name: value for name, value in context.invocation_metadata() or () if isinstance(value, str)}
         route = route_of(headers, served.version)
         answer = await self._inference.infer(grpc_tensors.read(request), route)
-        return _response(served, answer, outputs)
+        return _response(served, answer, outputs, raw=bool(request.raw_input_contents))
 
     async def _check(self, model: str, version: str, context: Context) -> None:
         try:
@@ -112,14 +112,10 @@ class GrpcApi(inference_pb2_grpc.GRPCInferenceServiceServicer):
             await context.abort(_status(error), str(error))
 
 
-def _response(served: Served, answer: Answer, outputs: Sequence[Output]) -> oip.ModelInferResponse:
+def _response(served: Served, answer: Answer, outputs: Sequence[Output], *, raw: bool) -> oip.ModelInferResponse:
     ids = [text_of(record_id) for record_id in answer.ids]
-    response = oip.ModelInferResponse(
-        model_name=served.model,
-        model_version=served.version,
-        id=ids[0],
-        outputs=grpc_tensors.written(outputs, answer.prediction),
-    )
+    response = oip.ModelInferResponse(model_name=served.model, model_version=served.version, id=ids[0])
+    grpc_tensors.write(response, outputs, answer.prediction, raw=raw)
     if len(ids) > 1:
         response.parameters["record_ids"].string_param = ",".join(ids)
     return response

@@ -1,4 +1,5 @@
-"""Tensors in the protocol's gRPC form: typed contents or raw bytes read, typed contents written.
+"""Tensors in the protocol's gRPC form: typed contents or raw bytes. An answer has the form of its request, since not
+every client reads both.
 
 Raw bytes are little-endian and row-major. A raw BYTES tensor is a sequence of elements, each of which is a length in
 four bytes and then so many bytes. Text is UTF-8.
@@ -11,7 +12,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from goldenpath.openinference.v2.inference_pb2 import InferTensorContents, ModelInferRequest, ModelInferResponse
+from goldenpath.openinference.v2.inference_pb2 import ModelInferRequest, ModelInferResponse
 from services.chassis.errors import Invalid
 from services.modelserver.predict import LABEL, Output, Prediction
 from services.modelserver.schema import Tensor
@@ -89,18 +90,22 @@ def _unknown(name: str, datatype: str) -> Invalid:
     return Invalid(f"the datatype {datatype!r:.20} is none of {', '.join(_FIELDS)}", where=f"input {name!r:.80}")
 
 
-def written(outputs: Sequence[Output], prediction: Prediction) -> list[ModelInferResponse.InferOutputTensor]:
-    """The outputs of a prediction."""
-    size = len(prediction.scores)
-    return [
-        ModelInferResponse.InferOutputTensor(
-            name=output.name, datatype=output.datatype, shape=[size], contents=_contents(output, prediction)
-        )
-        for output in outputs
-    ]
+def write(response: ModelInferResponse, outputs: Sequence[Output], prediction: Prediction, *, raw: bool) -> None:
+    """Write the outputs of a prediction into its response, as raw bytes or as typed contents."""
+    for output in outputs:
+        one = response.outputs.add(name=output.name, datatype=output.datatype, shape=[len(prediction.scores)])
+        labels = [label.encode() for label in prediction.labels or []]
+        if raw:
+            response.raw_output_contents.append(_packed(labels) if output == LABEL else _doubles(prediction.scores))
+        elif output == LABEL:
+            one.contents.bytes_contents.extend(labels)
+        else:
+            one.contents.fp64_contents.extend(prediction.scores)
 
 
-def _contents(output: Output, prediction: Prediction) -> InferTensorContents:
-    if output == LABEL:
-        return InferTensorContents(bytes_contents=[label.encode() for label in prediction.labels or []])
-    return InferTensorContents(fp64_contents=prediction.scores)
+def _packed(elements: Sequence[bytes]) -> bytes:
+    return b"".join(len(element).to_bytes(_LENGTH_BYTES, "little") + element for element in elements)
+
+
+def _doubles(values: Sequence[float]) -> bytes:
+    return np.array(values, dtype=_RAW["FP64"]).tobytes()

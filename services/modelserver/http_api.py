@@ -46,7 +46,9 @@ class Gone(Exception):
 STATUS: Final[Mapping[type[Exception], int]] = {TooLarge: 413, Invalid: 400, NotFound: 404, Unavailable: 503}
 _TOO_LARGE: Final = STATUS[TooLarge]
 _INTERNAL: Final = 500
-_PATIENCE: Final = 4  # limits that are read of a body that is too large: whoever is cut off sooner never reads the answer
+_PATIENCE: Final = (
+    4  # limits that are read of a body that is too large: whoever is cut off sooner never reads the answer
+)
 _JSON: Final = (b"content-type", b"application/json")
 _Header = tuple[bytes, bytes]
 _log = structlog.get_logger()

@@ -130,8 +130,10 @@ class Shipper:
         await self._sink.stop()
 
     async def _run(self) -> None:
-        while not self._stopping.is_set():
+        stopping = False
+        while not stopping:
             await self._pause()
+            stopping = self._stopping.is_set()
             await self._ship()
 
     async def _pause(self) -> None:
@@ -146,12 +148,9 @@ class Shipper:
                 wait.cancel()
 
     async def _ship(self) -> None:
-        entries = self._buffer.take()
-        while entries:
-            now, buffer = self._clock.now(), self._buffer
-            for batch in self._packer.close(entries, now=now, dropped=buffer.take_dropped, lost=self._lose):
-                await self._deliver(batch)
-            entries = self._buffer.take() if self._stopping.is_set() else []
+        entries, now, buffer = self._buffer.take(), self._clock.now(), self._buffer
+        for batch in self._packer.close(entries, now=now, dropped=buffer.take_dropped, lost=self._lose):
+            await self._deliver(batch)
 
     async def _deliver(self, batch: Batch) -> None:
         name = f"record {self._packer.model}"

@@ -160,9 +160,10 @@ class ArtifactStore:
     def sweep(self) -> int:
         """Take away what dead processes left in staging; how many folders that were."""
         swept = 0
-        for lock in (self._root / "staging").glob("*.lock"):
-            with suppress(BlockingIOError, FileNotFoundError), _locked(lock, wait=False):
-                shutil.rmtree(lock.with_suffix(""), ignore_errors=True)
+        for folder in {path.with_suffix("") for path in (self._root / "staging").iterdir()}:
+            # A lock is made before its folder and taken away after it, so a folder without one has no owner either.
+            with suppress(BlockingIOError), _locked(folder.with_suffix(".lock"), wait=False):
+                shutil.rmtree(folder, ignore_errors=True)
                 swept += 1
         return swept
 
@@ -178,7 +179,7 @@ def _locked(path: Path, *, wait: bool = True) -> Iterator[None]:
     still stands under the name: a sweeper may have been faster, and have taken it away.
     """
     while True:
-        descriptor = os.open(path, os.O_RDWR | (os.O_CREAT if wait else 0), 0o600)
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
             if os.fstat(descriptor).st_nlink == 0:

@@ -157,7 +157,6 @@ async def test_a_signal_about_the_stable_goes_back_when_that_helps(deployer: Dep
     await eventually(effective)
     decided = await deployer.decision()
     took = decided.effective_at.ToDatetime() - decided.decided_at.ToDatetime()
-    print("TOOK", took)
     assert timedelta() < took
 
 

@@ -193,8 +193,8 @@ async def serving(store: Path) -> AsyncIterator[Serve]:
         )
         sink = MemorySink()
         server = ModelServer(settings, load(store, digest), clock=SystemClock(), sink=sink)
-        await server.start()
         started.append(server)
+        await server.start()
         return Served(server, sink)
 
     yield serve

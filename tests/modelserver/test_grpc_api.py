@@ -83,13 +83,27 @@ async def test_metadata_tells_what_the_model_takes(stub: Any) -> None:
     assert [list(one.shape) for one in metadata.outputs] == [[-1], [-1]]
 
 
-@pytest.mark.parametrize("request_", [typed(), raw()], ids=["typed", "raw"])
-async def test_a_row_gets_the_models_answer(stub: Any, models: Models, request_: oip.ModelInferRequest) -> None:
+def read_typed(response: oip.ModelInferResponse) -> tuple[list[float], list[bytes]]:
+    score, label = response.outputs
+    return list(score.contents.fp64_contents), list(label.contents.bytes_contents)
+
+
+def read_raw(response: oip.ModelInferResponse) -> tuple[list[float], list[bytes]]:
+    score, label = response.raw_output_contents
+    return np.frombuffer(score, dtype="<f8").tolist(), [label[4:]]
+
+
+@pytest.mark.parametrize(
+    ("request_", "read"), [pytest.param(typed(), read_typed, id="typed"), pytest.param(raw(), read_raw, id="raw")]
+)
+async def test_a_row_gets_the_models_answer_in_the_form_of_the_request(
+    stub: Any, models: Models, request_: oip.ModelInferRequest, read: Any
+) -> None:
     row = census(1).assign(age=41.5, hours=38.0, dependants=2, district=7, owner=True, occupation="müller")
     response = await stub.ModelInfer(request_)
-    score, label = response.outputs
-    assert list(score.contents.fp64_contents) == pytest.approx(models.mixed_model.predict_proba(row)[:, 1])
-    assert [value.decode() for value in label.contents.bytes_contents] == models.mixed_model.predict(row).tolist()
+    scores, labels = read(response)
+    assert scores == pytest.approx(models.mixed_model.predict_proba(row)[:, 1])
+    assert [label.decode() for label in labels] == models.mixed_model.predict(row).tolist()
     assert len(response.id) == 36
 
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import socket
 import uuid
 from collections.abc import AsyncIterator
 from typing import Any
@@ -9,6 +10,7 @@ import orjson
 import pytest
 from prometheus_client import REGISTRY
 
+from services.chassis.errors import Unavailable
 from tests.modelserver.conftest import Models, Serve, Served, census, person, tensor
 
 INFER = "/v2/models/credit/infer"
@@ -200,9 +202,7 @@ async def test_an_unknown_model_is_told_what_is_here(client: httpx.AsyncClient) 
 
 
 @pytest.mark.parametrize("announced", [True, False], ids=["announced", "in chunks"])
-async def test_a_huge_body_is_refused_and_the_server_lives_on(
-    serving: Serve, models: Models, announced: bool
-) -> None:
+async def test_a_huge_body_is_refused_and_the_server_lives_on(serving: Serve, models: Models, announced: bool) -> None:
     served = await serving(models.mixed, request_limit_bytes=10_000)
 
     async def chunks() -> AsyncIterator[bytes]:
@@ -246,6 +246,14 @@ async def test_a_model_that_fails_says_nothing_of_its_inside(
     assert response.status_code == 500
     assert "secret" not in response.text
     assert value("goldenpath_modelserver_requests_total", protocol="http", result="Internal") == failed + 1
+
+
+@pytest.mark.parametrize("edge", ["http_address", "grpc_address"])
+async def test_an_address_that_is_taken_is_named(serving: Serve, models: Models, edge: str) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        taken = f"127.0.0.1:{other.getsockname()[1]}"
+        with pytest.raises(Unavailable, match=f"{taken}: .* can't listen there"):
+            await serving(models.matrix, **{edge: taken})
 
 
 async def test_metrics_count_and_time_requests(client: httpx.AsyncClient) -> None:

@@ -129,7 +129,7 @@ async def test_the_event_says_what_it_is(client: httpx.AsyncClient, mixed: Serve
     )
     assert event.dataschema == topics.RECORDS.types[0].schema
     assert event.id == f"{batch.server}-1"
-    assert kafka_sink.TOPIC == topics.RECORDS.name
+    assert topics.RECORDS.name == kafka_sink.TOPIC
 
 
 async def test_a_sampled_request_is_linked_to_its_batch(

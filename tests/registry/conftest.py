@@ -6,18 +6,26 @@ import json
 import subprocess
 import sys
 from collections.abc import AsyncIterator
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
+from aiokafka import AIOKafkaProducer
 
 from services.chassis.database import Database
+from services.chassis.leases import Leases
+from services.chassis.outbox import Relay
+from services.chassis.runner import Background
+from services.chassis.topics import create_topics
 from services.registry.app import database_of
 from services.registry.artifacts import ArtifactStore
 from services.registry.commands import Commands
+from services.registry.consumers import consumer_of
 from services.registry.queries import Queries
 from services.registry.store import RegistryUnitOfWork
 from tests.registry.made_up import FakeRuns, Trained
+from tests.registry.wires import Topics
 
 
 @pytest.fixture
@@ -63,3 +71,25 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Trained:
         cwd=Path(__file__).parents[2],
     )
     return Trained(uri, json.loads(ended.stdout.splitlines()[-1]))
+
+
+@pytest.fixture
+async def topics(kafka: str, registry_database: Database[RegistryUnitOfWork], runs: FakeRuns) -> AsyncIterator[Topics]:
+    await create_topics(kafka)
+    consumer = consumer_of(registry_database, runs, bootstrap=kafka, session_timeout=timedelta(seconds=10))
+    relay = Relay(registry_database, Leases(registry_database, duration=timedelta(seconds=5)), bootstrap=kafka)
+    parts = [Background("consumer", consumer.run), Background("relay", relay.run)]
+    producer = AIOKafkaProducer(bootstrap_servers=kafka, acks="all")
+    await producer.start()
+    for part in parts:
+        await part.start()
+    yield Topics(kafka, producer)
+    for part in parts:
+        await part.stop()
+    await producer.stop()
+
+
+@pytest.fixture
+def model(unique: str) -> str:
+    """A model of the test's own, since the topics are everybody's."""
+    return unique

@@ -102,6 +102,13 @@ def test_sweeping_leaves_a_folder_alone_that_is_being_filled(tmp_path: Path) -> 
     assert store.read(artifact.digest, "a") == b"one"
 
 
+def test_sweeping_takes_a_folder_away_that_nobody_holds(tmp_path: Path) -> None:
+    store = ArtifactStore(tmp_path)
+    (tmp_path / "staging" / "left" / "files").mkdir(parents=True)
+    assert store.sweep() == 1
+    assert list((tmp_path / "staging").iterdir()) == []
+
+
 def test_a_changed_byte_is_seen_on_reading(tmp_path: Path) -> None:
     store = ArtifactStore(tmp_path)
     artifact = _sealed(store, a="one")

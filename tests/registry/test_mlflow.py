@@ -88,6 +88,12 @@ async def test_the_same_run_twice_is_the_same_artifact_even_by_another_reader(
     assert await mlflow.bring(trained.runs["whole"]) == first
 
 
+async def test_whoever_gives_up_early_finds_the_reader_started(mlflow: MlflowRuns, trained: Trained) -> None:
+    with pytest.raises(TimeoutError):
+        await asyncio.wait_for(mlflow.bring(trained.runs["whole"]), timeout=0.1)
+    assert (await mlflow.bring(trained.runs["whole"])).brought.flavor == "sklearn"
+
+
 async def test_an_mlflow_that_takes_too_long_is_unavailable(artifacts: ArtifactStore, trained: Trained) -> None:
     reading = _reading(artifacts, trained.uri, timeout=timedelta(milliseconds=10))
     with pytest.raises(Unavailable, match=r"within 0\.01 s"):

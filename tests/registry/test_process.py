@@ -37,6 +37,10 @@ class Registry:
         self.process: subprocess.Popen[bytes] | None = None
 
     async def start(self) -> None:
+        self._spawn()
+        await eventually(self._ready, what="/readyz")
+
+    def _spawn(self) -> None:
         told = self._environment | {
             "GRPC_ADDRESS": self.grpc,
             "HTTP_ADDRESS": self.http,
@@ -49,7 +53,6 @@ class Registry:
                 env=os.environ | {f"GOLDENPATH_{name}": value for name, value in told.items()},
                 stderr=log,
             )
-        await eventually(self._ready, what="/readyz")
 
     async def _ready(self) -> bool:
         async with httpx.AsyncClient() as client:

@@ -52,11 +52,13 @@ class EnvoyRouter:
         self._files = DiscoveryFiles(folder)
         self._admin = EnvoyAdmin(admin)
         self._clock = clock
-        self._refusals = 0
+        self._refusals: int | None = None
 
     async def apply(self, routing: Routing, *, token: int) -> frozenset[Place]:
         """Make it so; the places whose traffic goes as decided."""
-        await self._add_clusters(routing, token)
+        if self._refusals is None:
+            self._refusals = await self._admin.refusals()
+        self._add_clusters(routing, token)
         wanted, standing = routes_of(routing.routes), self._standing()
         served = await self._can_switch(wanted, standing)
         # A place that can't switch yet keeps what it has; one that isn't wanted any more goes.
@@ -102,7 +104,7 @@ class EnvoyRouter:
         """End the connection to its administration interface."""
         await self._admin.close()
 
-    async def _add_clusters(self, routing: Routing, token: int) -> None:
+    def _add_clusters(self, routing: Routing, token: int) -> None:
         wanted = {cluster["name"]: cluster for cluster in clusters_of(routing)}
         present = {cluster["name"]: cluster for cluster in self._files.read(CLUSTERS)}
         merged = present | wanted
@@ -134,7 +136,7 @@ class EnvoyRouter:
 
     async def _was_refused(self) -> bool:
         before, self._refusals = self._refusals, await self._admin.refusals()
-        return self._refusals > before
+        return before is not None and self._refusals > before
 
     def _replace(self, name: str, resources: list[dict[str, Any]], token: int) -> str:
         return self._files.replace(name, resources, token=token)

@@ -80,6 +80,18 @@ class MlflowRuns:
             await reader.wait()
 
     async def _ask(self, question: Mapping[str, str]) -> dict[str, Any]:
+        # Whoever asked may give up, such as at a call's deadline. The exchange goes on, so that the reader, which
+        # took seconds to start, is there and in step when they try again.
+        exchange = asyncio.ensure_future(self._exchange(question))
+        exchange.add_done_callback(_retrieve)
+        answer: dict[str, Any] = json.loads(await asyncio.shield(exchange))
+        if "error" in answer:
+            if answer["error"] not in _ERRORS:
+                raise RuntimeError(f"the reader of MLflow failed: {answer['what']}")
+            raise _ERRORS[answer["error"]](answer["what"], where=answer["where"], fix=answer["fix"])
+        return answer
+
+    async def _exchange(self, question: Mapping[str, str]) -> bytes:
         async with self._turn:
             try:
                 line = await asyncio.wait_for(self._answer(question), self._timeout.total_seconds())
@@ -92,19 +104,11 @@ class MlflowRuns:
             except ValueError:
                 await self.stop()
                 raise Invalid("what the run says of itself is larger than 32 MiB", where="mlflow_run") from None
-            except asyncio.CancelledError:
-                await self.stop()
-                raise
             if not line:
                 await self.stop()
                 raise RuntimeError("the reader of MLflow died over a run")
             self._end_later()
-        answer: dict[str, Any] = json.loads(line)
-        if "error" in answer:
-            if answer["error"] not in _ERRORS:
-                raise RuntimeError(f"the reader of MLflow failed: {answer['what']}")
-            raise _ERRORS[answer["error"]](answer["what"], where=answer["where"], fix=answer["fix"])
-        return answer
+        return line
 
     async def _answer(self, question: Mapping[str, str]) -> bytes:
         reader = await self._started()
@@ -134,6 +138,12 @@ class MlflowRuns:
         if self._reader is not None and self._reader.stdin is not None:
             self._reader.stdin.close()  # the end of its input is the end of the reader
         self._reader = None
+
+
+def _retrieve(exchange: asyncio.Future[bytes]) -> None:
+    """Look at how an exchange ended, should nobody be left who does."""
+    if not exchange.cancelled():
+        exchange.exception()
 
 
 def _imported(found: Mapping[str, Any], artifact: Artifact) -> ImportedRun:

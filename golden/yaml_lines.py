@@ -1,6 +1,6 @@
-"""golden.yaml as text: its values, the line of each, and what is wrong with it in words that help.
+"""YAML that a person wrote: its values, the line of each, and what is wrong with it in words that help.
 
-YAML's own parser forgets where a value stood, so the file is read as a tree of nodes first: that gives each path,
+YAML's own parser forgets where a value stood, so the text is read as a tree of nodes first: that gives each path,
 such as dataset.data.0, its line. A problem found in the values later is told at that line.
 """
 
@@ -50,25 +50,35 @@ class Said:
         return self.lines.get(at, 1)
 
 
-def read(file: Path) -> Said:
-    """Read a file of keys and values.
+def text_of(file: Path) -> str:
+    """A file's text; Invalid where it isn't UTF-8."""
+    try:
+        return file.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise Invalid("the file isn't text in UTF-8", where=str(file)) from error
+
+
+def parse(text: str, file: Path, *, start: str) -> Said:
+    """Read keys and values.
+
+    Args:
+        text: The YAML. Where it is a part of a file, empty lines stand for what comes before it.
+        file: The file that it is from.
+        start: What a file of this kind starts with, for whoever has nothing yet.
 
     Raises:
         Invalid: it is no YAML, no mapping, or has a key twice.
     """
     try:
-        text = file.read_text(encoding="utf-8")
         root = yaml.compose(text, yaml.SafeLoader)
         values = yaml.safe_load(text)
-    except UnicodeDecodeError as error:
-        raise Invalid("the file isn't text in UTF-8", where=str(file)) from error
     except yaml.MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else 1
         raise Invalid(f"this isn't YAML: {error.problem}", where=f"{file}:{line}") from None
     except yaml.YAMLError as error:
         raise Invalid(f"this isn't YAML: {error}", where=str(file)) from None
     if not isinstance(root, yaml.MappingNode):
-        raise Invalid("expected keys and values", where=f"{file}:1", fix="start with  model: the-model's-name")
+        raise Invalid("expected keys and values", where=f"{file}:1", fix=f"start with  {start}")
     twice: list[Problem] = []
     said = Said(file, values, dict(_lines(root, (), twice)))
     if twice:

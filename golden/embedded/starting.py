@@ -1,0 +1,97 @@
+"""How the platform comes up: the order, and what is written down when.
+
+The JVM is the slowest to start, so Kafka is launched first and waited for last. A service reads its siblings'
+addresses once, so when the set of services has changed, those that run are started anew.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import timedelta
+
+from golden.embedded import state as states
+from golden.embedded.parts import Parts
+from golden.embedded.ports import Ports
+from golden.embedded.processes import Running, is_free, stop_together, wait_until
+from golden.embedded.services import SERVICES, Folders
+from golden.embedded.state import State
+from golden.embedded.tokens import DevelopmentIdentity
+from services.chassis.errors import Conflict
+
+_GRACE = timedelta(seconds=20)  # a service drains for ten, then closes its connections
+_PROXY_WITHIN = timedelta(seconds=30)  # a second on an idle laptop
+
+
+class Starting:
+    """One `up`.
+
+    Args:
+        folders: The platform's.
+        left: How it was left.
+        say: Told what is being done.
+    """
+
+    def __init__(self, folders: Folders, left: State, say: Callable[[str], None]) -> None:
+        self._folders = folders
+        self._state = left
+        self._say = say
+
+    def run(self, services: frozenset[str], ports: Ports) -> State:
+        """Start what isn't there, and wait until all of it is ready."""
+        if self._state.services != services:
+            self._stop_services()
+        self._keep(replace(self._state, services=services, ports=ports).with_passwords(services | {"mlflow"}))
+        self._parts = Parts(self._folders, self._state, self._say)
+        for folder in self._folders.all():
+            folder.mkdir(exist_ok=True)
+        self._start_infrastructure()
+        self._make_databases()
+        self._start_services()
+        return self._state
+
+    def _start_infrastructure(self) -> None:
+        self._say("Kafka, PostgreSQL and Envoy start" if self._parts.routes else "Kafka and PostgreSQL start")
+        ports, parts = self._state.ports, self._parts
+        kafka = self._ensure("kafka", (ports.kafka, ports.kafka_controller), parts.kafka.launch)
+        postgres = self._ensure("postgres", (ports.postgres,), parts.postgres.launch)
+        if parts.routes:
+            envoy = self._ensure("envoy", (ports.envoy, ports.envoy_admin), parts.envoy.start)
+            wait_until(parts.envoy.ready, envoy, within=_PROXY_WITHIN, what="Envoy")
+        parts.postgres.wait(postgres)
+        parts.kafka.wait(kafka)
+
+    def _make_databases(self) -> None:
+        self._say("databases")
+        for name, password in self._state.passwords.items():
+            self._parts.postgres.create_database(name, name, password)
+
+    def _start_services(self) -> None:
+        identity = DevelopmentIdentity(self._folders.identity)
+        services = self._parts.services
+        self._say(", ".join(service.name for service in services) + " start")
+        for service in services:
+            ports = (service.ports.http(service.name), service.ports.grpc(service.name))
+            self._ensure(service.name, ports, lambda service=service: service.launch(identity))  # type: ignore[misc] # mypy can't infer a lambda with a default
+        for service in services:
+            service.wait(self._state.parts[service.name])
+            self._say(f"{service.name} is ready")
+
+    def _stop_services(self) -> None:
+        stop_together([self._state.parts[name] for name in SERVICES if name in self._state.parts], _GRACE)
+        for name in SERVICES:
+            self._keep(self._state.stopped(name))
+
+    def _ensure(self, part: str, ports: tuple[int, ...], launch: Callable[[], Running]) -> Running:
+        if not self._state.alive(part):
+            for port in ports:
+                if not is_free(port):
+                    raise Conflict(
+                        f"{part} needs port {port}, and another program listens there",
+                        fix="stop that program, or move ours with a GOLDEN_PORT_ variable",
+                    )
+            self._keep(self._state.started(part, launch()))
+        return self._state.parts[part]
+
+    def _keep(self, state: State) -> None:
+        self._state = states.write(self._folders.home, state)
