@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
+from datetime import datetime, time
 from pathlib import Path
 from typing import Final
 
@@ -42,7 +43,7 @@ def dataset_of(project: Project) -> registry.DatasetInput:
     """The project's dataset with its datasheet as it stands now."""
     said = datasheet.read(project.at(project.dataset.datasheet))
     digest = digest_of([project.at(path) for path in project.dataset.data])
-    return registry.DatasetInput(
+    made = registry.DatasetInput(
         name=project.dataset.name,
         digest=digest,
         datasheet_json=said.to_croissant(name=project.dataset.name, digest=digest),
@@ -51,6 +52,10 @@ def dataset_of(project: Project) -> registry.DatasetInput:
         licence=said.licence,
         personal_data=said.personal_data,
     )
+    for stamp, day in ((made.period_start, said.facts.period_start), (made.period_end, said.facts.period_end)):
+        if day is not None:
+            stamp.FromDatetime(datetime.combine(day, time()))
+    return made
 
 
 def newest_run(project: Project, tracking: str) -> str:

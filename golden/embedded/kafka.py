@@ -21,7 +21,7 @@ from pathlib import Path
 
 from golden.embedded.jars import class_path
 from golden.embedded.java import java, sharing_classes
-from golden.embedded.processes import Running, start, wait_until
+from golden.embedded.processes import Running, require_free, start, wait_until
 from services.chassis.errors import Unavailable
 
 _READY_WITHIN = timedelta(
@@ -90,6 +90,7 @@ class KafkaBroker:
 
     def launch(self) -> Running:
         """Start the broker without waiting for it; an empty folder is formatted first."""
+        require_free("Kafka", self._port, self._controller_port)
         self._folder.mkdir(parents=True, exist_ok=True)
         classes = class_path(say=self._say)
         settings = self._write_settings()

@@ -23,7 +23,7 @@ from pathlib import Path
 
 import psutil
 
-from services.chassis.errors import Unavailable
+from services.chassis.errors import Conflict, Unavailable
 
 _POLL = timedelta(milliseconds=20)  # a fiftieth of the fastest start that we wait for (PostgreSQL, under a second)
 _SAME_START_SECONDS = 2.0  # psutil adds ticks to the boot time, and Linux moves that by a second as the clock is set
@@ -184,8 +184,15 @@ def is_free(port: int) -> bool:
         return True
 
 
-def answers(port: int) -> bool:
-    """Whether anything accepts connections on this loopback port."""
-    with suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):
-        return True
-    return False
+def require_free(what: str, *ports: int) -> None:
+    """Make sure that a part about to start is the one that will answer on its ports.
+
+    Raises:
+        Conflict: another program listens on one of them.
+    """
+    for port in ports:
+        if not is_free(port):
+            raise Conflict(
+                f"{what} needs port {port}, and another program listens there",
+                fix="stop that program, or move ours with a GOLDEN_PORT_ variable",
+            )

@@ -13,11 +13,10 @@ from datetime import timedelta
 from golden.embedded import state as states
 from golden.embedded.parts import Parts
 from golden.embedded.ports import Ports
-from golden.embedded.processes import Running, is_free, stop_together, wait_until
+from golden.embedded.processes import Running, require_free, stop_together, wait_until
 from golden.embedded.services import SERVICES, Folders
 from golden.embedded.state import State
 from golden.embedded.tokens import DevelopmentIdentity
-from services.chassis.errors import Conflict
 
 _GRACE = timedelta(seconds=20)  # a service drains for ten, then closes its connections
 _PROXY_WITHIN = timedelta(seconds=30)  # a second on an idle laptop
@@ -84,12 +83,7 @@ class Starting:
 
     def _ensure(self, part: str, ports: tuple[int, ...], launch: Callable[[], Running]) -> Running:
         if not self._state.alive(part):
-            for port in ports:
-                if not is_free(port):
-                    raise Conflict(
-                        f"{part} needs port {port}, and another program listens there",
-                        fix="stop that program, or move ours with a GOLDEN_PORT_ variable",
-                    )
+            require_free(part, *ports)
             self._keep(self._state.started(part, launch()))
         return self._state.parts[part]
 

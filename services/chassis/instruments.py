@@ -49,6 +49,8 @@ SPANS: Final = {
     "consume CONSUMER": "One polled batch's transaction; linked to the process spans of its events.",
     "retry TYPE": "A parked event is handled again; its parent is the context in which the event was created.",
     "look again MODEL": "Governance judges a version anew; its parent is the context of what changed.",
+    # The registry.
+    "bring RUN": "An MLflow run's files are copied into the artifact store, before its registration's transaction.",
     # The deployer.
     "begin rollout": "The registry and governance are asked about a version; its parent is the approval's hop.",
     "start model server": "A server process is started; its parent is the rollout's episode.",

@@ -1,5 +1,6 @@
-"""Tensors in the protocol's gRPC form: typed contents or raw bytes. An answer has the form of its request, since not
-every client reads both.
+"""Tensors in the protocol's gRPC form: typed contents, or raw bytes.
+
+An answer has the form of its request, since not every client reads both.
 
 Raw bytes are little-endian and row-major. A raw BYTES tensor is a sequence of elements, each of which is a length in
 four bytes and then so many bytes. Text is UTF-8.

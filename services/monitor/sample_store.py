@@ -123,6 +123,7 @@ class Outcomes:
     async def save(self, kept: int) -> None:
         """Write what was added, and let go what is older than each model's newest `kept`."""
         new = sorted(self._new.values(), key=lambda outcome: (outcome.model, outcome.record_id))
+        self._new.clear()
         if not new:
             return
         rows = await self._connection.fetch(

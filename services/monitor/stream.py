@@ -111,20 +111,31 @@ class RecordStream:
             while True:
                 polled = await consumer.getmany(timeout_ms=int(_POLL.total_seconds() * 1000), max_records=_MOST)
                 for place, records in polled.items():
-                    await self._take(consumer, place, [_raw(record) for record in records])
+                    if raws := self._not_had(place, [_raw(record) for record in records]):
+                        await self._take(consumer, place, raws)
         finally:
             await consumer.stop()
+
+    def _not_had(self, place: TopicPartition, raws: Sequence[Raw]) -> list[Raw]:
+        """What lies at or behind the row. A fetch may run before it was sought to; that comes again, from there."""
+        following = self._next.get(place.partition)
+        return [] if following is None else [raw for raw in raws if raw.offset >= following]
+
+    def revoked(self, places: Collection[TopicPartition]) -> None:
+        """Forget the places of partitions that go to another replica; nothing is held that isn't committed."""
+        for place in places:
+            self._next.pop(place.partition, None)
 
     async def assigned(self, consumer: AIOKafkaConsumer, places: Collection[TopicPartition]) -> None:
         """Go on where the rows say."""
         async with self._database.begin() as uow:
             rows = await uow.records.next_offsets(self._topic, [place.partition for place in places])
         for place in places:
-            self._next[place.partition] = rows[place.partition]
             if rows[place.partition]:
                 consumer.seek(place, rows[place.partition])
             else:
                 await consumer.seek_to_beginning(place)
+            self._next[place.partition] = rows[place.partition]
 
     async def _take(self, consumer: AIOKafkaConsumer, place: TopicPartition, raws: Sequence[Raw]) -> None:
         try:
@@ -189,7 +200,8 @@ class _Assigned(ConsumerRebalanceListener):
         self._consumer = consumer
 
     async def on_partitions_revoked(self, revoked: Collection[TopicPartition]) -> None:
-        """Nothing is held that isn't committed."""
+        """Leave their places to others."""
+        self._stream.revoked(revoked)
 
     async def on_partitions_assigned(self, assigned: Collection[TopicPartition]) -> None:
         """Go on where the rows say."""

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
-import scipy.stats
+from scipy import stats as untyped
 from scipy.spatial.distance import jensenshannon
 
 from services.chassis.errors import Invalid
@@ -15,6 +17,7 @@ from services.deployer.domain.policy import Policy
 from services.deployer.domain.traffic import Traffic
 
 POLICY = Policy()
+stats: Any = untyped  # it ships no types
 
 
 def traffic(requests: int, failures: int = 0, *, milliseconds: float = 5.0, slow: int = 0) -> Traffic:
@@ -23,8 +26,8 @@ def traffic(requests: int, failures: int = 0, *, milliseconds: float = 5.0, slow
 
 @pytest.mark.parametrize(("bad", "of"), [(0, 80), (1, 80), (7, 300), (80, 80)])
 def test_wilson_bounds_are_scipys(bad: int, of: int) -> None:
-    expected = scipy.stats.binomtest(bad, of).proportion_ci(0.95, method="wilson")
-    assert wilson(bad, of, scipy.stats.norm.ppf(0.975)) == pytest.approx((expected.low, expected.high), abs=1e-9)
+    expected = stats.binomtest(bad, of).proportion_ci(0.95, method="wilson")
+    assert wilson(bad, of, stats.norm.ppf(0.975)) == pytest.approx((expected.low, expected.high), abs=1e-9)
 
 
 def test_newcombes_published_example() -> None:
@@ -116,7 +119,7 @@ def test_quantiles_are_the_smallest_latency_that_the_share_did_not_exceed() -> N
 def test_log_loss_is_the_usual_one_and_certainty_does_not_cost_infinity() -> None:
     scores, outcomes = np.array([0.9, 0.2, 0.0]), np.array([1.0, 0.0, 1.0])
     found = losses("log_loss", scores, outcomes)
-    assert found[:2] == pytest.approx(scipy.stats.bernoulli.logpmf([1, 0], [0.9, 0.2]) * -1)
+    assert found[:2] == pytest.approx(stats.bernoulli.logpmf([1, 0], [0.9, 0.2]) * -1)
     assert np.isfinite(found).all()
     assert losses("squared_error", np.array([3.0]), np.array([1.0])) == pytest.approx([4.0])
     with pytest.raises(Invalid):
@@ -128,7 +131,7 @@ def test_the_interval_of_a_loss_difference_is_the_paired_t_tests() -> None:
     outcomes = rng.integers(0, 2, 400).astype(float)
     current, target = rng.uniform(0.05, 0.95, 400), rng.uniform(0.05, 0.95, 400)
     found = compare_losses(current, target, outcomes, confidence=0.95)
-    test = scipy.stats.ttest_rel(losses("log_loss", current, outcomes), losses("log_loss", target, outcomes))
+    test = stats.ttest_rel(losses("log_loss", current, outcomes), losses("log_loss", target, outcomes))
     expected = test.confidence_interval(0.95)
     width = expected.high - expected.low
     assert (found.lower, found.upper) == pytest.approx((expected.low, expected.high), abs=0.01 * width)

@@ -12,7 +12,7 @@ from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
 from golden.embedded.kafka import KafkaBroker
 from golden.embedded.processes import Running, free_port
-from services.chassis.errors import Unavailable
+from services.chassis.errors import Conflict
 
 _MESSAGES = [f"message {number}".encode() for number in range(1_000)]
 
@@ -41,9 +41,9 @@ async def test_what_was_acknowledged_survives_kill_9_and_a_move_to_other_ports(t
     assert not running.alive()
 
 
-def test_a_port_that_is_taken_is_named_in_the_error(kafka: str, tmp_path: Path) -> None:
+def test_a_broker_does_not_start_where_somebody_else_listens(kafka: str, tmp_path: Path) -> None:
     port = int(kafka.rpartition(":")[2])
-    with pytest.raises(Unavailable, match=f"Kafka ended while it started(.|\n)*{port}"):
+    with pytest.raises(Conflict, match=f"Kafka needs port {port}, and another program listens there"):
         KafkaBroker(tmp_path, port=port, controller_port=free_port()).start()
 
 
@@ -64,13 +64,13 @@ async def _publish(bootstrap: str) -> None:
     await producer.stop()
 
 
-async def _read(bootstrap: str) -> list[bytes]:
+async def _read(bootstrap: str) -> list[bytes | None]:
     consumer = AIOKafkaConsumer(bootstrap_servers=bootstrap)
     await consumer.start()
     partition = TopicPartition("kept", 0)
     consumer.assign([partition])
     await consumer.seek_to_beginning(partition)
-    found = []
+    found: list[bytes | None] = []
     while len(found) < len(_MESSAGES):
         polled = await consumer.getmany(timeout_ms=1_000)
         found += [record.value for records in polled.values() for record in records]

@@ -117,9 +117,3 @@ def test_a_second_start_finds_the_server_and_another_python_stops_it(folder: Pat
 def test_the_superusers_password_is_for_its_owner_alone(folder: Path) -> None:
     PostgresServer(folder, port=None, fsync=False).start()
     assert stat.S_IMODE((folder / "superuser.password").stat().st_mode) == 0o600
-
-
-def test_vectors_can_be_stored(database: Database) -> None:
-    with psycopg.connect(database.dsn) as connection:
-        connection.execute("CREATE EXTENSION vector")
-        assert connection.execute("SELECT '[1,2]'::vector <-> '[1,4]'").fetchone() == (2.0,)

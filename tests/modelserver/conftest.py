@@ -5,6 +5,9 @@ store      an artifact store of the test's own
 serving    starts a server in the test's own event loop, with records that stay in memory
 """
 
+# mypy: disable-error-code="no-untyped-call"
+# scikit-learn ships no types.
+
 from __future__ import annotations
 
 import hashlib
@@ -247,10 +250,12 @@ class _Kept(SpanExporter):
 
 
 def _row(span: ReadableSpan) -> dict[str, Any]:
+    context = span.get_span_context()
+    assert context is not None
     return {
         "name": span.name,
         "kind": span.kind.name,
-        "trace_id": f"{span.get_span_context().trace_id:032x}",
+        "trace_id": f"{context.trace_id:032x}",
         "attributes": dict(span.attributes or {}),
         "links": [f"{link.context.trace_id:032x}" for link in span.links],
     }
@@ -262,5 +267,5 @@ def spans(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
     rows: list[dict[str, Any]] = []
     provider = TracerProvider()
     provider.add_span_processor(SimpleSpanProcessor(_Kept(rows)))
-    monkeypatch.setattr(trace, "get_tracer", lambda name: provider.get_tracer(name))
+    monkeypatch.setattr(trace, "get_tracer", provider.get_tracer)
     return rows

@@ -108,7 +108,8 @@ async def test_a_row_gets_the_models_answer_in_the_form_of_the_request(
 
 
 async def test_several_rows_get_an_id_each(stub: Any) -> None:
-    response = await stub.ModelInfer(typed(**{name: (kind, values * 2) for name, (kind, values) in PERSON.items()}))
+    twice: dict[str, Any] = {name: (kind, values * 2) for name, (kind, values) in PERSON.items()}
+    response = await stub.ModelInfer(typed(**twice))
     assert len(response.parameters["record_ids"].string_param.split(",")) == 2
 
 

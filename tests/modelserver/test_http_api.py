@@ -202,7 +202,9 @@ async def test_an_unknown_model_is_told_what_is_here(client: httpx.AsyncClient) 
 
 
 @pytest.mark.parametrize("announced", [True, False], ids=["announced", "in chunks"])
-async def test_a_huge_body_is_refused_and_the_server_lives_on(serving: Serve, models: Models, announced: bool) -> None:
+async def test_a_huge_body_is_refused_and_the_server_lives_on(
+    serving: Serve, models: Models, *, announced: bool
+) -> None:
     served = await serving(models.mixed, request_limit_bytes=10_000)
 
     async def chunks() -> AsyncIterator[bytes]:

@@ -1,3 +1,6 @@
+# mypy: disable-error-code="no-untyped-call"
+# scikit-learn ships no types.
+
 from __future__ import annotations
 
 import warnings

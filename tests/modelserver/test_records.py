@@ -78,7 +78,7 @@ async def test_the_columns_are_the_requests_own(client: httpx.AsyncClient, mixed
     assert math.isnan(numbers.pop("age")[0])
     assert numbers == {"hours": [38.0], "dependants": [2.0], "district": [7.0], "owner": [1.0]}
     occupation = batch.inputs[-1]
-    assert (occupation.name, occupation.dictionary, occupation.codes) == ("occupation", ["clerk"], [0])
+    assert (occupation.name, list(occupation.dictionary), list(occupation.codes)) == ("occupation", ["clerk"], [0])
     score, label = batch.outputs
     assert (score.name, list(score.numbers)) == ("score", answer["outputs"][0]["data"])
     assert (label.name, label.dictionary) == ("label", answer["outputs"][1]["data"])

@@ -79,7 +79,7 @@ def column_of(name: str, column: Column) -> pb.Column:
 
 
 class MadeUpRegistry(RegistryServiceServicer):
-    """A registry that knows the versions that a test put in."""
+    """A registry that knows the versions that a test put in, and answers what the monitor asks."""
 
     def __init__(self) -> None:
         self.profiles: dict[tuple[str, int], bytes] = {}

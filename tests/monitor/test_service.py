@@ -85,6 +85,7 @@ class Running:
     @property
     def stub(self) -> Any:
         """The monitor's gRPC."""
+        assert self.channel is not None
         return MonitorServiceStub(self.channel)
 
     @property
@@ -161,7 +162,7 @@ async def monitor(kafka: str, database: Any, unique: str, tmp_path: Path) -> Asy
         await create_topics(kafka)
         await _make_topic(kafka, topic)
         issuer = Issuer(tmp_path)
-        registry = MadeUpRegistry()
+        registry = MadeUpRegistry()  # type: ignore[abstract]  # nobody asks it anything else
         registry.profiles["credit", 1] = profile().to_bytes()
         server = GrpcServer(
             "127.0.0.1:0",

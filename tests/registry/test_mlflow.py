@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import pytest_asyncio
 
 from services.chassis.errors import Invalid, NotFound, Unavailable
 from services.profile import ReferenceProfile
@@ -24,19 +25,27 @@ from tests.registry.made_up import Trained
 
 pa: Any = importlib.import_module("pyarrow")  # it is typed in part only
 parquet: Any = importlib.import_module("pyarrow.parquet")
+in_one_loop = pytest.mark.asyncio(loop_scope="module")
 
 
 def _reading(artifacts: ArtifactStore, uri: str, *, timeout: timedelta = timedelta(minutes=2)) -> MlflowRuns:
     return MlflowRuns(artifacts, tracking_uri=uri, timeout=timeout, idle=timedelta(minutes=1))
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
+def artifacts(tmp_path_factory: pytest.TempPathFactory) -> ArtifactStore:
+    return ArtifactStore(tmp_path_factory.mktemp("store"))
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def mlflow(artifacts: ArtifactStore, trained: Trained) -> AsyncIterator[MlflowRuns]:
+    """One reader for all tests: it takes seconds to start."""
     reading = _reading(artifacts, trained.uri)
     yield reading
     await reading.stop()
 
 
+@in_one_loop
 async def test_a_run_brings_everything_that_a_version_has(
     mlflow: MlflowRuns, trained: Trained, artifacts: ArtifactStore
 ) -> None:
@@ -61,8 +70,9 @@ async def test_a_run_brings_everything_that_a_version_has(
     assert 0 < brought.reference_log_loss < 1
 
 
+@in_one_loop
 async def test_bad_runs_are_refused_and_a_run_without_reference_rows_has_no_profile(
-    mlflow: MlflowRuns, trained: Trained, tmp_path: Path
+    mlflow: MlflowRuns, trained: Trained
 ) -> None:
     with pytest.raises(NotFound, match="no run"):
         await mlflow.bring("0" * 32)
@@ -73,9 +83,10 @@ async def test_bad_runs_are_refused_and_a_run_without_reference_rows_has_no_prof
     run = await mlflow.bring(trained.runs["without reference"])
     assert (run.profile, run.brought.profile_digest) == (b"", "")
     assert np.isnan(run.brought.reference_log_loss)
-    assert list((tmp_path / "store" / "staging").iterdir()) == []
+    assert list((mlflow._artifacts._root / "staging").iterdir()) == []
 
 
+@in_one_loop
 async def test_the_same_run_twice_is_the_same_artifact_even_by_another_reader(
     mlflow: MlflowRuns, trained: Trained
 ) -> None:
@@ -88,12 +99,14 @@ async def test_the_same_run_twice_is_the_same_artifact_even_by_another_reader(
     assert await mlflow.bring(trained.runs["whole"]) == first
 
 
+@in_one_loop
 async def test_whoever_gives_up_early_finds_the_reader_started(mlflow: MlflowRuns, trained: Trained) -> None:
     with pytest.raises(TimeoutError):
         await asyncio.wait_for(mlflow.bring(trained.runs["whole"]), timeout=0.1)
     assert (await mlflow.bring(trained.runs["whole"])).brought.flavor == "sklearn"
 
 
+@in_one_loop
 async def test_an_mlflow_that_takes_too_long_is_unavailable(artifacts: ArtifactStore, trained: Trained) -> None:
     reading = _reading(artifacts, trained.uri, timeout=timedelta(milliseconds=10))
     with pytest.raises(Unavailable, match=r"within 0\.01 s"):
@@ -101,6 +114,7 @@ async def test_an_mlflow_that_takes_too_long_is_unavailable(artifacts: ArtifactS
     assert reading._reader is None
 
 
+@in_one_loop
 async def test_an_mlflow_that_is_down_is_unavailable(artifacts: ArtifactStore) -> None:
     reading = _reading(artifacts, "postgresql+psycopg://nobody@127.0.0.1:1/nothing?connect_timeout=1")
     with pytest.raises(Unavailable, match="MLflow doesn't answer"):

@@ -40,10 +40,9 @@ def outcomes_of(records: Sequence[Scored]) -> list[float]:
     >>> outcomes_of([Scored(0.9, "yes", (None, "yes")), Scored(0.2, "no", (None, "yes")), Scored(0.1, "no", None)])
     [1.0, 1.0, nan]
     """
-    labels = {record.label for record in records if record.label is not None}
-    told = {record.known[1] for record in records if record.known and record.known[1] is not None}
-    positive = _positive(records) if len(labels | told) <= CLASSES else None
-    return [_outcome(record, positive) for record in records]
+    labels = {record.label for record in records} | {record.known[1] for record in records if record.known}
+    means = _means(records) if len(labels - {None}) <= CLASSES else {}
+    return [_outcome(record, means) for record in records]
 
 
 def log_loss(records: Sequence[Scored]) -> float:
@@ -57,29 +56,26 @@ def log_loss(records: Sequence[Scored]) -> float:
     return sum(losses) / len(losses) if losses else math.nan
 
 
-def _positive(records: Sequence[Scored]) -> str | None:
-    """The class that high scores are predicted to be in."""
+def _means(records: Sequence[Scored]) -> dict[str, float]:
+    """The mean score of the records that are predicted to be in each class."""
     by_label: dict[str, list[float]] = {}
     for record in records:
         if record.label is not None and not math.isnan(record.score):
             by_label.setdefault(record.label, []).append(record.score)
-    if not by_label:
-        return None
-    means = {label: sum(scores) / len(scores) for label, scores in by_label.items()}
-    highest = max(means, key=lambda label: means[label])
-    if len(means) == CLASSES or means[highest] >= 1 / CLASSES:
-        return highest
-    others = {record.known[1] for record in records if record.known and record.known[1] is not None} - {highest}
-    return next(iter(others), None)
+    return {label: sum(scores) / len(scores) for label, scores in by_label.items()}
 
 
-def _outcome(record: Scored, positive: str | None) -> float:
+def _outcome(record: Scored, means: dict[str, float]) -> float:
     if record.known is None:
         return math.nan
     value, label = record.known
     if value is not None:
         return value
-    return float(label == (record.label if positive is None else positive))
+    if not means:
+        return float(label == record.label)
+    highest = max(means, key=lambda each: means[each])
+    scored_high = len(means) == CLASSES or means[highest] >= 1 / CLASSES  # else it is the class of the low scores
+    return float((label == highest) == scored_high)
 
 
 def _loss(score: float, outcome: float) -> float:

@@ -22,6 +22,7 @@ from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Any, Final
 
+from services.chassis import telemetry
 from services.chassis.errors import GoldenpathError, Invalid, NotFound, Unavailable
 from services.registry.artifacts import Artifact, ArtifactStore
 from services.registry.domain.versions import Brought
@@ -64,7 +65,7 @@ class MlflowRuns:
             Unavailable: MLflow doesn't answer, or not in time.
             RuntimeError: the run broke the reader; another one may fare better.
         """
-        with self._artifacts.staging() as staging:
+        with telemetry.span(f"bring {run}"), self._artifacts.staging() as staging:
             found = await self._ask({"run": run, "folder": str(staging.files)})
             artifact = await asyncio.to_thread(staging.seal)
         return _imported(found, artifact)

@@ -11,7 +11,8 @@ import sys
 from typing import Any
 
 import numpy as np
-from kserve import InferenceGRPCClient, InferenceRESTClient, InferInput, InferRequest, RESTConfig
+from kserve.inference_client import InferenceGRPCClient, InferenceRESTClient, RESTConfig
+from kserve.protocol.infer_type import InferInput, InferRequest
 
 ROWS = {
     "age": ("FP64", np.array([41.5, 22.0])),

@@ -3,6 +3,9 @@
 A process of its own, since its gRPC messages and ours have the same names and can't live in one.
 """
 
+# mypy: disable-error-code="no-untyped-call"
+# tritonclient ships no types.
+
 from __future__ import annotations
 
 import json
