@@ -27,6 +27,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import date
 from functools import cached_property
+from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Final, Literal
 
@@ -207,9 +208,8 @@ def _sections(lines: list[str], *, start: int) -> Iterator[tuple[str, Answer, in
         heading = None if in_code else _HEADING.fullmatch(line)
         if heading:
             headings.append((_key(heading[1]), number))
-    ends = [number - 1 for _, number in headings[1:]] + [len(lines)]
-    for (key, number), end in zip(headings, ends, strict=True):
-        yield key, _answer(lines, number, end), number
+    for (key, number), (_, following) in pairwise([*headings, ("", len(lines) + 1)]):
+        yield key, _answer(lines, number, following - 1), number
 
 
 def _key(heading: str) -> str:

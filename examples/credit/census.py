@@ -65,7 +65,7 @@ def read(path: Path, year: int) -> pd.DataFrame:
 def inputs_of(records: pd.DataFrame) -> pd.DataFrame:
     """The columns that a model may take, as float64 and text."""
     kept = records.drop(columns=[TARGET, *LEFT_OUT])
-    numbers = [name for name in kept.select_dtypes("number") if name not in CODES]
+    numbers = [str(name) for name in kept.select_dtypes("number") if name not in CODES]
     return kept.astype(str).assign(**{name: kept[name].astype(float) for name in numbers})
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import pandas as pd
-import skops.io
+import skops.io  # type: ignore[import-untyped] # it ships no types
 import yaml
 from sklearn.metrics import log_loss, roc_auc_score
 
@@ -26,12 +26,12 @@ NOTEBOOK: Final = Path(__file__).parent / "train.ipynb"
 
 def logged_model(version: int, folder: Path) -> Any:
     """Run the notebook, and load what it logged."""
-    artifacts = folder / f"artifacts-{version}"
+    artifacts = folder / f"version-{version}"
     running = training.start(
         NOTEBOOK,
         folder / f"version-{version}.ipynb",
         parameters={"version": version},
-        tracking=f"sqlite:///{folder / 'mlflow.db'}",
+        tracking=f"sqlite:///{folder / f'version-{version}.db'}",
         artifacts=artifacts,
     )
     running.run_id()

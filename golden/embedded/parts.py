@@ -43,7 +43,12 @@ class Parts:
         ports = self._state.ports
         return EnvoyProxy(self._folders.envoy, port=ports.envoy, admin_port=ports.envoy_admin)
 
-    @cached_property
+    @property
+    def routes(self) -> bool:
+        """Whether there is a proxy: only the deployer needs one."""
+        return "deployer" in self._state.services
+
+    @property
     def services(self) -> list[ServiceProcess]:
         """The services, in their usual order."""
         state, dsns = self._state, self.dsns()
@@ -53,23 +58,7 @@ class Parts:
             if name in state.services
         ]
 
-    @property
-    def routes(self) -> bool:
-        """Whether there is a proxy: only the deployer needs one."""
-        return "deployer" in self._state.services
-
     def dsns(self) -> dict[str, str]:
         """By name, how to open each database."""
         passwords = self._state.passwords
         return {name: self.postgres.dsn(name, name, password) for name, password in passwords.items()}
-
-    def ready(self) -> dict[str, tuple[str, Callable[[], bool]]]:
-        """By part, where it listens and how to ask whether it answers."""
-        ports = self._state.ports
-        infrastructure: dict[str, tuple[str, Callable[[], bool]]] = {
-            "postgres": (f"127.0.0.1:{ports.postgres}", self.postgres.ready),
-            "kafka": (f"127.0.0.1:{ports.kafka}", self.kafka.ready),
-        }
-        if self.routes:
-            infrastructure["envoy"] = (f"127.0.0.1:{ports.envoy}", self.envoy.ready)
-        return infrastructure | {service.name: (service.url, service.ready) for service in self.services}

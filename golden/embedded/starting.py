@@ -1,6 +1,6 @@
 """How the platform comes up: the order, and what is written down when.
 
-The JVM is the slowest to start, so Kafka is launched first and waited for last. A service reads its siblings'
+Everything is launched before anything is waited for, since a JVM takes its time. A service reads its siblings'
 addresses once, so when the set of services has changed, those that run are started anew.
 """
 
@@ -9,17 +9,18 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
+from typing import Final
 
 from golden.embedded import state as states
 from golden.embedded.parts import Parts
 from golden.embedded.ports import Ports
 from golden.embedded.processes import Running, require_free, stop_together, wait_until
-from golden.embedded.services import SERVICES, Folders
+from golden.embedded.services import SERVICES, Folders, ServiceProcess
 from golden.embedded.state import State
 from golden.embedded.tokens import DevelopmentIdentity
 
-_GRACE = timedelta(seconds=20)  # a service drains for ten, then closes its connections
-_PROXY_WITHIN = timedelta(seconds=30)  # a second on an idle laptop
+SERVICE_GRACE: Final = timedelta(seconds=20)  # requests in flight have ten, then connections close
+_PROXY_WITHIN: Final = timedelta(seconds=30)  # a second on an idle laptop
 
 
 class Starting:
@@ -39,47 +40,40 @@ class Starting:
     def run(self, services: frozenset[str], ports: Ports) -> State:
         """Start what isn't there, and wait until all of it is ready."""
         if self._state.services != services:
-            self._stop_services()
+            self.stop_services()
         self._keep(replace(self._state, services=services, ports=ports).with_passwords(services | {"mlflow"}))
-        self._parts = Parts(self._folders, self._state, self._say)
         for folder in self._folders.all():
-            folder.mkdir(exist_ok=True)
-        self._start_infrastructure()
-        self._make_databases()
-        self._start_services()
+            folder.mkdir(exist_ok=True, mode=0o700)
+        parts = Parts(self._folders, self._state, self._say)
+        self._start_infrastructure(parts)
+        for name, password in self._state.passwords.items():
+            parts.postgres.create_database(name, name, password)
+        self._start_services(parts.services)
         return self._state
 
-    def _start_infrastructure(self) -> None:
-        self._say("Kafka, PostgreSQL and Envoy start" if self._parts.routes else "Kafka and PostgreSQL start")
-        ports, parts = self._state.ports, self._parts
-        kafka = self._ensure("kafka", (ports.kafka, ports.kafka_controller), parts.kafka.launch)
+    def stop_services(self) -> None:
+        """Stop the services, all at once."""
+        stop_together([self._state.parts[name] for name in SERVICES if name in self._state.parts], SERVICE_GRACE)
+
+    def _start_infrastructure(self, parts: Parts) -> None:
+        self._say("PostgreSQL, Kafka and Envoy …" if parts.routes else "PostgreSQL and Kafka …")
+        ports = self._state.ports
         postgres = self._ensure("postgres", (ports.postgres,), parts.postgres.launch)
+        kafka = self._ensure("kafka", (ports.kafka, ports.kafka_controller), parts.kafka.launch)
         if parts.routes:
             envoy = self._ensure("envoy", (ports.envoy, ports.envoy_admin), parts.envoy.start)
             wait_until(parts.envoy.ready, envoy, within=_PROXY_WITHIN, what="Envoy")
         parts.postgres.wait(postgres)
         parts.kafka.wait(kafka)
 
-    def _make_databases(self) -> None:
-        self._say("databases")
-        for name, password in self._state.passwords.items():
-            self._parts.postgres.create_database(name, name, password)
-
-    def _start_services(self) -> None:
+    def _start_services(self, services: list[ServiceProcess]) -> None:
         identity = DevelopmentIdentity(self._folders.identity)
-        services = self._parts.services
-        self._say(", ".join(service.name for service in services) + " start")
         for service in services:
             ports = (service.ports.http(service.name), service.ports.grpc(service.name))
             self._ensure(service.name, ports, lambda service=service: service.launch(identity))  # type: ignore[misc] # mypy can't infer a lambda with a default
         for service in services:
+            self._say(f"{service.name} …")
             service.wait(self._state.parts[service.name])
-            self._say(f"{service.name} is ready")
-
-    def _stop_services(self) -> None:
-        stop_together([self._state.parts[name] for name in SERVICES if name in self._state.parts], _GRACE)
-        for name in SERVICES:
-            self._keep(self._state.stopped(name))
 
     def _ensure(self, part: str, ports: tuple[int, ...], launch: Callable[[], Running]) -> Running:
         if not self._state.alive(part):

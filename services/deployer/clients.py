@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from goldenpath.registry.v1.registry_service_pb2_grpc import RegistryServiceAsyncStub
     from services.chassis.grpc_client import Sibling
 
-_SAMPLE: Final = 2000  # records: enough to tell losses of 0.12 and 0.14 apart, and a second of replay
+_SAMPLE: Final = 4000  # records: enough to tell losses of 0.12 and 0.14 apart, and a second of replay
 _BATCH: Final = 500
 _REPLAY: Final = timedelta(seconds=10)
 _SCORE: Final = "score"

@@ -48,7 +48,9 @@ class ModelServer:
         if not loaded.example:
             _log.warning("the model has no input example, so its first prediction will be slow", model=settings.model)
         predictor = predictor_of(loaded.estimator, loaded.signature, loaded.example)
-        served = Served(settings.model, str(settings.version), loaded.platform, loaded.signature, predictor.outputs)
+        served = Served(
+            settings.model, str(settings.version), loaded.platform, loaded.signature, predictor.outputs, settings.arm
+        )
         columns, drain, limit = loaded.signature.columns, settings.drain, settings.request_limit_bytes
         packer = Packer(settings.model, settings.version, settings.environment, settings.artifact_digest, columns)
         buffer = Buffer(settings.record_buffer if settings.kafka_bootstrap else 0)

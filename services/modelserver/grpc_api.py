@@ -101,7 +101,7 @@ class GrpcApi(inference_pb2_grpc.GRPCInferenceServiceServicer):
         self._inference.check_model(request.model_name, request.model_version)
         outputs = chosen(served.outputs, [output.name for output in request.outputs])
         headers = {name: value for name, value in context.invocation_metadata() or () if isinstance(value, str)}
-        route = route_of(headers, served.version)
+        route = route_of(headers, served.arm)
         answer = await self._inference.infer(grpc_tensors.read(request), route)
         return _response(served, answer, outputs, raw=bool(request.raw_input_contents))
 

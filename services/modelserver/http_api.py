@@ -107,7 +107,7 @@ class HttpApi:
         served = self._inference.served
         tensors, wanted = rest.read(body)
         outputs = rest.chosen(served.outputs, wanted)
-        answer = await self._inference.infer(tensors, route_of(headers, served.version))
+        answer = await self._inference.infer(tensors, route_of(headers, served.arm))
         written = rest.write(served, answer, outputs)
         self._meter.answered(self._clock.monotonic() - started)
         ids = answer.ids

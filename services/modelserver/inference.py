@@ -35,13 +35,14 @@ _SAMPLED_TRACEPARENT: Final = 55  # characters of a W3C traceparent, whose last 
 
 @dataclass(frozen=True, slots=True)
 class Served:
-    """What the server serves: names for both edges, and for metadata."""
+    """What the server serves, and in which role; `arm` is None where each request's header says it."""
 
     model: str
     version: str
     platform: str
     signature: Signature
     outputs: tuple[Output, ...]
+    arm: Arm | None = None
 
 
 class Answer(NamedTuple):

@@ -5,13 +5,12 @@
 | x-request-id | pairs a shadow record with its twin | empty |
 | x-goldenpath-epoch | the deployment's epoch | 0 |
 | x-goldenpath-arm | stable, candidate, shadow or replay | stable |
-| x-goldenpath-version | the version that the router chose | this one |
 | x-goldenpath-probability | the probability of that choice, above 0, at most 1 | 1 |
 | x-unit-id (from the client) | the customer, card or device | empty |
 | traceparent | the caller's trace | none |
 
-A proxy can't stamp a mirrored copy anew: the copy arrives with the headers of the request that it copies. It is
-recognised by its version. Whoever is asked under another version's number gets a copy, so its arm is shadow.
+Where a proxy can't stamp a mirrored copy anew, the copy arrives with the headers of the request that it copies, and
+the server's settings say the arm. A replay is a replay all the same.
 """
 
 from __future__ import annotations
@@ -48,21 +47,19 @@ class Route(NamedTuple):
     traceparent: str = ""
 
 
-def route_of(headers: Mapping[str, str], version: str) -> Route:
-    """Read the router's headers; `version` is the number of the version that serves.
+def route_of(headers: Mapping[str, str], arm: Arm | None = None) -> Route:
+    """Read the router's headers; where an arm is given, it stands instead of the header's.
 
     Raises:
         Invalid: a header is malformed; `where` names it.
     """
     get = headers.get
     epoch, probability = get("x-goldenpath-epoch"), get("x-goldenpath-probability")
-    arm = _arm(get("x-goldenpath-arm", "stable"))
-    if arm is not Arm.REPLAY and get("x-goldenpath-version", version) != version:
-        arm = Arm.SHADOW
+    stamped = _arm(get("x-goldenpath-arm", "stable"))
     return Route(
         _id("x-request-id", get("x-request-id", "")),
         _epoch(epoch) if epoch else 0,
-        arm,
+        arm if arm is not None and stamped is not Arm.REPLAY else stamped,
         _probability(probability) if probability else 1.0,
         _id("x-unit-id", get("x-unit-id", "")),
         get("traceparent", ""),

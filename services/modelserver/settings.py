@@ -6,6 +6,7 @@ from datetime import timedelta
 from pathlib import Path
 
 from services.chassis.settings import Settings
+from services.modelserver.route import Arm
 
 
 class ModelServerSettings(Settings):
@@ -29,6 +30,10 @@ class ModelServerSettings(Settings):
 
     environment: str = "production"
     """The deployment's environment, as records name it."""
+
+    arm: Arm | None = None
+    """The arm of every record: `shadow` where the proxy can't stamp a mirrored copy as one. None: as each request's
+    header says, which is right behind a router that stamps."""
 
     http_address: str = "127.0.0.1:8080"
     """Where HTTP listens, host:port; 8080 is what KServe expects of a runtime. Port 0 takes any free one."""

@@ -104,30 +104,30 @@ class RecordStream:
             session_timeout_ms=int(self._session_timeout.total_seconds() * 1000),
             heartbeat_interval_ms=int(self._session_timeout.total_seconds() * 1000 / 3),
         )
-        consumer.subscribe([self._topic], listener=_Assigned(self, consumer))
+        consumer.subscribe([self._topic], listener=_Changing(self))
         await consumer.start()
         try:
             self._trouble = ""
             while True:
+                # Here and not in the listener: aiokafka would log what fails there, and fetch from anywhere.
+                await self._go_on(consumer, [p for p in consumer.assignment() if p.partition not in self._next])
                 polled = await consumer.getmany(timeout_ms=int(_POLL.total_seconds() * 1000), max_records=_MOST)
                 for place, records in polled.items():
-                    if raws := self._not_had(place, [_raw(record) for record in records]):
-                        await self._take(consumer, place, raws)
+                    following = self._next.get(place.partition)
+                    if following is not None:  # else it was assigned during the fetch, which began anywhere
+                        await self._take(consumer, place, [_raw(r) for r in records if r.offset >= following])
         finally:
             await consumer.stop()
 
-    def _not_had(self, place: TopicPartition, raws: Sequence[Raw]) -> list[Raw]:
-        """What lies at or behind the row. A fetch may run before it was sought to; that comes again, from there."""
-        following = self._next.get(place.partition)
-        return [] if following is None else [raw for raw in raws if raw.offset >= following]
-
-    def revoked(self, places: Collection[TopicPartition]) -> None:
-        """Forget the places of partitions that go to another replica; nothing is held that isn't committed."""
+    def forget(self, places: Collection[TopicPartition]) -> None:
+        """Forget where partitions stand that change hands; nothing is held that isn't committed."""
         for place in places:
             self._next.pop(place.partition, None)
 
-    async def assigned(self, consumer: AIOKafkaConsumer, places: Collection[TopicPartition]) -> None:
+    async def _go_on(self, consumer: AIOKafkaConsumer, places: Collection[TopicPartition]) -> None:
         """Go on where the rows say."""
+        if not places:
+            return
         async with self._database.begin() as uow:
             rows = await uow.records.next_offsets(self._topic, [place.partition for place in places])
         for place in places:
@@ -138,11 +138,13 @@ class RecordStream:
             self._next[place.partition] = rows[place.partition]
 
     async def _take(self, consumer: AIOKafkaConsumer, place: TopicPartition, raws: Sequence[Raw]) -> None:
+        if not raws:
+            return
         try:
             await self._commit(place.partition, raws)
         except Moved:
             _log.info("another replica reads the partition", partition=place.partition)
-            await self.assigned(consumer, [place])
+            await self._go_on(consumer, [place])
         except Unavailable as error:
             self._trouble = str(error)
             consumer.seek(place, raws[0].offset)
@@ -192,20 +194,19 @@ class RecordStream:
         return arrived, dead, judges
 
 
-class _Assigned(ConsumerRebalanceListener):
-    """Tells the stream which partitions are its own."""
+class _Changing(ConsumerRebalanceListener):
+    """Tells the stream which partitions change hands."""
 
-    def __init__(self, stream: RecordStream, consumer: AIOKafkaConsumer) -> None:
+    def __init__(self, stream: RecordStream) -> None:
         self._stream = stream
-        self._consumer = consumer
 
     async def on_partitions_revoked(self, revoked: Collection[TopicPartition]) -> None:
-        """Leave their places to others."""
-        self._stream.revoked(revoked)
+        """They are somebody else's now, perhaps."""
+        self._stream.forget(revoked)
 
     async def on_partitions_assigned(self, assigned: Collection[TopicPartition]) -> None:
-        """Go on where the rows say."""
-        await self._stream.assigned(self._consumer, assigned)
+        """They are ours, perhaps again: the row knows where they stand."""
+        self._stream.forget(assigned)
 
 
 def _decoded(raw: Raw) -> tuple[InferenceRecorded | None, cloudevents.CloudEvent]:

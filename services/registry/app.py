@@ -10,7 +10,7 @@ from typing import Final
 import structlog
 
 from goldenpath.registry.v1 import registry_service_pb2_grpc as pb_grpc
-from services.chassis import logging, telemetry
+from services.chassis import logging, operations, telemetry
 from services.chassis.clock import SystemClock
 from services.chassis.database import Database
 from services.chassis.grpc_server import GrpcServer
@@ -65,6 +65,7 @@ async def run() -> int:
     )
     http = create_app("registry", verifier=verifier, checks={"database": database.ready, "kafka": consumer.ready})
     http.include_router(http_api.router(commands, queries))
+    http.include_router(operations.router(database))
 
     await create_topics(settings.kafka_bootstrap)
     return await serve(

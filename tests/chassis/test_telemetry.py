@@ -7,10 +7,10 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+from opentelemetry.trace import Span
 
 from services.chassis import telemetry
 from services.chassis.leases import Leases
@@ -24,6 +24,10 @@ def ids(span: ReadableSpan) -> tuple[str, str, str]:
     assert span.context is not None
     parent = f"{span.parent.span_id:016x}" if span.parent else ""
     return f"{span.context.trace_id:032x}", f"{span.context.span_id:016x}", parent
+
+
+def trace_of(span: Span) -> str:
+    return f"{span.get_span_context().trace_id:032x}"
 
 
 async def has_effect(service: Service, name: str) -> bool:
@@ -44,16 +48,13 @@ async def test_an_events_story_is_one_connected_graph(
     async with running(on_kafka.consumer(unique, kafka).run, relay.run):
         await eventually(lambda: story(spans, training), what="the whole story")
 
-    graph = {
-        span_id: parent
-        for trace_id, span_id, parent in map(ids, spans.get_finished_spans())
-        if trace_id == ids(training)[0]
-    }  # type: ignore[arg-type] # an SDK span is readable
+    trace_id = trace_of(training)
+    graph = {span_id: parent for trace, span_id, parent in map(ids, spans.get_finished_spans()) if trace == trace_id}
     assert set(graph.values()) - set(graph) == {""}
 
 
-async def story(spans: InMemorySpanExporter, training: Any) -> bool:
-    mine = [span for span in spans.get_finished_spans() if ids(span)[0] == ids(training)[0]]
+async def story(spans: InMemorySpanExporter, training: Span) -> bool:
+    mine = [span for span in spans.get_finished_spans() if ids(span)[0] == trace_of(training)]
     return {"train", "process project.started", f"publish {of_topic(mine)}"} <= {span.name for span in mine}
 
 

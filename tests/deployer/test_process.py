@@ -222,9 +222,7 @@ async def test_a_version_goes_live_is_replaced_and_comes_back_and_no_request_fai
     assert decision.verb == events_pb2.VERB_ROLL_BACK
     assert decision.comparison.rows_with_outcome == 400
     assert set(process.statuses) == {200}
-    print((process.folder / "deployer.log").read_text())
     took = decision.effective_at.ToDatetime() - decision.decided_at.ToDatetime()
-    print("TOOK", took)
     assert took > timedelta()
     sent = await process.rows("SELECT count(*) FROM outbox WHERE sent_at IS NOT NULL")
     assert sent[0][0] >= 6

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
 from datetime import timedelta
 from pathlib import Path
@@ -25,7 +25,7 @@ from services.chassis.http_server import create_app
 from services.chassis.identity import Role
 from services.chassis.leases import Leases
 from services.chassis.testing import Issuer
-from services.governance import http_api
+from services.governance import handlers, http_api
 from services.governance.app import ShippedPolicies, database_of
 from services.governance.domain.facts import Facts
 from services.governance.grpc_api import NAME, GovernanceApi
@@ -168,3 +168,26 @@ async def web(store: Database[GovernanceUnitOfWork], issuer: Issuer) -> AsyncIte
     app.include_router(http_api.router(store, SystemClock()))
     async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://governance") as made:
         yield made
+
+
+@pytest.fixture
+def judge(store: Database[GovernanceUnitOfWork], registry: FakeRegistry) -> Callable[[Facts], Awaitable[None]]:
+    """Puts facts into the registry, and has them judged."""
+
+    async def judged(facts: Facts) -> None:
+        registry.put(facts)
+        async with store.begin() as uow:
+            await handlers.look_at_version(facts.model, facts.version, uow, registry)
+
+    return judged
+
+
+@pytest.fixture
+def reviewer(issuer: Issuer) -> dict[str, str]:
+    """A reviewer's HTTP headers."""
+    return bearer(issuer, "rea", Role.REVIEWER)
+
+
+def bearer(issuer: Issuer, who: str, *roles: Role) -> dict[str, str]:
+    """HTTP headers with somebody's token."""
+    return {"authorization": f"Bearer {issuer.token(who, *roles)}"}

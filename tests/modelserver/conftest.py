@@ -40,6 +40,9 @@ from services.modelserver.artifact import File, digest_of
 from services.modelserver.loading import load
 from services.modelserver.settings import ModelServerSettings
 
+# Clients of other vendors run as processes of their own: their messages have the names of ours.
+collect_ignore = ["clients"]
+
 ROWS = 200
 KEPT = ("PATH", "HOME", "LANG", "TMPDIR", "SSL_CERT_FILE")
 

@@ -25,7 +25,7 @@ from services.modelserver.records import Buffer, Shipper
 from services.modelserver.route import Arm, Route
 from services.modelserver.schema import Rows
 from services.modelserver.signature import Input
-from tests.modelserver.conftest import MemorySink, Served, person, tensor
+from tests.modelserver.conftest import MemorySink, Models, Serve, Served, person, tensor
 
 INFER = "/v2/models/credit/infer"
 INPUTS = (Input("age", "FP64"), Input("job", "BYTES"))
@@ -34,7 +34,6 @@ ROUTED = {
     "x-goldenpath-epoch": "7",
     "x-goldenpath-arm": "candidate",
     "x-goldenpath-probability": "0.25",
-    "x-goldenpath-version": "3",
     "x-unit-id": "customer-9",
 }
 
@@ -92,11 +91,16 @@ async def test_without_a_router_a_record_is_the_stables_of_epoch_0(client: httpx
     assert (list(batch.units.dictionary), list(batch.request_ids.dictionary)) == ([""], [""])
 
 
-async def test_a_copy_that_was_stamped_for_another_version_is_a_shadow(
-    client: httpx.AsyncClient, mixed: Served
+@pytest.mark.parametrize("stamped", ["stable", "candidate", "shadow"])
+async def test_where_the_proxy_cannot_stamp_copies_the_settings_say_the_arm(
+    serving: Serve, models: Models, stamped: str
 ) -> None:
-    await client.post(INFER, json=person(), headers=ROUTED | {"x-goldenpath-version": "2"})
-    assert (await batch_of(mixed)).arm == events_pb2.ARM_SHADOW
+    served = await serving(models.mixed, arm="shadow")
+    async with httpx.AsyncClient(base_url=served.http) as client:
+        await client.post(INFER, json=person(), headers=ROUTED | {"x-goldenpath-arm": "replay"})
+        await client.post(INFER, json=person(), headers=ROUTED | {"x-goldenpath-arm": stamped})
+    batch = await batch_of(served)
+    assert (batch.arm, len(batch.event_times_us)) == (events_pb2.ARM_SHADOW, 1)
 
 
 async def test_a_replay_leaves_no_record(client: httpx.AsyncClient, mixed: Served) -> None:

@@ -47,13 +47,18 @@ class Comparison:
 
     @property
     def helps(self) -> bool:
-        """True where going back is better beyond noise."""
-        return self.lower > 0
+        """True where going back is better beyond noise.
+
+        Of scores' movements alone, the target's must also be less than half: one that moved much itself sees the same
+        broken data, and which of the two is less wrong its scores can't say.
+        """
+        steady = self.measure != SCORE_SHIFT or self.target < self.current / 2
+        return self.lower > 0 and steady
 
     @property
     def harms(self) -> bool:
-        """True where going back is worse beyond noise."""
-        return self.upper < 0
+        """True where going back is worse beyond noise, or where the target's scores moved much as well."""
+        return self.upper < 0 or (self.measure == SCORE_SHIFT and not self.helps and self.lower > 0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +72,23 @@ class Reference:
 
     edges: Values
     counts: Values
+
+
+def confidence_of_look(outcomes: int, minimum: int, confidence: float) -> float:
+    """The confidence of a look at so many outcomes, where looks are taken as their number doubles.
+
+    The k-th doubling has half of the error that the one before it had, so all looks together err as one would.
+
+    Args:
+        outcomes: How many are known, at least `minimum`.
+        minimum: At which the first look is taken, 1 or more.
+        confidence: Of all looks together, 0 to 1.
+
+    >>> confidence_of_look(100, 100, 0.95), confidence_of_look(400, 100, 0.95)
+    (0.975, 0.99375)
+    """
+    doublings = int(math.log2(max(outcomes / minimum, 1)))
+    return float(1 - (1 - confidence) / 2 ** (doublings + 1))
 
 
 def compare_losses(current: Values, target: Values, outcomes: Values, *, confidence: float) -> Comparison:

@@ -35,7 +35,7 @@ class Policy:
         minimum_served: Requests that an earlier stable must have served without a signal to be gone back to.
         minimum_outcomes: Outcomes from which losses decide; below it, score shift does.
         confidence: Of the interval on the difference in loss, 0 to 1.
-        answer_within: How long a decision waits for the sample of records.
+        answer_within: How long a decision waits for outcomes that tell, before it goes by what there is.
         back_without_answer: True: go back where nothing can be compared (high risk); False: hold.
         back_when_revoked: True: a stable whose approval is revoked is taken back; False: it is held.
     """
@@ -53,7 +53,7 @@ class Policy:
     minimum_served: int = 500
     minimum_outcomes: int = 100
     confidence: float = 0.95
-    answer_within: timedelta = timedelta(seconds=10)
+    answer_within: timedelta = timedelta(seconds=45)
     back_without_answer: bool = False
     back_when_revoked: bool = False
 

@@ -1,0 +1,55 @@
+"""The contracts: generated code is what the protos say, they are well formed, and no release breaks an earlier one."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.architecture.tree import ROOT
+
+BUF = str(Path(sys.executable).with_name("buf"))
+
+
+def run(*command: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120, check=False)
+
+
+def releases() -> list[str]:
+    """The tags of this tree's history, newest first; none in a tree that came without its history."""
+    return run("git", "tag", "--merged", "HEAD", "--sort=-creatordate").stdout.split()
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    found = (path for path in folder.rglob("*") if path.suffix in {".py", ".pyi"})
+    return {str(path.relative_to(folder)): path.read_bytes() for path in found}
+
+
+def test_the_generated_code_is_what_the_contracts_say(tmp_path: Path) -> None:
+    done = run(sys.executable, "protos/generate.py", str(tmp_path))
+    assert done.returncode == 0, done.stderr
+    generated, committed = contents(tmp_path), contents(ROOT / "protos" / "gen")
+
+    assert sorted(committed) == sorted(generated), "make protos"
+    assert [name for name in generated if generated[name] != committed[name]] == [], "make protos"
+
+
+def test_the_contracts_keep_the_rules_of_style_and_comments() -> None:
+    done = run(BUF, "lint")
+
+    assert done.returncode == 0, done.stdout
+
+
+def test_the_contracts_are_formatted() -> None:
+    done = run(BUF, "format", "--diff", "--exit-code")
+
+    assert done.returncode == 0, done.stdout
+
+
+@pytest.mark.parametrize("release", releases())
+def test_the_contracts_break_no_release(release: str) -> None:
+    done = run(BUF, "breaking", "--against", f".git#tag={release}")
+
+    assert done.returncode == 0, done.stdout
