@@ -26,7 +26,7 @@ def setup() -> None:
 
     with console.status("Kafka's jars and a Java runtime …") as status:
         runtime = java.java()
-        jars.class_path(say=lambda text: status.update(text))
+        jars.class_path(say=status.update)
     console.print(f"[green]✓[/green] Kafka and Java are there   [dim]{runtime}[/dim]")
 
 
@@ -43,7 +43,7 @@ def up(*, only: Only = "", json: Json = False) -> None:
             platform.default_home(),
             only=wanted,
             ports=platform.Ports.configured(),
-            say=lambda text: status.update(text),
+            say=status.update,
         )
     endpoints = running.endpoints()
     if json:

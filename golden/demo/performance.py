@@ -156,7 +156,7 @@ class Performance:
         self._break(running, "artifact-byte", digest=after.registered.artifact_digest)
         story.approved(2)
         self._break(running, "verdict-revoked", story=story)
-        was, now = (version.registered.metrics["validation.log_loss"] for version in (before.version, after))
+        was, now = (version.registered.metrics["log_loss"] for version in (before.version, after))
         story.promoted(2, traffic, f"log loss {was:.3f} → {now:.3f}")
 
     def _drift(self, running: Platform, story: Story, traffic: Traffic[Any]) -> None:
@@ -196,7 +196,7 @@ class Performance:
                 answer = story.author.registry.RegisterVersion(registration.request_of(project, run))
                 telemetry.about(story.model, answer.version.registered.version)
             made = answer.version.registered
-            losses = f"log loss {made.metrics['validation.log_loss']:.3f} · AUC {made.metrics['validation.auc']:.3f}"
+            losses = f"log loss {made.metrics['log_loss']:.3f} · AUC {made.metrics['auc']:.3f}"
             step.say(f"{made.model}@{made.version} · {losses} · {said}")
             return answer.version
 

@@ -25,7 +25,7 @@ import psutil
 
 from services.chassis.errors import Conflict, Unavailable
 
-_POLL = timedelta(milliseconds=20)  # a fiftieth of the fastest start that we wait for (PostgreSQL, under a second)
+_POLL = timedelta(milliseconds=50)  # a tenth of the fastest start that we wait for (PostgreSQL, half a second)
 _SAME_START_SECONDS = 2.0  # psutil adds ticks to the boot time, and Linux moves that by a second as the clock is set
 _LAST_LINES = 15  # of a log, in an error: a stack trace's head and what led to it
 # Below every system's range for outgoing connections (Linux from 32768, macOS from 49152): a port that was free

@@ -6,14 +6,13 @@ replaced by ours. Siblings that this platform doesn't run have no address, which
 
 from __future__ import annotations
 
+import http.client
 import os
 import sys
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
-
-import httpx
 
 from golden.embedded.files import write_private
 from golden.embedded.ports import Ports
@@ -134,16 +133,14 @@ class ServiceProcess:
 
     def ready(self) -> bool:
         """Whether it and what it depends on are there."""
+        connection = http.client.HTTPConnection("127.0.0.1", self.ports.http(self.name), timeout=_ASKING_SECONDS)
         try:
-            answer = httpx.get(self.url + "/readyz", timeout=_ASKING_SECONDS, trust_env=False)  # no proxy to ourselves
-        except httpx.HTTPError:
+            connection.request("GET", "/readyz")
+            return connection.getresponse().status == http.client.OK
+        except (OSError, http.client.HTTPException):
             return False
-        return answer.is_success
-
-    @property
-    def url(self) -> str:
-        """Its HTTP address."""
-        return f"http://127.0.0.1:{self.ports.http(self.name)}"
+        finally:
+            connection.close()
 
     def _common(self) -> dict[str, str]:
         return {

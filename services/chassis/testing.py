@@ -10,7 +10,7 @@ import asyncio
 import json
 import uuid
 from collections.abc import Awaitable, Callable
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,7 @@ import jwt
 from cryptography.hazmat.primitives.asymmetric import ec
 from google.protobuf.message import Message
 
-from services.chassis.clock import ManualClock
+from services.chassis.clock import ManualClock, SystemClock
 from services.chassis.cloudevents import CloudEvent, event_of, headers_of
 from services.chassis.errors import GoldenpathError
 from services.chassis.identity import Role, TokenVerifier
@@ -72,7 +72,7 @@ class Issuer:
 
     def token(self, subject: str, *roles: Role, lifetime: timedelta = timedelta(hours=1), **claims: Any) -> str:
         """A token for somebody; a negative lifetime makes one that has expired."""
-        now = datetime.now(UTC)
+        now = SystemClock().now()
         body = {
             "iss": ISSUER,
             "aud": AUDIENCE,
@@ -93,5 +93,5 @@ def raw_of(event: CloudEvent, *, topic: str, partition: int = 0, offset: int = 0
 def emitted(body: Message, type_name: str, *, subject: str, sequence: int | None = 1, **more: Any) -> CloudEvent:
     """An event as a sibling would emit it."""
     source = more.pop("source", "goldenpath/test")
-    time = more.pop("time", datetime.now(UTC))
+    time = more.pop("time", SystemClock().now())
     return event_of(body, type=type_name, source=source, subject=subject, time=time, sequence=sequence, **more)

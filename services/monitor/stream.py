@@ -105,8 +105,8 @@ class RecordStream:
             heartbeat_interval_ms=int(self._session_timeout.total_seconds() * 1000 / 3),
         )
         consumer.subscribe([self._topic], listener=_Changing(self))
-        await consumer.start()
         try:
+            await consumer.start()
             self._trouble = ""
             while True:
                 # Here and not in the listener: aiokafka would log what fails there, and fetch from anywhere.

@@ -14,12 +14,13 @@ METRICS = {"Counter", "Gauge", "Histogram", "Summary", "Info", "Enum"}
 SQL = re.compile(r"\s*(SELECT\s|INSERT INTO\s|UPDATE \w+( AS \w+)? SET\s|DELETE FROM\s|WITH \w+ AS|CREATE TABLE\s)")
 # Assembled, so that this file holds none of them.
 MACHINE_PATHS = tuple("/" + folder + "/" for folder in ("work", "root", "tmp/bash_jobs"))
+LEFT_TO_DO = re.compile(r"#.*\b(TO" r"DO|FIX" r"ME|X" r"XX)\b")
 LONGEST = 300
 TEXT = {".py", ".md", ".toml", ".yaml", ".yml", ".proto", ".sql", ".sh", ".ipynb", ".json", ".html", ".cfg", ".cel", ""}
 
 
 def test_no_module_has_a_name_that_says_nothing() -> None:
-    found = [path for path in modules("services", "golden", "tests", "protos", "benchmarks")]
+    found = modules("services", "golden", "tests", "protos", "benchmarks")
 
     assert [path for path in found if path.name in NAMES_THAT_SAY_NOTHING] == []
 
@@ -43,9 +44,11 @@ def test_no_test_mocks() -> None:
 
 
 def test_no_test_sleeps() -> None:
-    found = ((path, name, node) for path in modules("tests") for name, node in calls(path))
+    tests = (path for path in modules("tests") if path.name.startswith("test_"))
+    found = ((path, node) for path in tests for name, node in calls(path) if name in SLEEPS)
 
-    assert [place(path, node.lineno) for path, name, node in found if name in SLEEPS] == []
+    # To sleep for no time is to let the others run; a slow peer that a test plays is no test.
+    assert [place(path, node.lineno) for path, node in found if ast.unparse(node.args[0]) != "0"] == []
 
 
 def test_no_test_decides_what_to_check() -> None:
@@ -62,7 +65,7 @@ def test_no_test_decides_what_to_check() -> None:
 
 
 def test_time_comes_from_the_clock_unless_a_comment_says_why_not() -> None:
-    found = [path for path in modules("services", "golden") if path.name != "clock.py"]
+    found = [path for path in modules("services") if path.name != "clock.py"]
     reads = ((path, node) for path in found for name, node in calls(path) if name in CLOCKS)
 
     assert [place(path, node.lineno) for path, node in reads if not explained(path, node)] == []
@@ -70,7 +73,8 @@ def test_time_comes_from_the_clock_unless_a_comment_says_why_not() -> None:
 
 def test_sql_stands_only_in_stores_and_in_the_chassis() -> None:
     def may(parts: tuple[str, ...]) -> bool:
-        return parts[1] == "chassis" or parts[-1].endswith("store.py") or "store" in parts[:-1]
+        # A store may be one module, several (log_store.py), a folder, or have its reading half beside it.
+        return parts[1] == "chassis" or parts[-1].endswith(("store.py", "reads.py")) or "store" in parts[:-1]
 
     found = [path for path in modules("services") if not may(path.relative_to(ROOT).parts)]
     texts = (
@@ -101,7 +105,6 @@ def test_no_file_knows_the_machine_that_it_was_written_on() -> None:
 
 
 def test_nothing_is_left_to_do() -> None:
-    words = ("TODO", "FIXME", "XXX")
     found = modules("services", "golden", "protos", "tests", "benchmarks")
 
-    assert [str(path.relative_to(ROOT)) for path in found if any(word in path.read_text() for word in words)] == []
+    assert [str(path.relative_to(ROOT)) for path in found if LEFT_TO_DO.search(path.read_text())] == []

@@ -16,6 +16,8 @@ import golden
 from golden import sdk
 from services.chassis.errors import Invalid, NotFound
 
+pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")  # MLflow's own, as it opens its database
+
 FRAME = pd.DataFrame({"age": [30.0, 40.0, 50.0], "work": ["a", "b", None]})
 
 

@@ -144,6 +144,18 @@ async def test_a_registered_version_goes_through_the_gate(
     assert {event.source for event in told} == {"goldenpath/governance"}
 
 
+async def test_a_verdict_belongs_to_the_trace_of_what_caused_it(kafka: str, world: World, auditor: Client) -> None:
+    registered, documented = "00-" + "a" * 32 + "-" + "1" * 16 + "-01", "00-" + "b" * 32 + "-" + "2" * 16 + "-01"
+    await world.send(world.event(world.register(answered=False), "model.registered", traceparent=registered))
+    await in_state(auditor, world, events_pb2.VERDICT_STATE_REJECTED)
+    dataset = world.document(answered=True)
+    subject = f"dataset/{world.dataset}"
+    await world.send(world.event(dataset, "dataset.registered", subject, traceparent=documented))
+    await in_state(auditor, world, events_pb2.VERDICT_STATE_WAITING)
+    told = await events_of(kafka, "governance.events", world, count=2)
+    assert [event.traceparent[3:35] for event in told] == ["a" * 32, "b" * 32]
+
+
 async def test_an_event_twice_and_out_of_order_is_one_verdict(kafka: str, world: World, auditor: Client) -> None:
     first = world.event(world.register(1), "model.registered")
     second = world.event(world.register(2), "model.registered")

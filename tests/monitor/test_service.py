@@ -28,6 +28,7 @@ from goldenpath.registry.v1.registry_service_pb2_grpc import add_RegistryService
 from services.chassis import cloudevents
 from services.chassis.cloudevents import headers_of
 from services.chassis.grpc_server import GrpcServer
+from services.chassis.http_server import HttpServer
 from services.chassis.identity import Role
 from services.chassis.runner import Part
 from services.chassis.testing import Issuer, emitted, eventually
@@ -92,6 +93,16 @@ class Running:
     def metadata(self) -> tuple[tuple[str, str], ...]:
         """Who asks."""
         return (("authorization", f"Bearer {self.issuer.token('ada', Role.OPERATOR)}"),)
+
+    def http(self) -> httpx.AsyncClient:
+        """The monitor's HTTP."""
+        server = next(part for part in self.parts if isinstance(part, HttpServer))
+        return httpx.AsyncClient(base_url=f"http://127.0.0.1:{server.port}", headers=dict(self.metadata))
+
+    async def ready(self) -> bool:
+        """Whether it says that it is ready."""
+        async with self.http() as client:
+            return (await client.get("/readyz")).status_code == httpx.codes.OK
 
     async def ask(self, method: Any, request: Message) -> Any:
         """Ask the monitor; what isn't there yet counts as nothing."""
@@ -268,12 +279,13 @@ async def test_a_version_that_the_registry_does_not_know_is_seen_and_not_judged(
 
 
 async def test_the_deployers_word_on_roles_is_taken(monitor: Running) -> None:
-    body = deployer_pb.DeploymentPromoted(position=deployer_pb.Position(model="credit", epoch=7, stable_version=1))
-    event = emitted(body, "deployment.promoted", subject="model/credit", sequence=1, source=f"deployer/{monitor.name}")
-    await monitor.producer.send_and_wait("deployer.events", event.data, key=b"credit", headers=headers_of(event))
+    model = f"{monitor.name}-told"  # other tests read the same topic
+    body = deployer_pb.DeploymentPromoted(position=deployer_pb.Position(model=model, epoch=7, stable_version=1))
+    event = emitted(body, "deployment.promoted", subject=f"model/{model}")
+    await monitor.producer.send_and_wait("deployer.events", event.data, key=model.encode(), headers=headers_of(event))
 
     async def known() -> Any:
-        report = await monitor.report()
+        report = await monitor.ask(monitor.stub.GetReport, pb.GetReportRequest(model=model))
         return report and report.epoch == 7
 
     assert await eventually(known)
@@ -292,9 +304,7 @@ async def test_watchers_hear_of_signals_as_they_are_raised(monitor: Running) -> 
 async def test_http_answers_as_grpc_does(monitor: Running) -> None:
     await monitor.serve(600, education="school")
     signal = (await monitor.signal()).signal
-    http = monitor.parts[-1]
-    headers = dict(monitor.metadata)
-    async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{http.port}", headers=headers) as client:  # type: ignore[attr-defined]  # the last part is the HTTP server
+    async with monitor.http() as client:
         report = (await client.get("/v1/reports/credit/production")).json()
         listed = (await client.get("/v1/signals", params={"model": "credit"})).json()
         one = (await client.get(f"/v1/signals/{signal.id}")).json()
@@ -346,6 +356,7 @@ async def test_two_replicas_count_every_record_once(monitor: Running) -> None:
     )
     await monitor.serve(1_000, batch=50)
     await second.start()
+    await eventually(second.ready, what="a second replica")
     await monitor.serve(1_000, batch=50)
     await second.stop()
     await monitor.serve(1_000, batch=50)
