@@ -14,16 +14,18 @@ from pathlib import Path
 from typing import Any, Final
 
 import grpc
+from opentelemetry.trace import SpanKind
 
 from goldenpath.deployer.v1 import deployer_service_pb2_grpc as deployer_grpc
 from goldenpath.governance.v1 import governance_service_pb2_grpc as governance_grpc
 from goldenpath.monitor.v1 import monitor_service_pb2_grpc as monitor_grpc
 from goldenpath.registry.v1 import registry_service_pb2_grpc as registry_grpc
+from services.chassis import telemetry
 from services.chassis.errors import Unavailable
-from services.chassis.telemetry import current_traceparent
 
 SERVICES: Final = ("registry", "governance", "deployer", "monitor")
 _DEADLINE_S: Final = 60.0  # registering a version copies its files, which may be large
+_QUESTIONS: Final = ("Get", "List", "Search", "Resolve", "Explain", "Check", "Watch")
 _LARGEST_MESSAGE_BYTES: Final = 16 * 1024 * 1024
 
 
@@ -95,8 +97,12 @@ class _Caller(grpc.UnaryUnaryClientInterceptor, grpc.UnaryStreamClientIntercepto
         self._token = token
 
     def intercept_unary_unary(self, continuation: Any, details: grpc.ClientCallDetails, request: Any) -> Any:
-        """A call with one answer has a deadline."""
-        return continuation(self._with(details, details.timeout or _DEADLINE_S), request)
+        """A call with one answer has a deadline; one that changes something is where an episode begins."""
+        method = details.method.rpartition("/")[2]
+        if method.startswith(_QUESTIONS):
+            return continuation(self._with(details, details.timeout or _DEADLINE_S), request)
+        with telemetry.span(method, kind=SpanKind.CLIENT):
+            return continuation(self._with(details, details.timeout or _DEADLINE_S), request)
 
     def intercept_unary_stream(self, continuation: Any, details: grpc.ClientCallDetails, request: Any) -> Any:
         """A stream goes on until somebody ends it."""
@@ -107,7 +113,7 @@ class _Caller(grpc.UnaryUnaryClientInterceptor, grpc.UnaryStreamClientIntercepto
             *(details.metadata or ()),
             ("authorization", f"Bearer {self._token()}"),
         ]
-        if traceparent := current_traceparent():
+        if traceparent := telemetry.current_traceparent():
             metadata.append(("traceparent", traceparent))
         return _Details(details.method, timeout, tuple(metadata), details.credentials)
 

@@ -9,9 +9,11 @@ from __future__ import annotations
 import getpass
 from contextvars import ContextVar
 from datetime import timedelta
+from functools import cache
 
 from golden import connection
 from golden.connection import Connection
+from services.chassis import telemetry
 from services.chassis.errors import Invalid, Unavailable
 from services.chassis.identity import Role
 
@@ -21,6 +23,7 @@ ACTING_AS: ContextVar[str] = ContextVar("acting_as", default="")
 _LIFETIME = timedelta(hours=1)
 
 
+@cache
 def connect() -> Connection:
     """The platform.
 
@@ -30,6 +33,7 @@ def connect() -> Connection:
     found = connection.from_environment() or _embedded()
     if found is None:
         raise Unavailable("no platform is running here", fix="golden up")
+    telemetry.configure("golden", traces_folder=found.endpoints.traces)
     return found
 
 

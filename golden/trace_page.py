@@ -35,7 +35,7 @@ _COLOURS: Final = {
 
 def render(title: str, story: Sequence[Episode]) -> str:
     """The page's HTML."""
-    body = "\n".join(_episode(episode) for episode in story)
+    body = "\n".join(_episode(episode) for episode in story if not episode.is_plumbing)
     return (
         f'<!doctype html><html lang="en"><meta charset="utf-8"><title>{escape(title)}</title><style>{_STYLE}</style>'
         f'<meta name="viewport" content="width=device-width"><h1>The story of {escape(title)}</h1>{body}</html>'

@@ -68,6 +68,11 @@ class Episode:
         return {(span.service, span.pid) for span in self.spans}
 
     @property
+    def is_plumbing(self) -> bool:
+        """True for the transaction of a polled batch: its events are spans of their own episodes."""
+        return all(span.name.startswith("consume ") for span in self.spans)
+
+    @property
     def missing_parents(self) -> set[str]:
         """Spans that are named as a parent and aren't there."""
         there = {span.span_id for span in self.spans}

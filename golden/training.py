@@ -73,7 +73,11 @@ def start(
         "--cwd",
         str(notebook.parent),
     ]
-    environment = os.environ | {"MLFLOW_TRACKING_URI": tracking, ARTIFACT_ROOT: str(artifacts)}
+    environment = os.environ | {
+        "MLFLOW_TRACKING_URI": tracking,
+        "MLFLOW_DISABLE_TELEMETRY": "true",  # nothing of this machine calls out
+        ARTIFACT_ROOT: str(artifacts),
+    }
     process = subprocess.Popen(  # noqa: S603 - the command is ours, its parameters the caller's
         [*command, *given, str(notebook), str(output)],
         stdout=subprocess.PIPE,

@@ -19,6 +19,20 @@ from golden.embedded.kafka import KafkaBroker
 from golden.embedded.postgres import PostgresServer
 from golden.embedded.processes import free_port
 
+_SERVERS = frozenset({"kafka", "postgres", "one_envoy"})
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Name the marker that this module gives."""
+    config.addinivalue_line("markers", "servers: starts a real Kafka, PostgreSQL, Envoy or service")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark every test that needs a server, so that `make test-fast` leaves it out."""
+    for item in items:
+        if isinstance(item, pytest.Function) and _SERVERS & set(item.fixturenames):
+            item.add_marker(pytest.mark.servers)
+
 
 @dataclass(frozen=True)
 class Database:
@@ -42,9 +56,12 @@ class Database:
 def kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The bootstrap address of a real broker, host:port. Topics aren't made by themselves."""
     broker = KafkaBroker(tmp_path_factory.mktemp("kafka"), port=free_port(), controller_port=free_port())
-    running = broker.start()
-    yield broker.bootstrap
-    broker.stop(running)
+    running = broker.launch()
+    try:
+        broker.wait(running)
+        yield broker.bootstrap
+    finally:
+        broker.stop(running)
 
 
 @pytest.fixture(scope="session")

@@ -32,7 +32,6 @@ def register(folder: Folder = Path(), *, run: Run = "", json: Json = False) -> N
     """Register a trained model, and show what governance thinks of it."""
     project = projects.load(folder)
     platform = connect()
-    telemetry.configure("golden", traces_folder=platform.endpoints.traces)
     wanted = run or registration.newest_run(project, platform.endpoints.tracking)
     with telemetry.span("register", attributes={"goldenpath.model": project.model}):
         answer = platform.registry.RegisterVersion(registration.request_of(project, wanted))

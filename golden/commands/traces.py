@@ -39,6 +39,8 @@ def trace(version: Version, *, html: Html = None, everything: Everything = False
         print_json([_plain(episode) for episode in story])
         return
     for episode in story:
+        if episode.is_plumbing and not everything:
+            continue
         _draw(episode, everything=everything)
 
 

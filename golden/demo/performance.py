@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from itertools import cycle
@@ -20,7 +20,7 @@ from golden.connection import Connection
 from golden.demo.screen import Screen
 from golden.demo.story import Story
 from golden.demo.traffic import Traffic
-from golden.traces import episodes_of, read_spans, story_of
+from golden.traces import Episode, episodes_of, read_spans, story_of
 from goldenpath.deployer.v1 import events_pb2 as decisions
 from goldenpath.governance.v1 import governance_service_pb2 as governance
 from goldenpath.registry.v1 import registry_service_pb2 as registry
@@ -236,18 +236,19 @@ class Performance:
             raise Conflict(f"{tally.failures} of {tally.requests} requests failed: {'; '.join(tally.errors)}")
         last = 1 if self._no_drift else 2
         episodes = story_of(episodes_of(read_spans(running.folders.traces)), story.model, last)
-        widest = max(episodes, key=lambda episode: len(episode.processes), default=None)
         minutes, rest = divmod(int(seconds), 60)
         self._console.print(
             f"\n[bold]{story.model}[/bold] · {minutes} min {rest} s · nothing failed in {tally.requests:,} requests\n"
         )
         for row in self._screen.rows:
-            self._console.print(f"  {row.step:<10} [dim]{row.where:<11}[/dim] {row.seconds:7.2f} s   {row.said}")
-        for episode in episodes[:8]:
-            names = len(episode.processes)
-            self._console.print(f"  [dim]trace {episode.trace_id}  {len(episode.spans)} spans, {names} processes[/dim]")
-        if widest is None or widest.missing_parents:
-            raise Conflict("the story's trace isn't one connected graph")
+            line = f"  {row.step:<10} [dim]{row.where:<11}[/dim] {row.seconds:7.2f} s   {row.said}"
+            self._console.print(line, soft_wrap=True)
+        self._console.print()
+        for episode in (one for one in episodes if len(one.processes) > 1):
+            first = min(episode.spans, key=lambda span: span.start_ns).name
+            line = f"  trace {episode.trace_id}   {first:<24} {len(episode.processes)} processes"
+            self._console.print(line, style="dim", soft_wrap=True)
+        _check_connected(episodes)
         self._console.print(f"\n  The story: golden trace {story.model}@2      The record: golden audit {story.model}")
         if not self._keep:
             self._console.print("  [dim]make demo ARGS=--keep leaves the platform running, to look around[/dim]")
@@ -259,6 +260,18 @@ def _example() -> Path:
     except ImportError:
         raise Unavailable("the demo's records aren't here", fix="run it in the project's checkout: make demo") from None
     return census.DATA.parent
+
+
+def _check_connected(episodes: Sequence[Episode]) -> None:
+    """One episode goes through all the platform, and none has lost a span.
+
+    Raises:
+        Conflict: it isn't so.
+    """
+    widest = max((len(episode.processes) for episode in episodes), default=0)
+    lost = [episode.trace_id for episode in episodes if episode.missing_parents]
+    if widest < _PROCESSES or lost:
+        raise Conflict(f"the traces aren't connected: {widest} processes in the widest, spans are missing in {lost}")
 
 
 def _change_a_byte(artifact: Path) -> None:

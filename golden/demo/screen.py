@@ -42,20 +42,20 @@ class Screen:
     @contextmanager
     def step(self, name: str, where: str) -> Iterator[Step]:
         """A step of the story; it is told when it ends well."""
-        self.console.print(f"[dim]  … {name}[/dim]") if not self.console.is_terminal else None
         columns = (
             SpinnerColumn(),
             TextColumn("{task.description}"),
             TimeElapsedColumn(),
             TextColumn("{task.fields[now]}"),
         )
-        with Progress(*columns, console=self.console, transient=True) as progress:
+        with Progress(*columns, console=self.console, transient=True, disable=not self.console.is_terminal) as progress:
             step = Step(progress, progress.add_task(f"{name:<12} [dim]{where}[/dim]", total=None, now=""))
             yield step
         row = Row(name, where, step.seconds, step.said)
         self.rows.append(row)
         self.console.print(
-            f"[green]✓[/green] {row.step:<12} [dim]{row.where:<11}[/dim] {row.seconds:6.1f} s  {row.said}"
+            f"[green]✓[/green] {row.step:<12} [dim]{row.where:<11}[/dim] {row.seconds:6.1f} s  {row.said}",
+            soft_wrap=True,
         )
 
     def act(self, title: str) -> None:

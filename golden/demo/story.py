@@ -138,7 +138,7 @@ class Story:
 
     def _detected_since(self, began: datetime) -> monitor.SignalRecord | None:
         records = self.author.monitor.ListSignals(monitor.ListSignalsRequest(model=self.model)).records
-        for record in records:
+        for record in reversed(records):  # the first of them: what comes later speaks of the same trouble
             if record.level == "detected" and record.signal.raised_at.ToDatetime(UTC) >= began:
                 return record
         return None

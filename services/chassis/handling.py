@@ -124,7 +124,8 @@ class Handling(Generic[U]):
             if self._is_others(raw):
                 cloudevents.check_finite(body)
             instruments.HOP_SECONDS.labels(self._name).observe((uow.now - event.time).total_seconds())
-            uow.actor = event.actor
+            # Where anybody writes, an actor is a claim: what the handler tells of it must not make it a fact.
+            uow.actor = "" if self._is_others(raw) else event.actor
             await route.handle(Received(event, body, raw), uow)
 
     async def put_aside(self, raw: Raw, error: Exception, *, dead: bool) -> None:

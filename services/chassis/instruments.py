@@ -43,11 +43,31 @@ GOVERNANCE_VERDICTS: Final = Counter(
 )
 GOVERNANCE_LOG_ENTRIES: Final = Gauge("goldenpath_governance_log_entries", "Entries in the append-only log.")
 
+# The deployer.
+DEPLOYER_DECISION_SECONDS: Final = Histogram(
+    "goldenpath_deployer_decision_seconds",
+    "From a signal's arrival to what was decided about it, by what was decided.",
+    ["verb"],
+    buckets=_SECONDS,
+)
+DEPLOYER_EFFECT_SECONDS: Final = Histogram(
+    "goldenpath_deployer_effect_seconds",
+    "From a decision to the proxy showing it, by the event that tells of it.",
+    ["type"],
+    buckets=_SECONDS,
+)
+
+# The monitor.
+MONITOR_BATCHES: Final = Counter(
+    "goldenpath_monitor_batches", "Batches of records by what became of them: read or dead.", ["result"]
+)
+MONITOR_RECORDS: Final = Counter("goldenpath_monitor_records", "Records that were read.")
+
 SPANS: Final = {
     "publish TOPIC": "A relay sends an event; its parent is the context in which the event was created.",
     "process TYPE": "A consumer handles an event; its parent is the hop that carried it.",
     "consume CONSUMER": "One polled batch's transaction; linked to the process spans of its events.",
-    "retry TYPE": "A parked event is handled again; its parent is the context in which the event was created.",
+    "retry TYPE": "A parked event is handled again; its parent is the hop that carried it.",
     "look again MODEL": "Governance judges a version anew; its parent is the context of what changed.",
     # The registry.
     "bring RUN": "An MLflow run's files are copied into the artifact store, before its registration's transaction.",
@@ -59,4 +79,6 @@ SPANS: Final = {
     "end rollout": "A rollout failed before it had traffic.",
     "make effective": "The proxy shows what was decided, and it is told; its parent is the decision.",
     "decide": "A signal is answered; its parent is the hop that carried it.",
+    # The monitor.
+    "signal MODEL": "A finding becomes a signal: where its episode begins; linked to the batches that it came from.",
 }

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 from datetime import timedelta
 from pathlib import Path
-from typing import Self
+from typing import Annotated, Self
 
-from pydantic import SecretStr, ValidationError
+from pydantic import Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from services.chassis.errors import Invalid
+
+Positive = Annotated[timedelta, Field(gt=timedelta())]
 
 
 class Settings(BaseSettings):
@@ -47,7 +49,7 @@ class ServiceSettings(Settings):
     database_dsn: SecretStr
     """The service's own PostgreSQL database, as its own role: postgresql://role:password@host:port/name."""
 
-    database_connections: int = 8
+    database_connections: int = Field(default=8, ge=2)
     """Connections at the most. Eight saturate an embedded PostgreSQL on two cores (1,359 commits a second)."""
 
     kafka_bootstrap: str
@@ -83,10 +85,10 @@ class ServiceSettings(Settings):
     token_path: Path | None = None
     """The file with this service's own token, for asking its siblings. Read at every call, so it may be renewed."""
 
-    lease_duration: timedelta = timedelta(seconds=5)
+    lease_duration: Positive = timedelta(seconds=5)
     """How long a lease outlives its holder: the longest that a killed replica's work stands still."""
 
-    consumer_session_timeout: timedelta = timedelta(seconds=10)
+    consumer_session_timeout: Positive = timedelta(seconds=10)
     """How long Kafka waits for a silent consumer before its partitions go to another: the client's own default."""
 
     drain: timedelta = timedelta(seconds=10)

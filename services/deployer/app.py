@@ -5,7 +5,7 @@ from __future__ import annotations
 from importlib.resources import files
 
 from goldenpath.deployer.v1.deployer_service_pb2_grpc import add_DeployerServiceServicer_to_server
-from services.chassis import logging, telemetry
+from services.chassis import logging, operations, telemetry
 from services.chassis.clock import SystemClock
 from services.chassis.database import Database
 from services.chassis.grpc_client import Sibling, token_from
@@ -54,7 +54,8 @@ async def run() -> int:
         "registry": Sibling("registry", settings.registry_address, token=token),
         "monitor": Sibling("monitor", settings.monitor_address, token=token),
     }
-    governance, servers = GovernanceClient(siblings["governance"]), HttpServers()
+    governance, registry = GovernanceClient(siblings["governance"]), RegistryClient(siblings["registry"])
+    servers = HttpServers()
     proxy = EnvoyRouter(settings.proxy_folder, admin=settings.proxy_admin, clock=clock)
     runtime = LocalRuntime(
         LocalSettings(
@@ -68,7 +69,7 @@ async def run() -> int:
         leases,
         proxy,
         governance=governance,
-        registry=RegistryClient(siblings["registry"]),
+        registry=registry,
         servers=servers,
         clock=clock,
     )
@@ -85,7 +86,7 @@ async def run() -> int:
     changes = Changes(database)
 
     verifier = TokenVerifier(settings.jwks_path, issuer=settings.token_issuer, audience=settings.token_audience)
-    api = DeployerApi(database, governance=governance, changes=changes, url=settings.proxy_url)
+    api = DeployerApi(database, governance=governance, registry=registry, changes=changes, url=settings.proxy_url)
     grpc = GrpcServer(
         settings.grpc_address,
         [("goldenpath.deployer.v1.DeployerService", lambda server: add_DeployerServiceServicer_to_server(api, server))],
@@ -95,6 +96,7 @@ async def run() -> int:
     checks = {"database": database.ready, "kafka": consumer.ready, "proxy": proxy.ready}
     app = create_app("deployer", verifier=verifier, checks=checks)
     app.include_router(http_api.router(database, url=settings.proxy_url))
+    app.include_router(operations.router(database))
     http = HttpServer(app, settings.http_address, drain=settings.drain)
 
     return await serve(

@@ -10,7 +10,7 @@ from goldenpath.governance.v1 import events_pb2 as governance_pb2
 from goldenpath.monitor.v1 import events_pb2 as monitor_pb2
 from services.chassis.kafka import Consumer, Received
 from services.chassis.topics import GOVERNANCE, MONITOR
-from services.deployer.domain.deployment import PRODUCTION, Place
+from services.deployer.domain.deployment import Place
 from services.deployer.events import signal_of
 from services.deployer.handlers import going_back, rollouts
 from services.deployer.store import DeployerUnitOfWork
@@ -29,7 +29,7 @@ def subscribe(consumer: Consumer[DeployerUnitOfWork]) -> None:
 async def on_approved(received: Received[governance_pb2.ModelApproved], uow: DeployerUnitOfWork) -> None:
     """A version may serve in production."""
     verdict = received.body.verdict
-    await rollouts.admit_version(Place(verdict.model), verdict.version, uow)
+    await rollouts.admit_version(Place.named(verdict.model), verdict.version, uow)
 
 
 async def on_revoked(received: Received[governance_pb2.ApprovalRevoked], uow: DeployerUnitOfWork) -> None:
@@ -42,12 +42,12 @@ async def on_revoked(received: Received[governance_pb2.ApprovalRevoked], uow: De
 async def on_drift(received: Received[monitor_pb2.DriftDetected], uow: DeployerUnitOfWork) -> None:
     """The monitor found trouble with a version in its role."""
     signal = received.body.signal
-    place = Place(signal.model, signal.environment or PRODUCTION)
+    place = Place.named(signal.model, signal.environment)
     await going_back.open_decision(signal_of(signal), place, uow)
 
 
 async def on_cleared(received: Received[monitor_pb2.DriftCleared], uow: DeployerUnitOfWork) -> None:
     """What a signal spoke of is over."""
     cleared = received.body
-    place = Place(cleared.model, cleared.environment or PRODUCTION)
+    place = Place.named(cleared.model, cleared.environment)
     await going_back.clear_signal(cleared.signal_id, place, cleared.sentence, uow)

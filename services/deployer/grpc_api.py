@@ -16,8 +16,8 @@ from services.chassis.errors import Conflict, Denied, Invalid, NotFound
 from services.chassis.grpc_server import page_size
 from services.chassis.identity import Role, caller
 from services.deployer import queries
-from services.deployer.clients import Governance
-from services.deployer.domain.deployment import PRODUCTION, Deployment, Place
+from services.deployer.clients import Admission, Governance, Registry
+from services.deployer.domain.deployment import Deployment, Place
 from services.deployer.domain.rollout import WITH_TRAFFIC, Rollout
 from services.deployer.events import Asked
 from services.deployer.handlers import going_back, holds, rollouts
@@ -33,22 +33,30 @@ class DeployerApi(pb2_grpc.DeployerServiceServicer):
 
     Args:
         database: Where everything is.
-        governance: Asked before a person promotes.
+        governance: Asked before a person deploys or promotes.
+        registry: Asked before a person deploys.
         changes: Wakes watchers.
         url: Where clients reach the models.
     """
 
     def __init__(
-        self, database: Database[DeployerUnitOfWork], *, governance: Governance, changes: Changes, url: str
+        self,
+        database: Database[DeployerUnitOfWork],
+        *,
+        governance: Governance,
+        registry: Registry,
+        changes: Changes,
+        url: str,
     ) -> None:
         self._database = database
         self._governance = governance
+        self._registry = registry
         self._changes = changes
         self._url = url
 
     async def GetDeployment(self, request: pb2.GetDeploymentRequest, context: Context) -> pb2.GetDeploymentResponse:  # noqa: N802, ARG002 - gRPC's name and shape
         """One deployment."""
-        return pb2.GetDeploymentResponse(deployment=await self._get(_place(request.model, request.environment)))
+        return pb2.GetDeploymentResponse(deployment=await self._get(Place.named(request.model, request.environment)))
 
     async def ListDeployments(  # noqa: N802 - gRPC's name
         self,
@@ -64,21 +72,23 @@ class DeployerApi(pb2_grpc.DeployerServiceServicer):
 
     async def ListHistory(self, request: pb2.ListHistoryRequest, context: Context) -> pb2.ListHistoryResponse:  # noqa: N802, ARG002 - gRPC's name and shape
         """A page of what happened."""
-        place = _place(request.model, request.environment)
+        place = Place.named(request.model, request.environment)
         async with self._reading() as uow:
             found, token = await queries.list_history(place, request.page_token, page_size(request.page_size), uow)
         return pb2.ListHistoryResponse(entries=found, next_page_token=token)
 
     async def GetDecision(self, request: pb2.GetDecisionRequest, context: Context) -> pb2.GetDecisionResponse:  # noqa: N802, ARG002 - gRPC's name and shape
         """One decision with its numbers."""
-        if not request.id:
-            raise Invalid("which decision?", where="id")
+        if not request.id or not request.id.isprintable():
+            raise Invalid("which decision? Its id, or its signal's", where="id")
         async with self._reading() as uow:
             return pb2.GetDecisionResponse(decision=await queries.get_decision(request.id, uow))
 
     async def ListDecisions(self, request: pb2.ListDecisionsRequest, context: Context) -> pb2.ListDecisionsResponse:  # noqa: N802, ARG002 - gRPC's name and shape
         """A page of decisions."""
         size = page_size(request.page_size)
+        if request.model or request.environment:
+            Place.named(request.model or "any", request.environment)
         async with self._reading() as uow:
             found, token = await queries.list_decisions(
                 request.model, request.environment, request.page_token, size, uow
@@ -91,7 +101,7 @@ class DeployerApi(pb2_grpc.DeployerServiceServicer):
         context: Context,  # noqa: ARG002 - gRPC's shape
     ) -> AsyncIterator[pb2.WatchDeploymentResponse]:
         """A deployment's state whenever it changes."""
-        place = _place(request.model, request.environment)
+        place = Place.named(request.model, request.environment)
         told: pb2.Deployment | None = None
         while True:
             changed = self._changes.begin()
@@ -104,8 +114,11 @@ class DeployerApi(pb2_grpc.DeployerServiceServicer):
     async def Deploy(self, request: pb2.DeployRequest, context: Context) -> pb2.DeployResponse:  # noqa: N802, ARG002 - gRPC's name and shape
         """Starts a rollout of an approved version."""
         caller().require(Role.SCIENTIST, Role.OPERATOR)
-        place = _place(request.model, request.environment)
+        place = Place.named(request.model, request.environment)
         version = request.version or await self._governance.newest_approved(place.model)
+        # The rollout asks both again when it begins; asking now tells the caller at once what is wrong.
+        known = await self._registry.version(place, version)
+        _admitted(await self._governance.check(place, version, known.digest), place, version)
 
         async def command(uow: DeployerUnitOfWork) -> None:
             await rollouts.admit_version(place, version, uow, commanded=True)
@@ -125,7 +138,7 @@ class DeployerApi(pb2_grpc.DeployerServiceServicer):
     async def Release(self, request: pb2.ReleaseRequest, context: Context) -> pb2.ReleaseResponse:  # noqa: N802, ARG002 - gRPC's name and shape
         """Lifts a hold."""
         caller().require(Role.OPERATOR)
-        place = _place(request.model, request.environment)
+        place = Place.named(request.model, request.environment)
 
         async def command(uow: DeployerUnitOfWork) -> None:
             deployment = await _locked(place, uow)
@@ -139,12 +152,11 @@ class DeployerApi(pb2_grpc.DeployerServiceServicer):
     async def Promote(self, request: pb2.PromoteRequest, context: Context) -> pb2.PromoteResponse:  # noqa: N802, ARG002 - gRPC's name and shape
         """Gives the candidate all the traffic now; governance is asked all the same."""
         actor = caller().require(Role.OPERATOR)
-        place = _place(request.model, request.environment)
+        place = Place.named(request.model, request.environment)
         async with self._reading() as uow:
             rollout = await _with_traffic(place, uow)
         admission = await self._governance.check(place, rollout.version, rollout.digest)
-        if not admission.admitted:
-            raise Denied(f"version {rollout.version} of {place} may not serve: {admission.reason}")
+        _admitted(admission, place, rollout.version)
 
         async def command(uow: DeployerUnitOfWork) -> None:
             (await _locked(place, uow)).check_epoch(request.epoch)
@@ -199,18 +211,12 @@ class DeployerApi(pb2_grpc.DeployerServiceServicer):
             yield uow
 
 
-def _place(model: str, environment: str) -> Place:
-    if not model:
-        raise Invalid("which model?", where="model")
-    return Place(model, environment or PRODUCTION)
-
-
 def _command(request: pb2.HoldRequest | pb2.AbortRequest | pb2.RollBackRequest) -> tuple[Place, str]:
     """An operator's command: where, and why."""
     caller().require(Role.OPERATOR)
     if not request.reason.strip():
         raise Invalid("say why, in a sentence", where="reason")
-    return _place(request.model, request.environment), request.reason
+    return Place.named(request.model, request.environment), request.reason
 
 
 async def _locked(place: Place, uow: DeployerUnitOfWork) -> Deployment:
@@ -224,3 +230,9 @@ async def _with_traffic(place: Place, uow: DeployerUnitOfWork) -> Rollout:
     if active is None or active.rollout.state not in WITH_TRAFFIC:
         raise Conflict(f"{place} has no candidate with traffic to promote")
     return active.rollout
+
+
+def _admitted(admission: Admission, place: Place, version: int) -> None:
+    if not admission.admitted:
+        fix = f"golden explain {place.model}@{version}"
+        raise Denied(f"version {version} of {place} may not serve: {admission.reason}", fix=fix)

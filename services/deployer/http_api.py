@@ -25,12 +25,13 @@ def router(database: Database[DeployerUnitOfWork], *, url: str) -> APIRouter:
     async def get_deployment(model: str, _: SignedIn, environment: str = PRODUCTION) -> dict[str, Any]:
         """Where a deployment stands; the JSON mapping of goldenpath.deployer.v1.Deployment."""
         async with database.begin() as uow:
-            found = await queries.get_deployment(Place(model, environment), uow, url=url)
+            found = await queries.get_deployment(Place.named(model, environment), uow, url=url)
         return dict(MessageToDict(found, preserving_proto_field_name=True))
 
     @routes.get("/{model}/decisions/{decision}")
-    async def get_decision(model: str, decision: str, _: SignedIn) -> dict[str, Any]:  # noqa: ARG001 - part of the path
+    async def get_decision(model: str, decision: str, _: SignedIn) -> dict[str, Any]:
         """A decision with its numbers; the JSON mapping of goldenpath.deployer.v1.Decision."""
+        Place.named(model)
         async with database.begin() as uow:
             found = await queries.get_decision(decision, uow)
         return dict(MessageToDict(found, preserving_proto_field_name=True))

@@ -158,7 +158,7 @@ def _place_of(token: str) -> Place | None:
     model, _, environment = token.partition("/")
     if token and not (model and environment):
         raise Invalid("that is no page token of ours", where="page_token", fix="begin with an empty one")
-    return Place(model, environment) if token else None
+    return Place.named(model, environment) if token else None
 
 
 def _number_of(token: str) -> int | None:

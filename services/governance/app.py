@@ -5,7 +5,7 @@ from __future__ import annotations
 from importlib.resources import files
 
 from goldenpath.governance.v1.governance_service_pb2_grpc import add_GovernanceServiceServicer_to_server
-from services.chassis import logging, telemetry
+from services.chassis import logging, operations, telemetry
 from services.chassis.clock import SystemClock
 from services.chassis.database import Database
 from services.chassis.grpc_client import Sibling, token_from
@@ -61,6 +61,7 @@ def parts_of(settings: GovernanceSettings, *, consumer_name: str = consumers.NAM
     )
     http = create_app("governance", verifier=verifier, checks={"database": database.ready, "kafka": consumer.ready})
     http.include_router(http_api.router(database, clock))
+    http.include_router(operations.router(database))
     return [
         database,
         ShippedPolicies(database),

@@ -26,6 +26,7 @@ _log = structlog.get_logger()
 async def look_at_version(model: str, version: int, uow: GovernanceUnitOfWork, registry: FactSource) -> Verdict:
     """Ask for a version's facts as they are now, and judge them."""
     telemetry.about(model, version)
+    uow.actor = ""  # rules judge here, nobody acts; what an event claims of its actor is not passed on
     before = await uow.cases.lock(model, version)
     facts = await registry.facts(model, version)
     case = verdicts.learn(before.case if before else None, facts, at=uow.now)

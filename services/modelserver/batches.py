@@ -1,8 +1,8 @@
 """Batches of records: from one tuple per request to columns, once per flush and not once per request.
 
-A batch holds records of one epoch and arm. It has at most a thousand rows, so that packing it keeps no request waiting
-for longer than a few milliseconds, and it stays below what a broker takes as one message. A single record that is
-larger than that is dropped and counted.
+A batch holds records of one epoch and arm. It has at most BATCH_ROWS rows: packing so many takes 3 ms at thirty inputs
+(6 µs a record), and no request waits longer than that for the event loop. It also stays below what a broker takes as
+one message; a single record that is larger than that is dropped and counted.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from services.modelserver.predict import LABEL, SCORE
 from services.modelserver.route import Arm
 from services.modelserver.signature import Input
 
-BATCH_ROWS: Final = 1_000
+BATCH_ROWS: Final = 500
 BATCH_BYTES: Final = 900_000  # Kafka's default limit for a message is 1,048,588 bytes; its headers need room, too
 _ARMS: Final = {
     Arm.STABLE: events_pb2.ARM_STABLE,

@@ -6,7 +6,7 @@ from functools import partial
 from importlib.resources import files
 
 from goldenpath.monitor.v1.monitor_service_pb2_grpc import add_MonitorServiceServicer_to_server
-from services.chassis import logging, telemetry
+from services.chassis import logging, operations, telemetry
 from services.chassis.clock import Clock, SystemClock
 from services.chassis.database import Database
 from services.chassis.grpc_client import Sibling, token_from
@@ -20,6 +20,7 @@ from services.chassis.topics import RECORDS, create_topics
 from services.monitor import consumers, http_api, stream
 from services.monitor.clients import Judges
 from services.monitor.grpc_api import NAME, MonitorApi
+from services.monitor.intake import Intake
 from services.monitor.settings import MonitorSettings
 from services.monitor.store import MonitorUnitOfWork
 
@@ -55,11 +56,10 @@ def parts_of(
         session_timeout=settings.consumer_session_timeout,
         name=consumer_name,
     )
+    intake = Intake(stream_name, records_topic, database, judges, kept=settings.kept_records)
     records = stream.RecordStream(
-        database,
-        judges,
+        intake,
         bootstrap=settings.kafka_bootstrap,
-        kept=settings.kept_records,
         topic=records_topic,
         group=stream_name,
         session_timeout=settings.consumer_session_timeout,
@@ -74,6 +74,7 @@ def parts_of(
     checks = {"database": database.ready, "kafka": consumer.ready, "records": records.ready}
     http = create_app("monitor", verifier=verifier, checks=checks)
     http.include_router(http_api.router(database, judges))
+    http.include_router(operations.router(database))
     return [
         database,
         Closing(registry.close),

@@ -158,14 +158,18 @@ async def _watch_records(
 
 
 async def _judge(watch: Watch, judge: Judge, window: Window, links: list[str], uow: MonitorUnitOfWork) -> None:
-    restarts = await uow.watches.restarts_on(watch.model, watch.environment, uow.now.astimezone(UTC).date())
-    state = State.from_bytes(watch.state) if watch.state else judge.begin(uow.now, restarts)
+    state = State.from_bytes(watch.state) if watch.state else await _begun(watch, judge, uow)
     state, findings = judge.observe(state, window, uow.now)
     await uow.watches.save_state(watch.id, state.to_bytes(), state.day, state.restarts)
     for finding in findings:
         with telemetry.span(f"signal {watch.model}", links=links):
             telemetry.about(watch.model, watch.version)
             await _tell(watch, finding, uow)
+
+
+async def _begun(watch: Watch, judge: Judge, uow: MonitorUnitOfWork) -> State:
+    today = uow.now.astimezone(UTC).date()
+    return judge.begin(uow.now, await uow.watches.restarts_on(watch.model, watch.environment, today))
 
 
 async def _tell(watch: Watch, finding: Finding, uow: MonitorUnitOfWork) -> None:

@@ -44,6 +44,17 @@ def test_everything_that_is_missing_or_wrong_is_named_at_once(environment: pytes
     assert "GOLDENPATH_DATABASE_CONNECTIONS: " in caught.value.what
 
 
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("LEASE_DURATION", "0"), ("CONSUMER_SESSION_TIMEOUT", "-5"), ("DATABASE_CONNECTIONS", "0")],
+)
+def test_a_setting_that_makes_no_sense_is_refused(environment: pytest.MonkeyPatch, name: str, value: str) -> None:
+    environment.setenv(f"GOLDENPATH_{name}", value)
+
+    with pytest.raises(Invalid, match=f"GOLDENPATH_{name}: Input should be greater than"):
+        ServiceSettings.read()
+
+
 @pytest.mark.usefixtures("environment")
 def test_a_secret_shows_nowhere() -> None:
     assert "hunter2" not in repr(ServiceSettings.read())

@@ -411,9 +411,18 @@ async def test_an_event_that_a_handler_emits_is_told_in_its_actors_name(service:
     events = [event("a", sequence=1, actor="ada"), event("b", sequence=2, actor="grace")]
     await handling(service).handle(stream(service.ours, events))
 
+    assert await told_actors(service) == [b"ada", b"grace"]
+
+
+async def test_an_actor_that_others_claim_isnt_passed_on_as_a_fact(service: Service) -> None:
+    await handling(service).handle(stream(service.others, [event("a", actor="the-chief-risk-officer")]))
+
+    assert await told_actors(service) == [b""]
+
+
+async def told_actors(service: Service) -> list[bytes]:
     rows = await service.rows("SELECT header_names, header_values FROM outbox ORDER BY id")
-    headers = [dict(zip(row["header_names"], row["header_values"], strict=True)) for row in rows]
-    assert [one["ce_actor"] for one in headers] == [b"ada", b"grace"]
+    return [dict(zip(row["header_names"], row["header_values"], strict=True)).get("ce_actor", b"") for row in rows]
 
 
 async def test_what_others_choose_to_call_an_event_becomes_no_label(service: Service) -> None:

@@ -7,6 +7,9 @@ import pytest
 
 from golden.embedded.kafka import KafkaBroker
 from golden.embedded.processes import free_port
+from services.chassis.database import UnitOfWork
+from services.chassis.errors import Unavailable
+from services.chassis.kafka import Consumer
 from services.chassis.leases import Leases
 from services.chassis.outbox import LANES, Relay, lane_of
 from services.chassis.testing import eventually
@@ -83,26 +86,39 @@ async def test_a_relay_that_lost_its_lease_marks_nothing(on_kafka: Service, kafk
     assert not await all_sent(on_kafka)
 
 
-async def test_while_kafka_is_down_nothing_is_lost_and_the_order_stays(
-    service: Service, tmp_path_factory: pytest.TempPathFactory
+async def test_while_kafka_is_down_nothing_is_lost_and_the_order_stays_and_readiness_says_so(
+    service: Service, unique: str, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     broker = KafkaBroker(tmp_path_factory.mktemp("kafka"), port=free_port(), controller_port=free_port())
     process = broker.start()
-    await create_topics(broker.bootstrap, topics=[service.ours])
-    async with running(relay(service, broker.bootstrap).run):
+    await create_topics(broker.bootstrap, topics=[service.ours, service.others])
+    consumer = service.consumer(unique, broker.bootstrap)
+    async with running(relay(service, broker.bootstrap).run, consumer.run):
         await emit(service, range(50))
         await eventually(lambda: all_sent(service), what="sending while Kafka is up")
+        await eventually(lambda: readiness(consumer, "ok"), what="a consumer that is ready")
         broker.stop(process)
         await emit(service, range(50, 100))
+        await eventually(lambda: readiness(consumer, "Kafka doesn't answer"), what="a consumer that isn't ready")
         process = broker.start()
         await eventually(lambda: all_sent(service), within=timedelta(seconds=90), what="sending once Kafka is back")
+        await eventually(lambda: readiness(consumer, "ok"), what="a consumer that is ready again")
         records = await collect(broker.bootstrap, service.ours.name, 100)
     broker.stop(process)
 
-    assert {key: sorted(set(numbers)) for key, numbers in sequences(records).items()} == {
+    found = sequences(records)
+    assert {key: sorted(set(numbers)) for key, numbers in found.items()} == {
         f"model/{model}": list(range(1, 21)) for model in range(5)
     }
-    assert all(first_seen(numbers) == sorted(set(numbers)) for numbers in sequences(records).values())
+    assert all(first_seen(numbers) == sorted(set(numbers)) for numbers in found.values())
+
+
+async def readiness(consumer: Consumer[UnitOfWork], expected: str) -> bool:
+    try:
+        await consumer.ready()
+    except Unavailable as error:
+        return expected in error.what
+    return expected == "ok"
 
 
 def first_seen(numbers: list[int]) -> list[int]:

@@ -198,7 +198,7 @@ async def deployer(database: DatabaseOfTest, router: EnvoyRouter, client: httpx.
     await made.start()
     governance, registry, monitor = FakeGovernance(), FakeRegistry(quick(Policy(steps=(20, 100)))), FakeMonitor()
     runtime, changes = FakeRuntime(), Changes(made)
-    api = DeployerApi(made, governance=governance, changes=changes, url="http://proxy")
+    api = DeployerApi(made, governance=governance, registry=registry, changes=changes, url="http://proxy")
     servers = HttpServers()
 
     def start() -> list[asyncio.Future[None]]:

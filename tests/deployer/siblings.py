@@ -40,7 +40,7 @@ class Siblings(
         verdict = governance_events_pb2.Verdict(id=f"verdict-{request.version}", version=request.version)
         return governance_pb2.CheckAdmissionResponse(admitted=self.admits and known, reason="told so", verdict=verdict)
 
-    async def GetVersion(
+    async def GetVersion(  # noqa: N802 - gRPC's name
         self, request: registry_pb2.GetVersionRequest, context: Any
     ) -> registry_pb2.GetVersionResponse:
         if request.version not in self.digests:

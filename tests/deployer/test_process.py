@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
+import shutil
 import signal
 import sys
 import uuid
@@ -11,6 +13,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +44,7 @@ from tests.deployer.conftest import Proxy
 from tests.deployer.siblings import Siblings, siblings
 from tests.modelserver.conftest import put, save
 
+ORDER = ("admitted", "provisioning", "canary", "promoted")
 KEPT = ("PATH", "HOME", "LANG", "TMPDIR")
 
 
@@ -172,6 +176,7 @@ async def process(
     await producer.start()
     async with siblings() as around:
         around.digests = digests
+        around.example = json.dumps({"inputs": [{"name": "x", "shape": [1], "datatype": "FP64", "data": [0.1]}]})
         address = f"127.0.0.1:{around.port}"
         told = {
             "DATABASE_DSN": database.dsn,
@@ -233,23 +238,46 @@ async def _served(process: Process, count: int) -> bool:
     return len(process.statuses) >= count
 
 
-@pytest.mark.parametrize("state", ["admitted", "provisioning", "canary", "promoted"])
-async def test_a_rollout_finishes_though_the_deployer_was_killed(process: Process, state: str) -> None:
+async def test_a_rollout_finishes_though_the_deployer_is_killed_in_each_of_its_states(process: Process) -> None:
     await process.approve(1)
     await process.serves(1)
     process.statuses.clear()
     await process.approve(2)
-
-    async def reached() -> bool:
-        rows = await process.rows("SELECT state FROM rollouts WHERE version = 2")
-        order = ["admitted", "provisioning", "canary", "promoted"]
-        return bool(rows) and order.index(rows[0]["state"]) >= order.index(state)
-
-    await process.meanwhile(reached)
-    await process.restart()
+    for state in ORDER:
+        await process.meanwhile(partial(_reached, process, state))
+        await process.restart()
     await process.serves(2)
     assert set(process.statuses) == {200}
     history = (await process.ask("ListHistory", pb2.ListHistoryRequest(model=process.model))).entries
     assert [entry.type for entry in reversed(history)] == ["deployment.started", "deployment.promoted"] * 2
+
+    async def settled() -> bool:
+        return len(process.servers()) == 2
+
     # The stable and the one to go back to: no server was started twice, and none was left behind.
-    assert len(process.servers()) == 2
+    await eventually(settled)
+
+
+async def _reached(process: Process, state: str) -> bool:
+    rows = await process.rows("SELECT state FROM rollouts WHERE version = 2")
+    return bool(rows) and ORDER.index(rows[0]["state"]) >= ORDER.index(state)
+
+
+async def test_a_version_whose_bytes_were_changed_never_serves(
+    process: Process, artifacts: tuple[Path, dict[int, str]], tmp_path: Path
+) -> None:
+    store, digests = artifacts
+    changed = tmp_path / "store"
+    shutil.copytree(store, changed)
+    model_file = next((changed / "artifacts" / digests[1] / "files").glob("MLmodel"))
+    model_file.write_bytes(model_file.read_bytes() + b" ")
+    process.environment["GOLDENPATH_ARTIFACTS_FOLDER"] = str(changed)
+    await process.restart()
+    await process.approve(1)
+
+    async def failed() -> str:
+        state = await process.state()
+        return state.rollout.judgement if state is not None and state.rollout.HasField("ended_at") else ""
+
+    assert "MLmodel" in await process.meanwhile(failed)
+    assert not process.servers()

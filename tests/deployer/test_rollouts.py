@@ -127,7 +127,7 @@ async def test_of_several_that_wait_only_the_newest_goes_on(deployer: Deployer) 
     assert 2 not in deployer.runtime.by_version
 
 
-async def test_a_step_without_an_answer_in_time_is_held_and_goes_on_after_release(deployer: Deployer) -> None:
+async def test_a_step_without_an_answer_in_time_is_held_and_a_person_is_asked(deployer: Deployer) -> None:
     await deployer.deployed(1)
     deployer.registry.policy = replace(deployer.registry.policy, maximum_step=timedelta(milliseconds=300))
     await deployer.approve(2)
@@ -249,7 +249,7 @@ async def test_a_crash_of_the_stable_is_no_outage_and_it_is_replaced(deployer: D
     await eventually(replaced)
 
 
-@pytest.mark.parametrize("round_trips", [0, 1, 2, 4, 8, 16, 32])
+@pytest.mark.parametrize("round_trips", [0, 4, 16])
 async def test_a_rollout_finishes_after_its_jobs_were_killed(deployer: Deployer, round_trips: int) -> None:
     await deployer.deployed(1)
     await deployer.approve(2)

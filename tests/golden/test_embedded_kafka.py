@@ -14,6 +14,8 @@ from golden.embedded.kafka import KafkaBroker
 from golden.embedded.processes import Running, free_port
 from services.chassis.errors import Conflict
 
+pytestmark = pytest.mark.servers
+
 _MESSAGES = [f"message {number}".encode() for number in range(1_000)]
 
 

@@ -27,6 +27,8 @@ from golden.embedded.platform import Platform, Ports
 from golden.embedded.processes import start
 from services.chassis.errors import Conflict, Invalid
 
+pytestmark = pytest.mark.servers
+
 _REGISTRY = frozenset({"registry"})
 _SOON = timedelta(seconds=10)
 

@@ -19,6 +19,8 @@ import sqlalchemy
 from golden.embedded.postgres import PostgresServer
 from tests.conftest import Database
 
+pytestmark = pytest.mark.servers
+
 _SOON = timedelta(seconds=20)
 
 

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 from datetime import timedelta
 
 import pytest
+from aiokafka import AIOKafkaProducer
 
 from services.chassis.clock import SystemClock
 from services.chassis.database import Database
 from services.chassis.errors import Invalid, NotFound, Unavailable
 from services.chassis.leases import Lease, LeaseLost, Leases
+from services.chassis.testing import eventually
+from services.chassis.topics import create_topics
 from services.governance import queries
 from services.governance.domain import merkle
 from services.governance.domain.entries import Entry, entry_of
@@ -119,3 +123,38 @@ async def test_a_consistency_proof_beyond_the_log_is_invalid(store: Store) -> No
             await queries.prove_consistency(1, 5, connection)
         with pytest.raises(Invalid, match="first"):
             await queries.prove_consistency(0, 0, connection)
+
+
+async def test_a_restarted_writer_goes_on_where_the_last_one_stopped(store: Store, kafka: str, unique: str) -> None:
+    await create_topics(kafka)
+    producer = AIOKafkaProducer(bootstrap_servers=kafka, acks="all")
+    await producer.start()
+
+    async def logged(event_id: str) -> bool:
+        headers = [("ce_id", event_id.encode())]
+        await producer.send_and_wait("ingest.events", b"body", key=unique.encode(), headers=headers)
+        leases = Leases(store, duration=timedelta(seconds=1))
+        writer = LogWriter(store, leases, bootstrap=kafka, clock=SystemClock())
+        writing = asyncio.ensure_future(writer.run())
+        try:
+            return bool(await eventually(lambda: _index_of(store, event_id), what="the entry"))
+        finally:
+            writing.cancel()
+            await asyncio.gather(writing, return_exceptions=True)
+
+    try:
+        assert await logged(f"{unique}-1")
+        assert await logged(f"{unique}-2")
+    finally:
+        await producer.stop()
+    first, second = await _index_of(store, f"{unique}-1"), await _index_of(store, f"{unique}-2")
+    assert first is not None
+    assert second is not None
+    assert first < second
+
+
+async def _index_of(store: Store, event_id: str) -> int | None:
+    async with store.read() as connection:
+        rows = await connection.fetch("SELECT index + 1 AS place FROM log_entries WHERE event_id = $1", event_id)
+    assert len(rows) <= 1
+    return rows[0]["place"] if rows else None

@@ -184,7 +184,7 @@ async def test_a_version_that_the_registry_does_not_have_yet_waits_for_it(world:
     await in_state(auditor, world, events_pb2.VERDICT_STATE_WAITING)
 
 
-async def test_a_forged_actor_stays_a_claim(world: World, auditor: Client, reviewer: Client) -> None:
+async def test_a_forged_actor_stays_a_claim(kafka: str, world: World, auditor: Client, reviewer: Client) -> None:
     """The header says that a reviewer did it; the registry says that mia is only claimed. The registry counts."""
     forged = replace(world.event(world.register(verified=False), "model.registered"), actor="rea")
     await world.send(forged)
@@ -193,6 +193,8 @@ async def test_a_forged_actor_stays_a_claim(world: World, auditor: Client, revie
     assert list(verdict.approvals) == []
     await reviewer.ask("Approve", pb.ApproveRequest(model=world.model, version=1, comment="fine"))
     await in_state(auditor, world, events_pb2.VERDICT_STATE_WAITING)
+    told = await events_of(kafka, "governance.events", world, count=3)
+    assert [event.actor for event in told] == ["", "rea", "rea"]
 
 
 async def test_an_undecodable_event_is_a_dead_letter_and_is_in_the_log_all_the_same(

@@ -153,6 +153,38 @@ def test_what_drifts_is_detected_once_and_never_cleared_while_it_lasts() -> None
     assert watched.state.drifting == ("f04",)
 
 
+def test_features_that_break_together_are_one_finding() -> None:
+    watched, random = watch(rows=20_000)
+    watched.see(stream(random, 2_000))
+    broken = stream(random, 2_000)
+    amounts = np.asarray(broken["f03"]) * 100
+    found = detected(watched.see({**broken, "f00": np.asarray(broken["f00"]) + 2, "f03": amounts}, batch=500))
+    assert {effect.feature for effect in found[0].features} == {"f00", "f03"}
+    assert sum(effect.share for effect in found[0].features) == pytest.approx(1.0)
+    assert len(found) == 1
+
+
+def test_a_score_that_follows_a_broken_input_is_its_consequence() -> None:
+    random = np.random.default_rng(4)
+    judge = Judge(profile_of({"x": random.normal(size=9_000)}, scores={"score": random.random(9_000)}), Settings())
+    state = judge.begin(MORNING)
+    found: list[Finding] = []
+    for second in range(20):
+        window = count(judge.profile, {"x": np.full(100, 9.0), "score": random.beta(1, 9, 100)})
+        state, findings = judge.observe(state, window, MORNING + timedelta(seconds=second))
+        found += findings
+    assert {effect.feature for finding in detected(found) for effect in finding.features} == {"x"}
+    assert state.drifting == ("x",)
+
+
+def test_a_score_that_moves_by_itself_is_detected() -> None:
+    random = np.random.default_rng(4)
+    judge = Judge(profile_of({"x": random.normal(size=9_000)}, scores={"score": random.random(9_000)}), Settings())
+    window = count(judge.profile, {"x": random.normal(size=1_000), "score": random.beta(1, 9, 1_000)})
+    _, found = judge.observe(judge.begin(MORNING), window, MORNING)
+    assert [effect.feature for effect in detected(list(found))[0].features] == ["score"]
+
+
 def test_another_feature_that_breaks_later_is_detected_too() -> None:
     watched, random = watch()
     stuck = {**stream(random, 1_000), "f04": np.full(1_000, "Rome", dtype=object)}

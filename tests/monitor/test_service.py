@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 from uuid import UUID
 
+import asyncpg
 import grpc
 import httpx
 import numpy as np
@@ -25,8 +26,9 @@ from goldenpath.modelserver.v1 import events_pb2 as records_pb
 from goldenpath.monitor.v1 import monitor_service_pb2 as pb
 from goldenpath.monitor.v1.monitor_service_pb2_grpc import MonitorServiceStub
 from goldenpath.registry.v1.registry_service_pb2_grpc import add_RegistryServiceServicer_to_server
-from services.chassis import cloudevents
+from services.chassis import cloudevents, parking
 from services.chassis.cloudevents import headers_of
+from services.chassis.database import Database
 from services.chassis.grpc_server import GrpcServer
 from services.chassis.http_server import HttpServer
 from services.chassis.identity import Role
@@ -34,6 +36,7 @@ from services.chassis.runner import Part
 from services.chassis.testing import Issuer, emitted, eventually
 from services.chassis.topics import create_topics
 from services.monitor.app import parts_of
+from services.profile import profile_of
 from tests.monitor.conftest import settings_for
 from tests.monitor.made_up import MadeUpRegistry, batch_of, credit, profile
 
@@ -175,17 +178,7 @@ async def monitor(kafka: str, database: Any, unique: str, tmp_path: Path) -> Asy
         issuer = Issuer(tmp_path)
         registry = MadeUpRegistry()  # type: ignore[abstract]  # nobody asks it anything else
         registry.profiles["credit", 1] = profile().to_bytes()
-        server = GrpcServer(
-            "127.0.0.1:0",
-            [
-                (
-                    "goldenpath.registry.v1.RegistryService",
-                    lambda grpc_server: add_RegistryServiceServicer_to_server(registry, grpc_server),
-                )
-            ],
-            verifier=issuer.verifier(),
-            drain=DRAIN,
-        )
+        server = registry_server("127.0.0.1:0", registry, issuer)
         await server.start()
         stack.push_async_callback(server.stop)
         producer = AIOKafkaProducer(bootstrap_servers=kafka)
@@ -195,6 +188,23 @@ async def monitor(kafka: str, database: Any, unique: str, tmp_path: Path) -> Asy
         await running.start()
         stack.push_async_callback(running.stop)
         yield running
+
+
+def registry_server(address: str, registry: MadeUpRegistry, issuer: Issuer) -> GrpcServer:
+    """A server for a registry that a test made up."""
+    service = "goldenpath.registry.v1.RegistryService"
+    register = [(service, lambda server: add_RegistryServiceServicer_to_server(registry, server))]
+    return GrpcServer(address, register, verifier=issuer.verifier(), drain=DRAIN)
+
+
+@asynccontextmanager
+async def asyncpg_connection(dsn: str) -> AsyncIterator[asyncpg.Connection[asyncpg.Record]]:
+    """A connection of the test's own."""
+    connection = await asyncpg.connect(dsn)
+    try:
+        yield connection
+    finally:
+        await connection.close()
 
 
 async def _make_topic(kafka: str, name: str) -> None:
@@ -266,6 +276,36 @@ async def test_what_cannot_be_read_becomes_a_dead_letter_and_the_rest_goes_on(mo
     await monitor.seen(200)
     dead = await _read(monitor.kafka, f"{monitor.topic}.dlq", 3)
     assert all(any(name == "dlq_what" for name, _ in record.headers) for record in dead)
+
+
+async def test_a_dead_letter_that_an_operator_replays_is_taken_in(monitor: Running) -> None:
+    monitor.registry.profiles["credit", 1] = profile_of({"age": np.arange(9.0), "height": np.arange(9.0)}).to_bytes()
+    await monitor.serve(200)
+    database = next(part for part in monitor.parts if isinstance(part, Database))
+
+    async def letters() -> Any:
+        async with database.read() as connection:
+            return await parking.list_dead(connection, after=0, limit=10)
+
+    letter = (await eventually(letters, what="a dead letter"))[0]
+    await monitor.stop()
+    async with asyncpg_connection(monitor.dsn) as connection:
+        await connection.execute("UPDATE version_references SET profile = $1", profile().to_bytes())
+        await parking.replay(connection, letter["id"], actor="ada", reason="the profile was wrong")
+    await monitor.start()
+    assert (await monitor.seen(200)).rows_seen == 200
+
+
+async def test_records_wait_while_the_registry_is_down(monitor: Running) -> None:
+    address = f"127.0.0.1:{monitor.registry_server.port}"
+    await monitor.registry_server.stop()
+    await monitor.serve(400)
+    monitor.registry_server = registry_server(address, monitor.registry, monitor.issuer)
+    await monitor.registry_server.start()
+    report = await monitor.seen(400)
+    await monitor.registry_server.stop()
+    assert report.rows_seen == 400
+    assert report.features
 
 
 async def test_a_version_that_the_registry_does_not_know_is_seen_and_not_judged(monitor: Running) -> None:

@@ -12,6 +12,7 @@ proxy shows a change is recorded elsewhere.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Final
@@ -19,6 +20,7 @@ from typing import Final
 from services.chassis.errors import Conflict, Invalid, NotFound
 
 PRODUCTION: Final = "production"
+_NAME: Final = re.compile(r"[a-z][a-z0-9-]{0,62}")
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -30,6 +32,19 @@ class Place:
 
     def __str__(self) -> str:
         return f"{self.model}/{self.environment}"
+
+    @staticmethod
+    def named(model: str, environment: str = "") -> Place:
+        """The place that somebody names; an empty environment is production.
+
+        Raises:
+            Invalid: no model or environment can be called that.
+        """
+        for where, name in (("model", model), ("environment", environment or PRODUCTION)):
+            if not _NAME.fullmatch(name):
+                rule = "1 to 63 of a-z, 0-9 and -, beginning with a letter"
+                raise Invalid(f"{name[:63]!r} is no name: a name has {rule}", where=where)
+        return Place(model, environment or PRODUCTION)
 
 
 class Arm(StrEnum):

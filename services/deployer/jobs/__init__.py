@@ -31,9 +31,13 @@ def whenever_woken(
 
     async def run(lease: Lease) -> None:
         notifications = Notifications(database, CHANNEL)
+        trouble = ""
         try:
             while True:
-                unfinished = await _round(name, work, lease)
+                unfinished, found = await _round(name, work, lease)
+                if found != trouble and found:
+                    _log.warning("a round is tried again", job=name, reason=found)
+                trouble = found
                 await notifications.wait(at_most=busy if unfinished else idle)
         finally:
             await notifications.close()
@@ -41,13 +45,14 @@ def whenever_woken(
     return run
 
 
-async def _round(name: str, work: Callable[[Lease], Awaitable[bool]], lease: Lease) -> bool:
+async def _round(name: str, work: Callable[[Lease], Awaitable[bool]], lease: Lease) -> tuple[bool, str]:
+    """One round: whether something is unfinished, and what stood in its way; the same trouble is logged once."""
     try:
-        return await work(lease)
+        return await work(lease), ""
     except LeaseLost:
         raise
     except GoldenpathError as error:
-        _log.warning("a round is tried again", job=name, reason=str(error))
+        return True, str(error)
     except Exception:  # noqa: BLE001 - a job must outlive what nobody foresaw; it is logged, and tried again
         _log.exception("a round failed", job=name)
-    return True
+        return True, ""

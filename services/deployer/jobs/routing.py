@@ -8,7 +8,7 @@ from typing import Final
 
 import structlog
 
-from services.chassis import telemetry
+from services.chassis import instruments, telemetry
 from services.chassis.database import Database
 from services.chassis.leases import Lease, Leases
 from services.deployer import events
@@ -71,7 +71,11 @@ class RoutingJob:
                 async with self._database.begin(actor=entry.actor) as uow:
                     await lease.check(uow.connection)
                     await events.take_effect(uow, entry)
-            _log.info(entry.sentence, deployment=str(entry.place))
+                took = uow.now - entry.decided_at
+            instruments.DEPLOYER_EFFECT_SECONDS.labels(entry.type).observe(took.total_seconds())
+            _log.info(
+                entry.sentence, deployment=str(entry.place), effective_after=f"{took.total_seconds() * 1000:.0f} ms"
+            )
 
     async def _leaving(self, routing: Routing) -> bool:
         wanted = {(upstream.place, upstream.version) for upstream in routing.upstreams}

@@ -80,8 +80,8 @@ def noticed_sentence(features: tuple[FeatureEffect, ...], rows: int, since: date
 
 def detected_sentence(features: tuple[FeatureEffect, ...], rows: int, since: datetime, per_year: float) -> str:
     """What was detected, in words."""
-    first = features[0]
-    much = f"{first.part} by {first.effect:.2f}, at least {first.lower:.2f}, where {first.tolerance:g} is tolerated"
+    most = max(features, key=lambda feature: feature.lower / feature.tolerance)
+    much = f"{most.part} by {most.effect:.2f}, at least {most.lower:.2f}, where {most.tolerance:g} is tolerated"
     return f"{_names(features)} drifted {_when(rows, since)}: {much}; {_promise(per_year)}."
 
 

@@ -7,7 +7,9 @@
 Every batch joins the history of the present stretch of evidence. Then each start in it is asked three things:
 
 1. Is a part's stability index over the records since this start beyond its tolerance at the least (`drift`)?
-   `Detected`: the part drifts from now on, and evidence restarts.
+   `Detected`: the part drifts from now on, and evidence restarts. Parts that surely changed too, and by estimate
+   beyond their tolerance, join the alarm instead of raising one each a few hundred records later. A score is what the
+   model makes of its inputs, so while an input drifts, scores aren't judged.
 2. Is a drifting part's index over the records since this start, all of them after the alarm, within its tolerance at
    the most? When it is for all drifting parts: `Cleared`, and evidence restarts. Any start after the alarm will do, not
    only the alarm itself: the broken records that came before a repair would hide the repair for as long again.
@@ -34,8 +36,7 @@ from services.monitor.domain.history import History
 from services.monitor.domain.look import Look
 from services.monitor.domain.parts import Parts
 from services.monitor.domain.state import State
-from services.profile import ReferenceProfile, Window
-from services.profile.columns import Counts, Numbers
+from services.profile import ReferenceProfile, Role, Window
 
 LOG_ALL_CLEAR = float(np.log(ALL_CLEAR))
 
@@ -66,6 +67,8 @@ class Judge:
         self.settings = settings
         self._parts = Parts(profile)
         self._predictions = Predictions(self._parts)
+        scores = {feature.name for feature in profile.features if feature.role is Role.SCORE}
+        self._scores = np.array([part.feature in scores for part in self._parts.parts])
         self._tolerances = np.array([settings.of(part.feature) for part in self._parts.parts])
 
     def begin(self, at: datetime, restarts: int = 0) -> State:
@@ -106,23 +109,33 @@ class Judge:
         return Standing(look.described(*everything, self._log_chance(state)), averaged(look.log_evidence))
 
     def _detect(self, state: State, look: Look, at: datetime) -> tuple[State, tuple[Finding, ...]] | None:
-        drifting = self._drifting(state)
-        starts, places = look.pairs((look.effects > self._tolerances) & ~drifting, self._log_chance(state))
-        lower = look.bounds(starts, places, self._log_chance(state)).lower
-        excess = lower / self._tolerances[places]
+        chance = self._log_chance(state)
+        starts, places = look.pairs((look.effects > self._tolerances) & self._watched(state), chance)
+        excess = look.bounds(starts, places, chance).lower / self._tolerances[places]
         if not np.any(excess > 1.0):
             return None
-        best = {int(place): int(starts[pair]) for pair, place in _rising(excess, places) if excess[pair] > 1.0}
-        features = look.described(np.array(list(best.values())), np.array(list(best)), self._log_chance(state))
-        start = int(starts[np.argmax(excess)])
+        beyond = {int(places[pair]): int(starts[pair]) for pair in np.argsort(excess) if excess[pair] > 1.0}
+        alarmed = self._inputs_first(beyond)
+        start = list(alarmed.values())[-1]  # of the part that is furthest beyond
+        alarmed = self._inputs_first(self._joining(state, look) | alarmed)
+        features = look.described(np.array(list(alarmed.values())), np.array(list(alarmed)), chance)
         found = self._finding(Detected, words.detected_sentence, features, state, look, start, at)
-        named = {feature.feature for feature in features}
-        moved = [
-            part.name
-            for place, part in enumerate(self._parts.parts)
-            if place in best or (part.feature in named and look.effects[start, place] > self._tolerances[place])
-        ]
-        return _restarted(replace(state, drifting=tuple(dict.fromkeys((*state.drifting, *moved))))), (found,)
+        drifting = (*state.drifting, *(self._parts.parts[place].name for place in alarmed))
+        return _restarted(replace(state, drifting=tuple(dict.fromkeys(drifting)))), (found,)
+
+    def _joining(self, state: State, look: Look) -> dict[int, int]:
+        """The parts that surely changed, and by estimate beyond their tolerance, with the likeliest start of each."""
+        surely = look.log_evidence - np.log(len(self._parts)) >= -self._log_chance(state)
+        places = np.flatnonzero(surely & self._watched(state)).tolist()
+        likeliest = {place: look.likeliest_start(place) for place in places}
+        return {
+            place: start for place, start in likeliest.items() if look.effects[start, place] > self._tolerances[place]
+        }
+
+    def _inputs_first(self, alarmed: dict[int, int]) -> dict[int, int]:
+        """Without the scores, where an input is among them."""
+        inputs = {place: start for place, start in alarmed.items() if not self._scores[place]}
+        return inputs or alarmed
 
     def _clear(self, state: State, look: Look, at: datetime) -> tuple[State, tuple[Finding, ...]] | None:
         drifting = self._drifting(state)
@@ -139,8 +152,7 @@ class Judge:
         return _restarted(replace(state, drifting=())), (found,)
 
     def _notice(self, state: State, look: Look, at: datetime) -> tuple[State, tuple[Finding, ...]]:
-        known = {part.feature for part in self._parts.parts if part.name in state.drifting}
-        news = np.array([part.feature not in known for part in self._parts.parts])
+        news = self._watched(state)
         if state.noticed or not news.any() or averaged(look.log_evidence[news]) < -self._log_chance(state):
             return state, ()
         log_evidence = np.where(news, look.log_evidence, -np.inf)
@@ -184,6 +196,12 @@ class Judge:
     def _drifting(self, state: State) -> NDArray[np.bool_]:
         return np.array([part.name in state.drifting for part in self._parts.parts])
 
+    def _watched(self, state: State) -> NDArray[np.bool_]:
+        """The parts whose change would be news: of features that don't drift, and scores only while nothing does."""
+        known = {part.feature for part in self._parts.parts if part.name in state.drifting}
+        news = np.array([part.feature not in known for part in self._parts.parts])
+        return news & ~self._scores if known else news
+
 
 def _of_the_day(state: State, at: datetime) -> State:
     """The state, with fresh evidence where a new day has begun; a clock that goes back doesn't bring one back."""
@@ -193,8 +211,3 @@ def _of_the_day(state: State, at: datetime) -> State:
 
 def _restarted(state: State) -> State:
     return replace(state, restarts=state.restarts + 1, noticed=False, history=History())
-
-
-def _rising(excess: Numbers, places: Counts) -> list[tuple[int, int]]:
-    """Pairs with their parts, least excess first, so that of each part the furthest comes last."""
-    return [(pair, int(places[pair])) for pair in np.argsort(excess).tolist()]

@@ -216,6 +216,7 @@ def main() -> None:
     threading.Thread(target=_listen, args=(lines,), daemon=True).start()
     out = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)  # what libraries print must not be taken for an answer
+    os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"  # nothing of a service calls out
     os.environ["MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR"] = "false"  # nobody watches
     reader = Reader(lines.get().strip())
     while True:

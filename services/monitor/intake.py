@@ -1,0 +1,144 @@
+"""Taking batches of records in: decode and count outside of any transaction, then judge, keep and move on inside one.
+
+A batch that can't be read, or doesn't fit its version's profile, becomes a dead letter in the same transaction, and
+the rest goes on. What an operator replays comes back through `retry_one`, as if it had just arrived.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+import structlog
+
+from goldenpath.modelserver.v1.events_pb2 import InferenceRecorded
+from services.chassis import cloudevents, instruments
+from services.chassis.database import Database
+from services.chassis.errors import Invalid
+from services.chassis.parking import Parking, Raw
+from services.monitor import batches, handlers
+from services.monitor.clients import Judges
+from services.monitor.domain.judge import Judge
+from services.monitor.handlers import Arrived
+from services.monitor.store import MonitorUnitOfWork
+from services.profile import count
+
+_log = structlog.get_logger()
+
+
+class Moved(Exception):
+    """The offset row isn't where it was left: another replica reads the partition."""
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """What a poll brought: what is whole, what is dead and why, and who judges."""
+
+    arrived: list[Arrived]
+    dead: list[tuple[Raw, Invalid]]
+    judges: dict[tuple[str, int], Judge | None]
+
+
+class Intake:
+    """Takes batches in.
+
+    Args:
+        name: The reader's name, in dead letters.
+        topic: The topic's name, in offset rows.
+        database: Where places, evidence and samples commit.
+        judges: Gives the judge of a version.
+        kept: How many records of a watch are kept.
+    """
+
+    def __init__(
+        self, name: str, topic: str, database: Database[MonitorUnitOfWork], judges: Judges, *, kept: int
+    ) -> None:
+        self._name = name
+        self._topic = topic
+        self._database = database
+        self._judges = judges
+        self._kept = kept
+
+    async def places(self, partitions: Sequence[int]) -> dict[int, int]:
+        """Where each partition goes on."""
+        async with self._database.begin() as uow:
+            return await uow.records.next_offsets(self._topic, partitions)
+
+    async def take(self, partition: int, old: int, raws: Sequence[Raw]) -> list[bool]:
+        """Take a poll in and move on behind it, or change nothing; of each batch whether it died.
+
+        Raises:
+            Moved: another replica has moved the partition on.
+            GoldenpathError: the database or the registry doesn't answer, or another replica was in the way.
+        """
+        prepared = await self._prepared(raws)
+        async with self._database.begin() as uow:
+            await self._move(uow, partition, old=old, new=raws[-1].offset + 1)
+            for raw, error in prepared.dead:
+                await self._parking(uow).park(raw, error, dead=True, blocks=False)
+            await handlers.take_records(prepared.arrived, prepared.judges, uow, kept=self._kept)
+        instruments.MONITOR_BATCHES.labels("dead").inc(len(prepared.dead))
+        instruments.MONITOR_BATCHES.labels("read").inc(len(prepared.arrived))
+        instruments.MONITOR_RECORDS.inc(sum(batch.rows for batch in prepared.arrived))
+        died = {raw.offset for raw, _ in prepared.dead}
+        return [raw.offset in died for raw in raws]
+
+    async def bury(self, partition: int, old: int, raw: Raw, error: Exception) -> None:
+        """Give a batch up that fails in a way that nobody foresaw, and move on behind it."""
+        async with self._database.begin() as uow:
+            await self._move(uow, partition, old=old, new=raw.offset + 1)
+            await self._parking(uow).park(raw, error, dead=True, blocks=False)
+        instruments.MONITOR_BATCHES.labels("dead").inc()
+
+    async def retry_one(self) -> bool:
+        """Take in the first batch that an operator replays; True where there was one."""
+        async with self._database.begin() as uow:
+            parking = self._parking(uow)
+            parked = await parking.next_due()
+            if parked is None:
+                return False
+            savepoint = uow.connection.transaction()
+            await savepoint.start()
+            try:
+                prepared = await self._prepared([parked.raw])
+                if prepared.dead:
+                    raise prepared.dead[0][1]  # noqa: TRY301  # it dies like any other error here
+                await handlers.take_records(prepared.arrived, prepared.judges, uow, kept=self._kept)
+            except Exception as error:  # noqa: BLE001 - whatever it is, the operator sees it at the dead letter
+                await savepoint.rollback()
+                uow.forget_events()
+                await parking.bury(parked, error, blocks=False)
+            else:
+                await savepoint.commit()
+                await parking.done(parked)
+        return True
+
+    async def _move(self, uow: MonitorUnitOfWork, partition: int, *, old: int, new: int) -> None:
+        if not await uow.records.move(self._topic, partition, old=old, new=new):
+            raise Moved
+
+    def _parking(self, uow: MonitorUnitOfWork) -> Parking:
+        return Parking(uow.connection, consumer=self._name)
+
+    async def _prepared(self, raws: Sequence[Raw]) -> Prepared:
+        prepared = Prepared([], [], {})
+        for raw in raws:
+            try:
+                await self._prepare(raw, prepared)
+            except Invalid as error:
+                _log.warning("a batch of records can't be read", reason=str(error), offset=raw.offset)
+                prepared.dead.append((raw, error))
+        return prepared
+
+    async def _prepare(self, raw: Raw, prepared: Prepared) -> None:
+        event = cloudevents.read(raw.headers, raw.value)
+        if event.type != "inference.recorded":
+            return
+        batch = cloudevents.body(event, InferenceRecorded)
+        rows = batches.check(batch)
+        key = batch.model, batch.version
+        judge = prepared.judges[key] = await self._judges.of(*key)
+        window = count(judge.profile, batches.columns_of(batch)) if judge and batch.arm in batches.ROLES else None
+        appended = datetime.fromtimestamp(raw.appended_ms / 1000, UTC)
+        prepared.arrived.append(Arrived(batch, rows, appended, window, event.traceparent))
