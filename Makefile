@@ -37,7 +37,7 @@ test-fast: setup ## Run the tests that need no server
 lint: setup ## Check format, style, types, import contracts and the events' contracts
 	.venv/bin/ruff format --check .
 	.venv/bin/ruff check .
-	.venv/bin/mypy services golden tests benchmarks protos/generate.py
+	.venv/bin/mypy services golden tests benchmarks protos/generate.py protos/asyncapi.py protos/openapi.py
 	.venv/bin/lint-imports
 	.venv/bin/buf lint
 	.venv/bin/buf format --diff --exit-code

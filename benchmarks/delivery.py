@@ -150,5 +150,5 @@ async def _has(arrived: list[float], wanted: int) -> bool:
 
 
 async def _until(condition: Callable[[], Awaitable[bool]]) -> None:
-    while not await condition():
+    while not await condition():  # noqa: ASYNC110 - what it waits for is in another task, and tells nobody
         await asyncio.sleep(0.01)

@@ -1,8 +1,8 @@
 """Starts a model server: `python -m services.modelserver`, told by GOLDENPATH_ variables.
 
 Numeric libraries get one thread each, unless the environment says otherwise. They divide even a single row's work among
-a thread per core, and those wait for each other in busy loops: on two cores with other work, one row through a hundred
-boosted trees took 62 ms of CPU time with two threads, and 7.5 ms with one. A server that needs more cores is replicated.
+a thread per core, and those wait for each other in busy loops: on two cores with other work, one row of a hundred
+boosted trees took 62 ms of CPU time with two threads, and 7.5 ms with one. A server that needs more is replicated.
 """
 
 from __future__ import annotations

@@ -1,6 +1,5 @@
 """Tell Goldenpath what turned out to be true for a prediction, then ask what serves."""
 
-
 import asyncio
 import json
 import os
