@@ -53,7 +53,7 @@ class Letter(Summary):
 class Page(BaseModel):
     """Dead letters, oldest first."""
 
-    dead_letters: list[Summary]
+    letters: list[Summary]
     next_after: int | None = Field(description="`after` of the next page; null where this was the last.")
 
 
@@ -86,7 +86,7 @@ def router(database: Database[Any]) -> APIRouter:
         async with database.read() as connection:
             rows = await parking.list_dead(connection, after=after, limit=page_size + 1)
         page = [Summary(**_summary(row)) for row in rows[:page_size]]
-        return Page(dead_letters=page, next_after=page[-1].id if len(rows) > page_size else None)
+        return Page(letters=page, next_after=page[-1].id if len(rows) > page_size else None)
 
     @routes.get("/{number}", summary="One dead letter, readable")
     async def get(caller: Signed, number: Number) -> Letter:

@@ -15,8 +15,8 @@ from services.monitor.store import MonitorUnitOfWork
 
 NAME: Final = "monitor"
 
-Moved = TypeVar(
-    "Moved",
+Positioned = TypeVar(
+    "Positioned",
     deployer_pb.DeploymentStarted,
     deployer_pb.DeploymentAdvanced,
     deployer_pb.DeploymentPromoted,
@@ -45,7 +45,7 @@ def consumer_of(
     return consumer
 
 
-async def _on_position(received: Received[Moved], uow: MonitorUnitOfWork) -> None:
+async def _on_position(received: Received[Positioned], uow: MonitorUnitOfWork) -> None:
     await handlers.take_position(received.body.position, uow)
 
 

@@ -9,6 +9,8 @@ from datetime import UTC, datetime
 from itertools import groupby
 from typing import Final, NamedTuple
 
+import structlog
+
 from goldenpath.deployer.v1 import events_pb2 as deployer_pb
 from goldenpath.ingest.v1 import events_pb2 as ingest_pb
 from goldenpath.modelserver.v1 import events_pb2 as records_pb
@@ -24,6 +26,7 @@ from services.monitor.sample_store import Outcome
 from services.monitor.store import MonitorUnitOfWork, Watch
 from services.profile import Window
 
+_log = structlog.get_logger()
 PRODUCTION: Final = "production"
 
 
@@ -158,8 +161,7 @@ async def _watch_records(
 
 
 async def _judge(watch: Watch, judge: Judge, window: Window, links: list[str], uow: MonitorUnitOfWork) -> None:
-    state = State.from_bytes(watch.state) if watch.state else await _begun(watch, judge, uow)
-    state, findings = judge.observe(state, window, uow.now)
+    state, findings = judge.observe(await _state_of(watch, judge, uow), window, uow.now)
     await uow.watches.save_state(watch.id, state.to_bytes(), state.day, state.restarts)
     for finding in findings:
         with telemetry.span(f"signal {watch.model}", links=links):
@@ -167,7 +169,13 @@ async def _judge(watch: Watch, judge: Judge, window: Window, links: list[str], u
             await _tell(watch, finding, uow)
 
 
-async def _begun(watch: Watch, judge: Judge, uow: MonitorUnitOfWork) -> State:
+async def _state_of(watch: Watch, judge: Judge, uow: MonitorUnitOfWork) -> State:
+    """What the judge remembers; afresh where it begins, or where another release wrote it in another form."""
+    try:
+        if watch.state:
+            return State.from_bytes(watch.state)
+    except Invalid as error:
+        _log.warning("evidence restarts", model=watch.model, version=watch.version, reason=str(error))
     today = uow.now.astimezone(UTC).date()
     return judge.begin(uow.now, await uow.watches.restarts_on(watch.model, watch.environment, today))
 

@@ -70,7 +70,8 @@ class Intake:
 
         Raises:
             Moved: another replica has moved the partition on.
-            GoldenpathError: the database or the registry doesn't answer, or another replica was in the way.
+            Unavailable: the database or the registry doesn't answer.
+            Conflict: another replica was in the way.
         """
         prepared = await self._prepared(raws)
         async with self._database.begin() as uow:

@@ -21,7 +21,7 @@ import structlog
 from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, ConsumerRecord, TopicPartition
 from aiokafka.errors import KafkaError
 
-from services.chassis.errors import GoldenpathError, Unavailable
+from services.chassis.errors import Conflict, Denied, GoldenpathError, Unavailable
 from services.chassis.fates import DeadLetterLimit
 from services.chassis.parking import Raw
 from services.monitor.intake import Intake, Moved
@@ -130,7 +130,7 @@ class RecordStream:
         except Moved:
             _log.info("another replica reads the partition", partition=place.partition)
             await self._go_on(consumer, [place])
-        except GoldenpathError as error:
+        except (Unavailable, Conflict, Denied) as error:  # not the batch's fault: the database, the registry, a token
             self._trouble = str(error)
             consumer.seek(place, raws[0].offset)
             await asyncio.sleep(_BACK_OFF.total_seconds())

@@ -46,7 +46,7 @@ def test_everything_that_is_missing_or_wrong_is_named_at_once(environment: pytes
 
 @pytest.mark.parametrize(
     ("name", "value"),
-    [("LEASE_DURATION", "0"), ("CONSUMER_SESSION_TIMEOUT", "-5"), ("DATABASE_CONNECTIONS", "0")],
+    [("LEASE_DURATION", "PT0S"), ("CONSUMER_SESSION_TIMEOUT", "-PT5S"), ("DATABASE_CONNECTIONS", "0")],
 )
 def test_a_setting_that_makes_no_sense_is_refused(environment: pytest.MonkeyPatch, name: str, value: str) -> None:
     environment.setenv(f"GOLDENPATH_{name}", value)

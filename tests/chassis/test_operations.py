@@ -48,13 +48,13 @@ async def test_dead_letters_are_listed_page_by_page(
     first = (await client.get("/v1/deadletters", params={"page_size": 3})).json()
     last = (await client.get("/v1/deadletters", params={"page_size": 3, "after": first["next_after"]})).json()
 
-    assert [one["offset"] for one in first["dead_letters"] + last["dead_letters"]] == [0, 1, 2, 3, 4]
+    assert [one["offset"] for one in first["letters"] + last["letters"]] == [0, 1, 2, 3, 4]
     assert last["next_after"] is None
 
 
 async def test_a_dead_letter_can_be_read(client: httpx.AsyncClient, made: Handling[Any], service: Service) -> None:
     await bury(made, raw(event("credit"), service.others, 7))
-    number = (await client.get("/v1/deadletters")).json()["dead_letters"][0]["id"]
+    number = (await client.get("/v1/deadletters")).json()["letters"][0]["id"]
 
     letter = (await client.get(f"/v1/deadletters/{number}")).json()
 
@@ -68,7 +68,7 @@ async def test_a_dead_letter_that_nobody_can_read_is_shown_as_bytes(
     client: httpx.AsyncClient, made: Handling[Any], service: Service
 ) -> None:
     await bury(made, Raw(service.others.name, 0, 0, b"\xff", [("ce_id", b"\xff")], b"\x00\xff"))
-    number = (await client.get("/v1/deadletters")).json()["dead_letters"][0]["id"]
+    number = (await client.get("/v1/deadletters")).json()["letters"][0]["id"]
 
     letter = (await client.get(f"/v1/deadletters/{number}")).json()
 
@@ -80,7 +80,7 @@ async def test_a_dead_letter_that_nobody_can_read_is_shown_as_bytes(
 async def test_a_replayed_letter_is_handled(client: httpx.AsyncClient, made: Handling[Any], service: Service) -> None:
     await bury(made, raw(event("credit", sequence=1), service.ours, 0))
     await made.handle([raw(event("behind", sequence=2), service.ours, 1)])
-    number = (await client.get("/v1/deadletters")).json()["dead_letters"][0]["id"]
+    number = (await client.get("/v1/deadletters")).json()["letters"][0]["id"]
 
     answer = await client.post(f"/v1/deadletters/{number}/replay", json={"reason": "the release is mended"})
     assert answer.json() == {"id": number, "action": "replay"}
@@ -96,7 +96,7 @@ async def test_a_dropped_letter_lets_its_key_go_on(
 ) -> None:
     await bury(made, raw(event("credit", sequence=1), service.ours, 0))
     await made.handle([raw(event("behind", sequence=2), service.ours, 1)])
-    number = (await client.get("/v1/deadletters")).json()["dead_letters"][0]["id"]
+    number = (await client.get("/v1/deadletters")).json()["letters"][0]["id"]
 
     await client.post(f"/v1/deadletters/{number}/drop", json={"reason": "it was a test"})
     await made.retry_one()

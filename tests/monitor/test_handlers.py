@@ -137,6 +137,14 @@ async def test_watches_of_a_day_share_its_false_alarms(bench: Bench) -> None:
     assert [row["restarts"] for row in await bench.rows("SELECT restarts FROM watches ORDER BY id")] == [0, 1]
 
 
+async def test_a_state_that_another_release_wrote_restarts_the_evidence(bench: Bench) -> None:
+    await bench.see(400)
+    async with bench.database.begin() as uow:
+        await uow.connection.execute("UPDATE watches SET state = 'another form'")
+    await bench.see(400)
+    assert [row["restarts"] for row in await bench.rows("SELECT restarts FROM watches")] == [1]
+
+
 async def test_the_sample_of_a_signal_holds_its_records_with_the_outcomes_known_so_far(bench: Bench) -> None:
     await bench.see(400)
     stuck = [

@@ -5,5 +5,10 @@ history    the records of one stretch of evidence, so that every moment in it ma
 budget     how a year's false alarms are shared out, so that the promise is a rate
 evidence   that something changed at all: what `drift.noticed` stands on
 drift      by how much at the least and at the most: what `drift.detected` and `drift.cleared` stand on
-judge      one version in one role: batches in, findings out, a state that fits in a row of a database
+special    the numerical mathematics beneath the two
+look       every start and part of a stretch at once
+judge      one version in one role: batches in, findings out
+findings   what it says, in numbers and in a sentence
+state      what it remembers, as bytes that fit in a row of a database
+sample     which kept records to show, and what their outcomes say about the score
 """
