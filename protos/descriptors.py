@@ -20,7 +20,7 @@ from google.protobuf.descriptor_pb2 import (
     FileDescriptorProto,
     FileDescriptorSet,
 )
-from grpc_tools import protoc  # type: ignore[import-untyped] # it ships no types
+from grpc_tools import protoc
 
 ROOT: Final = Path(__file__).parent
 

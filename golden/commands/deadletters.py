@@ -23,7 +23,7 @@ _ERRORS: dict[int, type[GoldenpathError]] = {400: Invalid, 401: Denied, 403: Den
 def list_letters(*, json: Json = False) -> None:
     """List the dead letters of every service, oldest first."""
     found = [
-        {"id": f"{service}/{letter['id']}"} | letter | {"service": service}
+        letter | {"id": f"{service}/{letter['id']}", "service": service}
         for service in SERVICES
         if service in connect().endpoints.http
         for letter in _call(service, "GET", "/v1/deadletters")["letters"]
@@ -33,7 +33,7 @@ def list_letters(*, json: Json = False) -> None:
     elif not found:
         console.print("No dead letters.")
     else:
-        rows = [(f"{one['service']}/{one['id']}", one["topic"], one["error"], one["what"]) for one in found]
+        rows = [(one["id"], one["topic"], one["error"], one["what"]) for one in found]
         table("letter", "topic", "error", "what", rows=rows)
 
 
