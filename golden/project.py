@@ -110,8 +110,8 @@ class Promise(_Part):
 class Drift(_Part):
     """How a model's drift is judged."""
 
-    effect: Literal["psi", "js", "ks", "wasserstein"] = "psi"
-    """The effect that counts; the others are shown."""
+    effect: Literal["psi"] = "psi"
+    """The effect that counts: the population stability index; other effects are shown beside it."""
 
     tolerance: Annotated[float, Field(gt=0)] | None = None
     """How large the effect may be, in its own unit. Without it: the platform's default."""

@@ -12,7 +12,7 @@ import pytest
 import yaml
 from google.protobuf import json_format
 from google.protobuf.message import Message
-from jsonschema import Draft202012Validator  # type: ignore[import-untyped] # it ships no types
+from jsonschema import Draft202012Validator
 
 from protos import descriptors
 from services.chassis.cloudevents import event_of, headers_of

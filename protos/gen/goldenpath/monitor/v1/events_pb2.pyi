@@ -135,7 +135,7 @@ class Signal(_message.Message):
     role: _builtins.str
     """The role: stable or candidate."""
     effect: _builtins.str
-    """The effect that is judged: psi, js, ks or wasserstein."""
+    """The effect that is judged: psi."""
     rows_since: _builtins.int
     """Records seen since then."""
     rows_seen: _builtins.int
