@@ -91,5 +91,10 @@ def _line(node: Node, depth: int, episode: Episode) -> str:
     bar = (" " * before + "█" * long).ljust(_BAR)[:_BAR]
     colour = _COLOURS.get(span.service, "blue")
     failed = " [red]failed[/red]" if span.status == "error" else ""
-    name = escape(("  " * depth + span.name)[:52])
+    name = escape(("  " * depth + _short(span.name))[:52])
     return f"  {span.service:<11} {name:<52} [{colour}]{bar}[/{colour}] {span.seconds * 1000:>9.1f} ms{failed}"
+
+
+def _short(name: str) -> str:
+    """A span's name without the package of its gRPC service."""
+    return name.rpartition(".")[2].replace("/", ".") if name.startswith("/") else name
