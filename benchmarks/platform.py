@@ -108,11 +108,9 @@ def _traffic(world: World) -> Iterator[list[int]]:
     stop = threading.Event()
 
     def send() -> None:
-        age = 20
         while not stop.wait(0.02):
-            age = 20 + (age + 7) % 60
             try:
-                statuses.append(world.predict(age).status_code)
+                statuses.append(world.predict().status_code)
             except httpx.HTTPError:
                 statuses.append(0)
 

@@ -33,6 +33,7 @@ M = TypeVar("M", bound=Message)
 PROTOBUF = "application/protobuf"
 JSON = "application/json"
 STRUCTURED = "application/cloudevents+json"
+UNREADABLE = "goldenpath-unreadable"  # the only header of an event that couldn't even be fetched whole; see polling.py
 
 _REQUIRED = ("specversion", "id", "source", "type", "time")  # of a time, CloudEvents says optional: we need it
 _LONGEST_ATTRIBUTE = 1024  # characters; an id or subject that is longer is no id of ours and would bloat every index
@@ -107,6 +108,8 @@ def read(headers: Headers, value: bytes | None) -> CloudEvent:
     Raises:
         Invalid: it is no CloudEvent; the error's `where` names the header or attribute.
     """
+    if value is None and headers and headers[0][0] == UNREADABLE:
+        raise Invalid(headers[0][1].decode("utf-8", "replace"), where="headers")
     if value is None:
         raise Invalid("the event has no value (a tombstone), and a fact can't be taken away", where="value")
     texts = _texts(headers)

@@ -29,6 +29,7 @@ from services.chassis.errors import GoldenpathError, Unavailable
 from services.chassis.fates import FATES, UNKNOWN_TRIES, DeadLetterLimit, Fate, fate_of
 from services.chassis.handling import Handling, Received
 from services.chassis.parking import Raw
+from services.chassis.polling import poll
 from services.chassis.topics import Topic
 
 __all__ = ["FATES", "Consumer", "Fate", "Received"]
@@ -43,8 +44,6 @@ _PAUSE_LAST: Final = timedelta(seconds=10)
 _DOUBLINGS: Final = 6
 _COUNT_EVERY: Final = timedelta(seconds=5)  # the gauges of what waits; a scrape comes every 15 s
 _log = structlog.get_logger()
-
-_Polled = dict[TopicPartition, list[ConsumerRecord[bytes, bytes]]]
 
 
 class Consumer(Generic[U]):
@@ -146,7 +145,7 @@ class Consumer(Generic[U]):
 
     async def _poll(self, consumer: AIOKafkaConsumer) -> None:
         self._resume(consumer)
-        polled: _Polled = await consumer.getmany(timeout_ms=int(_POLL.total_seconds() * 1000), max_records=_BATCH)
+        polled = await poll(consumer, patience=_POLL, most=_BATCH, go_back=lambda: self._go_back(consumer))
         if not polled:
             return
         raws = {place: [_raw(record) for record in records] for place, records in polled.items()}
@@ -160,6 +159,15 @@ class Consumer(Generic[U]):
             self._remember(sum(map(len, raws.values())), died=False)
             self._forget(raws)
         await self._commit(consumer, {place: offset for place, offset in done.items() if offset is not None})
+
+    async def _go_back(self, consumer: AIOKafkaConsumer) -> None:
+        """To what is committed; of what was handled behind it, the inbox knows."""
+        for place in consumer.assignment() - consumer.paused():
+            committed = await consumer.committed(place)
+            if committed is None:
+                await consumer.seek_to_beginning(place)
+            else:
+                consumer.seek(place, committed)
 
     async def _commit(self, consumer: AIOKafkaConsumer, offsets: dict[TopicPartition, int]) -> None:
         still_ours = {place: offset for place, offset in offsets.items() if place in consumer.assignment()}

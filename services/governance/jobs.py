@@ -5,12 +5,14 @@ looked at until it has been; one that can't be looked at now doesn't hold up the
 
 The log takes every event as its bytes stand on the topic, before any deduplication: a repeated event has two entries
 and a forged one has its own. The writer reads without a consumer group; where it goes on stands in the database,
-committed with the entries, so that each offset is logged exactly once.
+committed with the entries, so that each offset is logged exactly once. What aiokafka can't decode has an entry too,
+for its place and without its bytes.
 """
 
 from __future__ import annotations
 
 from datetime import timedelta
+from functools import partial
 from typing import Final
 
 import structlog
@@ -21,6 +23,7 @@ from services.chassis.clock import Clock
 from services.chassis.database import Database, Notifications
 from services.chassis.errors import GoldenpathError
 from services.chassis.leases import Lease, Leases
+from services.chassis.polling import poll
 from services.chassis.topics import CONTROL, RECORDS
 from services.governance import handlers
 from services.governance.case_store import LOOK_AGAIN, Cases, Stale
@@ -124,7 +127,8 @@ class LogWriter:
         try:
             await self._take_places(consumer)
             while True:
-                polled = await consumer.getmany(timeout_ms=int(_POLL.total_seconds() * 1000), max_records=_LOG_BATCH)
+                go_back = partial(self._take_places, consumer)
+                polled = await poll(consumer, patience=_POLL, most=_LOG_BATCH, go_back=go_back)
                 entries = [_entry(record) for records in polled.values() for record in records]
                 if entries:
                     await self.append(entries, lease)

@@ -15,6 +15,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Collection, Sequence
 from datetime import timedelta
+from functools import partial
 from typing import Any, Final
 
 import structlog
@@ -24,6 +25,7 @@ from aiokafka.errors import KafkaError
 from services.chassis.errors import Conflict, Denied, GoldenpathError, Unavailable
 from services.chassis.fates import DeadLetterLimit
 from services.chassis.parking import Raw
+from services.chassis.polling import poll
 from services.monitor.intake import Intake, Moved
 
 NAME: Final = "monitor-records"
@@ -105,7 +107,8 @@ class RecordStream:
     async def _poll(self, consumer: AIOKafkaConsumer) -> None:
         # Here and not in the listener: aiokafka would log what fails there, and fetch from anywhere.
         await self._go_on(consumer, [place for place in consumer.assignment() if place.partition not in self._next])
-        polled = await consumer.getmany(timeout_ms=int(_POLL.total_seconds() * 1000), max_records=_MOST)
+        go_back = partial(self._go_on, consumer, consumer.assignment())
+        polled = await poll(consumer, patience=_POLL, most=_MOST, go_back=go_back)
         for place, records in polled.items():
             following = self._next.get(place.partition)
             if following is not None:  # else it was assigned during the fetch, which began anywhere

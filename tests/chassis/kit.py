@@ -16,6 +16,7 @@ from typing import Any
 
 import asyncpg
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRecord
+from aiokafka.record.default_records import _DefaultRecordBatchBuilderPy
 
 from goldenpath.ingest.v1.events_pb2 import ProjectStarted
 from services.chassis.clock import SystemClock
@@ -141,6 +142,30 @@ async def publish(bootstrap: str, topic: Topic, events: Sequence[CloudEvent | Ra
             await producer.send_and_wait(
                 topic.name, made.value, key=made.key, headers=list(made.headers), partition=partition
             )
+    finally:
+        await producer.stop()
+
+
+class _NoText(str):
+    """A header's name that other clients write and that is no UTF-8."""
+
+    __slots__ = ()
+
+    def encode(self, *_: object) -> bytes:
+        return b"\xff\xfe"
+
+
+async def publish_undecodable(bootstrap: str, topic: str, value: bytes = b"", *, partition: int = 0) -> None:
+    """Write an event with a header whose name isn't UTF-8."""
+    producer = AIOKafkaProducer(bootstrap_servers=bootstrap, acks="all")
+    await producer.start()
+    try:
+        batch: Any = producer.create_batch()
+        # The compiled builder takes only text; the one in Python asks the name for its bytes.
+        batch._builder = _DefaultRecordBatchBuilderPy(2, 0, False, -1, -1, -1, 1_000_000)
+        batch.append(key=b"key", value=value, timestamp=None, headers=[(_NoText(), b"value")])
+        sent = await producer.send_batch(batch, topic, partition=partition)
+        await sent
     finally:
         await producer.stop()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import random
 import subprocess
 import sys
 import tempfile
@@ -80,12 +81,12 @@ class World:
         request = governance.ApproveRequest(model=MODEL, version=version, comment="fine")
         self.as_("grace", "reviewer").governance.Approve(request)
 
-    def predict(self, age: float = 40.0) -> httpx.Response:
-        """One prediction through the proxy."""
+    def predict(self) -> httpx.Response:
+        """One prediction through the proxy, of a row like those that the model was made from: others would be drift."""
         url = f"{self.running.endpoints().gateway}/v2/models/{MODEL}/infer"
-        return httpx.post(
-            url, json=request_of({"age": age, "hours": 20.0}), headers={"x-unit-id": f"u{age}"}, timeout=10
-        )
+        age, hours = random.gauss(40, 12), float(random.randrange(60))
+        inputs = request_of({"age": age, "hours": hours})
+        return httpx.post(url, json=inputs, headers={"x-unit-id": f"customer-{age}"}, timeout=10)
 
 
 @pytest.fixture(scope="session")
