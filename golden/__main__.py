@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import sys
 from importlib import import_module
-from typing import Annotated, Any, Final
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
-from click import ClickException
+
+if TYPE_CHECKING:
+    from services.chassis.errors import GoldenpathError
 
 _GROUPS: Final = {
     "The platform": {
@@ -48,7 +50,7 @@ _GROUPS: Final = {
         "history": "deployments",
         "decisions": "deployments",
     },
-    "Operations": {"events": "events", "deadletters": "deadletters"},
+    "Operations": {"events": "events", "deadletters": "deadletters", "token": "token"},
 }
 
 
@@ -95,32 +97,44 @@ def root(
 
 def main() -> None:
     """Run a command; what is foreseen to go wrong ends with a sentence and status 1, not with a stack."""
-    from grpc import RpcError
-
-    from golden.output import show_error
-    from services.chassis.errors import GoldenpathError
-    from services.chassis.grpc_errors import error_of
-
     try:
-        build(_wanted(sys.argv[1:]))(standalone_mode=False)
-    except GoldenpathError as error:
+        build(_wanted(sys.argv[1:]))()
+    except Exception as failure:
+        error = _foreseen(failure)
+        if error is None:
+            raise
+        from golden.output import show_error
+
         show_error(error)
         sys.exit(1)
-    except RpcError as failure:
-        show_error(error_of(failure))
-        sys.exit(1)
-    except ClickException as error:
-        error.show()
-        sys.exit(error.exit_code)
-    except (KeyboardInterrupt, EOFError):
-        sys.exit(130)  # what a shell expects after Ctrl-C
+
+
+def _foreseen(failure: Exception) -> GoldenpathError | None:
+    """The error to show; None where nobody thought of it, and its stack is what helps."""
+    from grpc import RpcError
+
+    from golden.connection import error_of
+    from services.chassis.errors import GoldenpathError, Invalid
+
+    if isinstance(failure, GoldenpathError):
+        return failure
+    if isinstance(failure, RpcError):
+        return error_of(failure)
+    if isinstance(failure, OSError) and failure.filename is not None:  # a file that the person named
+        return Invalid(failure.strerror or str(failure), where=str(failure.filename))
+    return None
 
 
 def _wanted(arguments: list[str]) -> str:
     """The command among the arguments, where there surely is one."""
     known = {name for commands in _GROUPS.values() for name in commands}
-    first = next((word for word in arguments if not word.startswith("-")), "")
-    return first if first in known and "--install-completion" not in arguments else ""
+    words = iter(arguments)
+    for word in words:
+        if word == "--as":
+            next(words, "")  # whom it names is no command
+        elif not word.startswith("-"):
+            return word if word in known else ""
+    return ""
 
 
 if __name__ == "__main__":

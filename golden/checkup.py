@@ -8,9 +8,11 @@ from dataclasses import dataclass
 import grpc
 import httpx
 
-from golden.connection import SERVICES, Connection
+from golden.connection import SERVICES, Connection, error_of
+from golden.operations import ask
 from goldenpath.deployer.v1 import deployer_service_pb2 as deployer
 from goldenpath.governance.v1 import governance_service_pb2 as governance
+from services.chassis.errors import GoldenpathError, Unavailable
 
 _SILENT = "no answer"
 _TIMEOUT_S = 4.0  # a service gives each of its dependencies two seconds
@@ -40,13 +42,19 @@ def readiness(url: str) -> dict[str, str]:
     """What a service says of its dependencies; itself under its own name where it says nothing."""
     try:
         answer = httpx.get(f"{url}/readyz", timeout=_TIMEOUT_S)
-        document: dict[str, str] = answer.json()
+        document = answer.json()
     except (httpx.HTTPError, ValueError):
         return {"process": _SILENT}
-    return document
+    return {str(name): str(word) for name, word in document.items()} if isinstance(document, dict) else {}
 
 
 def _services(platform: Connection) -> Iterator[Finding]:
+    if not platform.endpoints.http:
+        yield Finding(
+            "platform",
+            "nobody said where its services have HTTP, so their health and dead letters weren't looked at",
+            "set GOLDEN_REGISTRY_HTTP and its siblings",
+        )
     for name in SERVICES:
         url = platform.endpoints.http.get(name)
         if not url:
@@ -67,11 +75,13 @@ def _for_dependency(name: str) -> str:
 
 
 def _dead_letters(platform: Connection) -> Iterator[Finding]:
-    headers = {"authorization": f"Bearer {platform.token()}"}
-    for name, url in platform.endpoints.http.items():
+    for name in platform.endpoints.http:
         try:
-            letters = httpx.get(f"{url}/v1/deadletters", headers=headers, timeout=_TIMEOUT_S).json()["letters"]
-        except (httpx.HTTPError, ValueError, KeyError):
+            letters = ask(platform, name, "GET", "/v1/deadletters", timeout_s=_TIMEOUT_S)["letters"]
+        except Unavailable:
+            continue  # that it doesn't answer is said already
+        except GoldenpathError as error:
+            yield Finding(name, f"its dead letters can't be seen: {error.what}", error.fix)
             continue
         if letters:
             oldest = letters[0]
@@ -79,13 +89,21 @@ def _dead_letters(platform: Connection) -> Iterator[Finding]:
             yield Finding(name, what, f"golden deadletters show {name}/{oldest['id']}, then replay or drop it")
 
 
+def _unanswered(platform: Connection, service: str, failure: grpc.RpcError) -> Iterator[Finding]:
+    """A question that failed; nothing where the service is known to be silent already."""
+    error = error_of(failure)
+    if not isinstance(error, Unavailable) or service not in platform.endpoints.http:
+        yield Finding(service, error.what, error.fix or "golden status")
+
+
 def _deployments(platform: Connection) -> Iterator[Finding]:
     if not platform.endpoints.grpc.get("deployer"):
         return
     try:
         found = platform.deployer.ListDeployments(deployer.ListDeploymentsRequest()).deployments
-    except grpc.RpcError:
-        return  # that the deployer doesn't answer is said already
+    except grpc.RpcError as failure:
+        yield from _unanswered(platform, "deployer", failure)
+        return
     for one in found:
         name = f"{one.position.model}/{one.position.environment}"
         if one.held:
@@ -102,7 +120,8 @@ def _waiting(platform: Connection) -> Iterator[Finding]:
         return
     try:
         verdicts = platform.governance.ListWaiting(governance.ListWaitingRequest()).verdicts
-    except grpc.RpcError:
+    except grpc.RpcError as failure:
+        yield from _unanswered(platform, "governance", failure)
         return
     for verdict in verdicts:
         name = f"{verdict.model}@{verdict.version}"

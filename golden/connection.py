@@ -1,7 +1,9 @@
 """How a command reaches the platform: the addresses, the token, the stubs.
 
 The embedded platform's state file says where it is; an organisation's platform is named by environment variables
-(GOLDEN_REGISTRY, GOLDEN_GOVERNANCE, GOLDEN_DEPLOYER, GOLDEN_MONITOR: host:port, and GOLDEN_TOKEN).
+(GOLDEN_REGISTRY, GOLDEN_GOVERNANCE, GOLDEN_DEPLOYER, GOLDEN_MONITOR: host:port, and GOLDEN_TOKEN). Some commands need
+more of it: GOLDEN_REGISTRY_HTTP and its siblings, GOLDEN_GATEWAY (URLs), GOLDEN_KAFKA (host:port) and GOLDEN_TRACES (a
+folder of span files).
 """
 
 from __future__ import annotations
@@ -20,12 +22,13 @@ from goldenpath.deployer.v1 import deployer_service_pb2_grpc as deployer_grpc
 from goldenpath.governance.v1 import governance_service_pb2_grpc as governance_grpc
 from goldenpath.monitor.v1 import monitor_service_pb2_grpc as monitor_grpc
 from goldenpath.registry.v1 import registry_service_pb2_grpc as registry_grpc
-from services.chassis import telemetry
-from services.chassis.errors import Unavailable
+from services.chassis import grpc_errors, telemetry
+from services.chassis.errors import GoldenpathError, Unavailable
 
 SERVICES: Final = ("registry", "governance", "deployer", "monitor")
 _DEADLINE_S: Final = 60.0  # registering a version copies its files, which may be large
 _QUESTIONS: Final = ("Get", "List", "Search", "Resolve", "Explain", "Check", "Watch")
+_SILENT: Final = frozenset({grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED})
 _LARGEST_MESSAGE_BYTES: Final = 16 * 1024 * 1024
 
 
@@ -85,28 +88,36 @@ class Connection:
     def _channel(self, service: str) -> grpc.Channel:
         address = self.endpoints.grpc.get(service, "")
         if not address:
-            raise Unavailable(f"this platform runs no {service}", fix="golden up")
+            raise Unavailable(f"this platform runs no {service}", fix=f"golden up, or set GOLDEN_{service.upper()}")
         options = [("grpc.max_receive_message_length", _LARGEST_MESSAGE_BYTES)]
-        return grpc.intercept_channel(grpc.insecure_channel(address, options=options), _Caller(self.token))
+        return grpc.intercept_channel(
+            grpc.insecure_channel(address, options=options), _Caller(self.token, f"the {service} at {address}")
+        )
 
 
 class _Caller(grpc.UnaryUnaryClientInterceptor, grpc.UnaryStreamClientInterceptor):
-    """Adds to each call who asks, and in which trace."""
+    """Adds to each call who asks, and in which trace; and to each failure, who was asked."""
 
-    def __init__(self, token: Callable[[], str]) -> None:
+    def __init__(self, token: Callable[[], str], asked: str) -> None:
         self._token = token
+        self._asked = asked
 
     def intercept_unary_unary(self, continuation: Any, details: grpc.ClientCallDetails, request: Any) -> Any:
         """A call with one answer has a deadline; one that changes something is where an episode begins."""
         method = details.method.rpartition("/")[2]
         if method.startswith(_QUESTIONS):
-            return continuation(self._with(details, details.timeout or _DEADLINE_S), request)
+            return self._noted(continuation(self._with(details, details.timeout or _DEADLINE_S), request))
         with telemetry.span(method, kind=SpanKind.CLIENT):
-            return continuation(self._with(details, details.timeout or _DEADLINE_S), request)
+            return self._noted(continuation(self._with(details, details.timeout or _DEADLINE_S), request))
 
     def intercept_unary_stream(self, continuation: Any, details: grpc.ClientCallDetails, request: Any) -> Any:
         """A stream goes on until somebody ends it."""
-        return continuation(self._with(details, details.timeout), request)
+        return self._noted(continuation(self._with(details, details.timeout), request))
+
+    def _noted(self, call: Any) -> Any:
+        if isinstance(call, grpc.RpcError):
+            call.add_note(self._asked)
+        return call
 
     def _with(self, details: grpc.ClientCallDetails, timeout: float | None) -> _Details:
         metadata: list[tuple[str, str | bytes]] = [
@@ -130,6 +141,16 @@ class _Details(grpc.ClientCallDetails):
     compression: grpc.Compression | None = None
 
 
+def error_of(failure: grpc.RpcError) -> GoldenpathError:
+    """The error behind a failed call; where nobody answered, it says whom we asked."""
+    error = grpc_errors.error_of(failure)
+    call: grpc.Call = failure  # type: ignore[assignment] # every failed call is both
+    asked = ", ".join(getattr(failure, "__notes__", ()))
+    if isinstance(error, Unavailable) and asked and call.code() in _SILENT and not call.trailing_metadata():
+        return Unavailable(f"{asked} doesn't answer", fix="golden status shows what runs, golden up starts it again")
+    return error
+
+
 def from_environment() -> Connection | None:
     """The platform that GOLDEN_ variables name; None where they name none."""
     addresses = {service: os.environ.get(f"GOLDEN_{service.upper()}", "") for service in SERVICES}
@@ -137,8 +158,10 @@ def from_environment() -> Connection | None:
         return None
     endpoints = Endpoints(
         grpc=addresses,
+        http={name: url for name in SERVICES if (url := os.environ.get(f"GOLDEN_{name.upper()}_HTTP", ""))},
         gateway=os.environ.get("GOLDEN_GATEWAY", ""),
         kafka=os.environ.get("GOLDEN_KAFKA", ""),
+        traces=Path(traces) if (traces := os.environ.get("GOLDEN_TRACES", "")) else None,
         tracking=os.environ.get("MLFLOW_TRACKING_URI", ""),
     )
     return Connection(endpoints, lambda: os.environ.get("GOLDEN_TOKEN", ""))

@@ -2,6 +2,8 @@
 
 Tables and colours go to standard output when a person looks, and obey NO_COLOR; `--json` prints one JSON document
 (or one a line, for what never ends). Errors go to standard error, with what to do next.
+
+What other people wrote (a reason, a finding, a name) goes through `escape`: a bracket in it is a bracket, no markup.
 """
 
 from __future__ import annotations
@@ -10,19 +12,24 @@ import json
 import sys
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
 import typer
 from google.protobuf.json_format import MessageToDict
 from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
 from services.chassis.errors import GoldenpathError
 
-console = Console(highlight=False)
-errors = Console(stderr=True, highlight=False)
+__all__ = ["Json", "ago", "as_dict", "console", "errors", "escape", "moment", "print_json", "show_error", "table"]
+
+_ENDLESS: Final = 10_000  # columns: in a file or a pipe a line stays one line, however long
+console = Console(highlight=False, width=None if sys.stdout.isatty() else _ENDLESS)
+errors = Console(stderr=True, highlight=False, width=None if sys.stderr.isatty() else _ENDLESS)
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
 
@@ -43,19 +50,19 @@ def print_json(document: Any) -> None:
 
 
 def table(*columns: str, rows: Sequence[Sequence[Any]], title: str = "") -> None:
-    """Print rows under headings, without lines around them."""
+    """Print rows under headings, without lines around them; a cell that is no Text is shown as it is."""
     made = Table(*columns, box=None, title=title or None, title_justify="left", header_style="dim", pad_edge=False)
     for row in rows:
-        made.add_row(*[str(cell) for cell in row])
+        made.add_row(*[cell if isinstance(cell, Text) else Text(str(cell)) for cell in row])
     console.print(made)
 
 
 def show_error(error: GoldenpathError) -> None:
     """Say what is wrong, where, and what to do."""
     place = f"{error.where}: " if error.where else ""
-    errors.print(f"[red]✗[/red] {place}{error.what}")
+    errors.print(f"[red]✗[/red] {escape(place + error.what)}")
     if error.fix:
-        errors.print(f"  [dim]to do:[/dim] {error.fix}")
+        errors.print(f"  [dim]to do:[/dim] {escape(error.fix)}")
 
 
 def moment(stamp: Timestamp) -> str:

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import json
 import re
+import sys
 from datetime import timedelta
 from itertools import pairwise
 from pathlib import Path
@@ -230,3 +231,7 @@ def _missing_files(project: Project) -> list[Problem]:
         for at, path in named
         if path is not None and not project.at(path).is_file()
     ]
+
+
+if __name__ == "__main__":
+    sys.stdout.write(schema())

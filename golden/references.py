@@ -43,6 +43,18 @@ def reference(text: str) -> Reference:
     return Reference(found[1], int(found[2] or 0))
 
 
+def model_of(text: str) -> str:
+    """Read MODEL, where a version would be passed over in silence.
+
+    Raises:
+        Invalid: it is no model, or one of its versions.
+    """
+    found = reference(text)
+    if found.version:
+        raise Invalid(f"{text!r} names a version, and this is about the model", fix=f"write {found.model}")
+    return found.model
+
+
 def moment(text: str) -> datetime:
     """Read a moment: now, or ISO 8601; without a zone it is local time.
 
@@ -53,5 +65,5 @@ def moment(text: str) -> datetime:
         return datetime.now(UTC)
     try:
         return datetime.fromisoformat(text).astimezone(UTC)
-    except ValueError:
+    except (ValueError, OverflowError):
         raise Invalid(f"{text!r} is no moment", fix="write now, or 2026-11-23T14:05:00") from None

@@ -10,12 +10,13 @@ import getpass
 from contextvars import ContextVar
 from datetime import timedelta
 from functools import cache
+from typing import TYPE_CHECKING
 
-from golden import connection
-from golden.connection import Connection
-from services.chassis import telemetry
 from services.chassis.errors import Invalid, Unavailable
-from services.chassis.identity import Role
+
+if TYPE_CHECKING:
+    from golden.connection import Connection
+    from golden.embedded.platform import Platform
 
 ACTING_AS: ContextVar[str] = ContextVar("acting_as", default="")
 """NAME or NAME:ROLE,ROLE of the root option --as; empty: the person at the keyboard."""
@@ -29,12 +30,27 @@ def connect() -> Connection:
 
     Raises:
         Unavailable: none is running and none is named.
+        Invalid: somebody else is to act on a platform that makes no tokens here.
     """
-    found = connection.from_environment() or _embedded()
-    if found is None:
-        raise Unavailable("no platform is running here", fix="golden up")
+    from services.chassis import telemetry
+
+    found = _named() or _embedded()
     telemetry.configure("golden", traces_folder=found.endpoints.traces)
     return found
+
+
+def embedded() -> Platform:
+    """This machine's own platform.
+
+    Raises:
+        Unavailable: it isn't running.
+    """
+    from golden.embedded import platform
+
+    running = platform.attach_quietly()
+    if running is None:
+        raise Unavailable("no platform is running here", fix="golden up")
+    return running
 
 
 def identity(text: str) -> tuple[str, list[str]]:
@@ -43,6 +59,8 @@ def identity(text: str) -> tuple[str, list[str]]:
     Raises:
         Invalid: a role that there isn't.
     """
+    from services.chassis.identity import Role
+
     name, _, roles = text.partition(":")
     asked = [role for role in roles.split(",") if role] or [str(role) for role in Role if role is not Role.SERVICE]
     unknown = [role for role in asked if role not in set(Role)]
@@ -51,11 +69,22 @@ def identity(text: str) -> tuple[str, list[str]]:
     return name or getpass.getuser(), asked
 
 
-def _embedded() -> Connection | None:
-    from golden.embedded import platform
+def _named() -> Connection | None:
+    from golden import connection
 
-    running = platform.attach_quietly()
-    if running is None:
-        return None
+    found = connection.from_environment()
+    if found is not None and ACTING_AS.get():
+        raise Invalid(
+            "the platform that GOLDEN_… variables name makes no tokens here",
+            where="--as",
+            fix="set GOLDEN_TOKEN to a token of whoever acts",
+        )
+    return found
+
+
+def _embedded() -> Connection:
+    from golden.connection import Connection
+
     subject, roles = identity(ACTING_AS.get())
+    running = embedded()
     return Connection(running.endpoints(), lambda: running.token(subject, roles, _LIFETIME))

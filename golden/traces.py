@@ -9,9 +9,9 @@ from __future__ import annotations
 import json
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +35,9 @@ class Span:
     def seconds(self) -> float:
         """How long it took."""
         return (self.end_ns - self.start_ns) / 1e9
+
+
+_KEYS: Final = [key.name for key in fields(Span) if key.name != "links"]
 
 
 @dataclass
@@ -93,13 +96,13 @@ class Episode:
 def read_spans(folder: Path) -> Iterator[Span]:
     """Every span in a folder of span files; a line that is still being written is passed over."""
     for path in sorted(folder.glob("*.jsonl")):
-        for line in path.read_text().splitlines():
+        for line in path.read_text(encoding="utf-8", errors="replace").split("\n"):
             try:
                 row = json.loads(line)
-            except ValueError:
+                links = tuple(link["trace_id"] for link in row.pop("links"))
+            except (ValueError, TypeError, KeyError, AttributeError):
                 continue
-            links = tuple(link["trace_id"] for link in row.pop("links"))
-            yield Span(links=links, **row)
+            yield Span(links=links, **{name: row[name] for name in _KEYS})
 
 
 def episodes_of(spans: Iterable[Span]) -> dict[str, Episode]:

@@ -6,7 +6,7 @@ from typing import Annotated, Final
 
 import typer
 
-from golden.output import Json, console, moment, print_json, table
+from golden.output import Json, console, escape, moment, print_json, table
 from golden.references import reference
 from golden.session import connect
 from goldenpath.governance.v1 import events_pb2 as events
@@ -39,16 +39,18 @@ def explain(version: Version, *, why: Why = False, json: Json = False) -> None:
 
 def show_verdict(verdict: events.Verdict, summary: str, *, why: bool = False) -> None:
     """Print a verdict: what failed and waits, or with `why` every rule and what it is bound to."""
-    console.print(f"{verdict.model}@{verdict.version}  {_STATES.get(verdict.state, 'not judged')}  {summary}\n")
+    said = f"  {escape(summary)}" if summary else ""
+    console.print(f"{verdict.model}@{verdict.version}  {_STATES.get(verdict.state, 'not judged')}{said}\n")
     for row in verdict.evidence:
         if not why and row.outcome == events.OUTCOME_PASSED:
             continue
-        console.print(f"  {_MARKS.get(row.outcome, '?')} [bold]{row.rule:<22}[/bold] {row.finding}")
+        console.print(f"  {_MARKS.get(row.outcome, '?')} [bold]{row.rule:<22}[/bold] {escape(row.finding)}")
         if row.fix:
-            console.print(f"    {'':<22} [dim]{row.fix}[/dim]")
+            console.print(f"    {'':<22} [dim]{escape(row.fix)}[/dim]")
     for approval in verdict.approvals:
         word = "yes" if approval.granted else "no"
-        console.print(f"\n  {approval.reviewer} said {word} at {moment(approval.at)}: {approval.comment or '-'}")
+        why_so = escape(approval.comment or "-")
+        console.print(f"\n  {escape(approval.reviewer)} said {word} at {moment(approval.at)}: {why_so}")
     if why:
         console.print(f"\n  [dim]bytes   {verdict.artifact_digest}[/dim]")
         console.print(f"  [dim]policy  {verdict.policy} {verdict.policy_digest}  facts {verdict.facts_revision}[/dim]")

@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from golden.commands.approvals import show_verdict
-from golden.output import Json, as_dict, console, moment, print_json
+from golden.output import Json, as_dict, console, escape, moment, print_json
+from golden.references import model_of
 from golden.references import moment as read_moment
-from golden.references import reference
 from golden.session import connect
 from goldenpath.governance.v1 import governance_service_pb2 as governance
-from goldenpath.governance.v1 import governance_service_pb2_grpc as governance_grpc
 from services.chassis.errors import Conflict
 from services.governance.domain import merkle
 from services.governance.domain.entries import Entry
+
+if TYPE_CHECKING:
+    from goldenpath.governance.v1 import governance_service_pb2_grpc as governance_grpc
 
 Model = Annotated[str, typer.Argument(metavar="MODEL", help="The model's name.")]
 At = Annotated[str, typer.Option("--at", help="The moment: now, or ISO 8601 such as 2026-11-23T14:05:00.")]
@@ -27,15 +29,15 @@ def audit(model: Model, *, at: At = "now", env: str = "production", why: Why = F
     """Show what served at a moment, who allowed it, on what evidence, and check the proof here."""
     stamp = Timestamp()
     stamp.FromDatetime(read_moment(at))
-    asked = governance.GetServedAtRequest(model=reference(model).model, environment=env, at=stamp)
+    asked = governance.GetServedAtRequest(model=model_of(model), environment=env, at=stamp)
     service = connect().governance
     answer = service.GetServedAt(asked)
     proofs = [_proved(service, served.log_index) for served in answer.served]
     if json:
-        print_json(as_dict(answer) | {"proved": all(proofs)})
+        print_json(as_dict(answer) | {"proved": len(proofs) == len(answer.served)})
         return
     if not answer.served:
-        console.print(f"Nothing of {model} served in {env} at {moment(answer.at)}.")
+        console.print(f"Nothing of {model} served in {escape(env)} at {moment(answer.at)}.")
         return
     for served, proof in zip(answer.served, proofs, strict=True):
         console.print(
@@ -66,7 +68,9 @@ def _proved(service: governance_grpc.GovernanceServiceStub, index: int) -> gover
         entry.subject,
         entry.content_hash,
     ).leaf_hash
-    if not merkle.is_included(leaf, entry.index, proof.head.size, list(proof.path), proof.head.root):
+    if entry.index != index or not merkle.is_included(
+        leaf, entry.index, proof.head.size, list(proof.path), proof.head.root
+    ):
         raise Conflict(
             f"the proof of log entry {index} doesn't hold", fix="keep the answer and call whoever runs the log"
         )

@@ -2,32 +2,33 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Annotated, Any
 
-import httpx
 import typer
 
-from golden.connection import SERVICES
+from golden.operations import ask
 from golden.output import Json, console, print_json, table
 from golden.session import connect
-from services.chassis.errors import Conflict, Denied, GoldenpathError, Invalid, NotFound, Unavailable
+from services.chassis.errors import Invalid
 
 app = typer.Typer(no_args_is_help=True, help="Events that nobody could handle.")
 
 Letter = Annotated[str, typer.Argument(metavar="SERVICE/ID", help="Such as registry/12, as the list shows it.")]
 Reason = Annotated[str, typer.Option("--reason", "-m", help="Why, in your words; it stands in the record.")]
-_ERRORS: dict[int, type[GoldenpathError]] = {400: Invalid, 401: Denied, 403: Denied, 404: NotFound, 409: Conflict}
 
 
 @app.command("list")
 def list_letters(*, json: Json = False) -> None:
     """List the dead letters of every service, oldest first."""
+    from golden.connection import SERVICES
+
     found = [
         letter | {"id": f"{service}/{letter['id']}", "service": service}
-        for service in SERVICES
-        if service in connect().endpoints.http
-        for letter in _call(service, "GET", "/v1/deadletters")["letters"]
+        for service in connect().endpoints.http or SERVICES
+        for letter in _all(service)
     ]
+    found.sort(key=lambda letter: str(letter.get("since", "")))
     if json:
         print_json(found)
     elif not found:
@@ -61,6 +62,8 @@ def drop(letter: Letter, *, reason: Reason) -> None:
 
 
 def _split(letter: str) -> tuple[str, int]:
+    from golden.connection import SERVICES
+
     service, _, number = letter.partition("/")
     if service not in SERVICES or not number.isdigit():
         raise Invalid(f"{letter!r} names no dead letter", fix="write SERVICE/ID, such as registry/12")
@@ -68,14 +71,12 @@ def _split(letter: str) -> tuple[str, int]:
 
 
 def _call(service: str, method: str, path: str, body: dict[str, str] | None = None) -> Any:
-    platform = connect()
-    headers = {"authorization": f"Bearer {platform.token()}"}
-    try:
-        answer = httpx.request(method, platform.endpoints.http[service] + path, json=body, headers=headers, timeout=10)
-    except (KeyError, httpx.HTTPError) as error:
-        raise Unavailable(f"the {service} doesn't answer: {error}", fix="golden status") from None
-    if answer.is_error:
-        problem = answer.json()
-        kind = _ERRORS.get(answer.status_code, Unavailable)
-        raise kind(problem["detail"], where=problem.get("where", ""), fix=problem.get("fix", ""))
-    return answer.json()
+    return ask(connect(), service, method, path, body)
+
+
+def _all(service: str) -> Iterator[dict[str, Any]]:
+    after: int | None = 0
+    while after is not None:
+        page = _call(service, "GET", f"/v1/deadletters?after={after}")
+        yield from page["letters"]
+        after = page.get("next_after")

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from golden.output import console
+from golden.output import console, escape
 from services.chassis.errors import GoldenpathError
 
 NoDrift = Annotated[bool, typer.Option("--no-drift", help="Nothing breaks: 1995's real traffic on the 1994 model.")]
@@ -40,6 +40,6 @@ def demo(
     try:
         play.run()
     except GoldenpathError as error:
-        console.print(f"\n[red]The demo failed:[/red] {error}")
-        console.print(f"  Its logs are in {play.home}")
+        console.print(f"\n[red]The demo failed:[/red] {escape(str(error))}")
+        console.print(f"  Its logs are in {escape(str(play.home))}")
         raise typer.Exit(1) from None

@@ -7,8 +7,8 @@ from typing import Annotated
 
 import typer
 
-from golden.output import Json, ago, console, moment, print_json, table
-from golden.references import reference
+from golden.output import Json, ago, console, escape, moment, print_json, table
+from golden.references import model_of, reference
 from golden.session import connect
 from goldenpath.deployer.v1 import deployer_service_pb2 as deployer
 from goldenpath.deployer.v1 import events_pb2 as events
@@ -28,13 +28,13 @@ def deploy(version: Version, *, env: Environment = "production", json: Json = Fa
 
 def promote(model: Model, *, env: Environment = "production", json: Json = False) -> None:
     """Give the candidate all the traffic now; governance is asked all the same."""
-    request = deployer.PromoteRequest(model=reference(model).model, environment=env)
+    request = deployer.PromoteRequest(model=model_of(model), environment=env)
     _show(connect().deployer.Promote(request).deployment, json=json)
 
 
 def abort(model: Model, *, reason: Reason, env: Environment = "production", json: Json = False) -> None:
     """Take the candidate's traffic away; the stable version stays."""
-    request = deployer.AbortRequest(model=reference(model).model, environment=env, reason=reason)
+    request = deployer.AbortRequest(model=model_of(model), environment=env, reason=reason)
     _show(connect().deployer.Abort(request).deployment, json=json)
 
 
@@ -52,22 +52,25 @@ def rollback(version: Version, *, reason: Reason, env: Environment = "production
 
 def hold(model: Model, *, reason: Reason, env: Environment = "production", json: Json = False) -> None:
     """Hold a deployment: it serves on, and nothing automatic happens."""
-    request = deployer.HoldRequest(model=reference(model).model, environment=env, reason=reason)
+    request = deployer.HoldRequest(model=model_of(model), environment=env, reason=reason)
     _show(connect().deployer.Hold(request).deployment, json=json)
 
 
 def release(model: Model, *, reason: Reason = "", env: Environment = "production", json: Json = False) -> None:
     """Lift a hold."""
-    request = deployer.ReleaseRequest(model=reference(model).model, environment=env, reason=reason)
+    request = deployer.ReleaseRequest(model=model_of(model), environment=env, reason=reason)
     _show(connect().deployer.Release(request).deployment, json=json)
 
 
 def history(model: Model, *, env: Environment = "production", json: Json = False) -> None:
     """Tell what happened to a deployment, newest first."""
-    asked = deployer.ListHistoryRequest(model=reference(model).model, environment=env)
+    asked = deployer.ListHistoryRequest(model=model_of(model), environment=env)
     answer = connect().deployer.ListHistory(asked)
     if json:
         print_json(answer)
+        return
+    if not answer.entries:
+        console.print(f"Nothing has happened to {model} in {escape(env)} yet.")
         return
     rows = [(moment(e.at), e.type, e.position.epoch, e.sentence, e.trace_id[:8]) for e in answer.entries]
     table("when", "what", "epoch", "", "trace", rows=rows)
@@ -75,10 +78,12 @@ def history(model: Model, *, env: Environment = "production", json: Json = False
 
 def decisions(model: Model, *, json: Json = False) -> None:
     """List what was decided about a model, newest first, with the numbers."""
-    answer = connect().deployer.ListDecisions(deployer.ListDecisionsRequest(model=reference(model).model))
+    answer = connect().deployer.ListDecisions(deployer.ListDecisionsRequest(model=model_of(model)))
     if json:
         print_json(answer)
         return
+    if not answer.decisions:
+        console.print(f"Nothing has been decided about {model} yet.")
     for decision in answer.decisions:
         console.print(f"{moment(decision.decided_at)}  {decision_line(decision)}")
 
@@ -90,29 +95,29 @@ def decision_line(decision: events.Decision) -> str:
     if decision.HasField("comparison"):
         compared = decision.comparison
         numbers = (
-            f"   {compared.measure.replace('_', ' ')} {compared.current_loss:.3f} → {compared.target_loss:.3f}"
+            f"   {escape(compared.measure.replace('_', ' '))} {compared.current_loss:.3f} → {compared.target_loss:.3f}"
             f" on {compared.rows:,} records"
         )
-    return f"[bold]{verb}[/bold]: {decision.reason}{numbers}"
+    return f"[bold]{verb}[/bold]: {escape(decision.reason)}{numbers}"
 
 
 def show_deployment(found: deployer.Deployment) -> None:
     """Print where a deployment stands."""
     at, now = found.position, datetime.now(UTC)
-    console.print(f"[bold]{at.model}/{at.environment}[/bold]   epoch {at.epoch}   {found.url}")
+    console.print(f"[bold]{at.model}/{at.environment}[/bold]   epoch {at.epoch}   {escape(found.url)}")
     if at.stable_version:
         share = 100 - at.candidate_weight
-        console.print(f"  stable     version {at.stable_version}   {share} %   since {ago(found.effective_at, now)}")
+        console.print(f"  stable     version {at.stable_version}   {share} %   for {ago(found.effective_at, now)}")
     if at.candidate_version:
         state = deployer.RolloutState.Name(found.rollout.state).removeprefix("ROLLOUT_STATE_").lower()
-        said = f"   [dim]{found.rollout.judgement}[/dim]" if found.rollout.judgement else ""
+        said = f"   [dim]{escape(found.rollout.judgement)}[/dim]" if found.rollout.judgement else ""
         console.print(f"  candidate  version {at.candidate_version}   {at.candidate_weight} %   {state}{said}")
     if found.warm_version:
         console.print(f"  warm       version {found.warm_version}   to go back to")
     if found.queued_version:
         console.print(f"  queued     version {found.queued_version}")
     if found.held:
-        console.print(f"  [yellow]held[/yellow]       {found.held_reason}")
+        console.print(f"  [yellow]held[/yellow]       {escape(found.held_reason)}")
         console.print(f"             [dim]lift it: golden release {at.model}[/dim]")
 
 

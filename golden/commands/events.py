@@ -11,11 +11,10 @@ from pathlib import Path
 from typing import Annotated, Any, Final
 
 import typer
-from aiokafka import AIOKafkaConsumer
 from google.protobuf import symbol_database
 from google.protobuf.message import Message
 
-from golden.output import Json, as_dict, console, print_json
+from golden.output import Json, as_dict, console, escape, print_json
 from golden.session import connect
 from services.chassis import cloudevents
 from services.chassis.errors import GoldenpathError, Invalid, Unavailable
@@ -33,8 +32,8 @@ FromStart = Annotated[bool, typer.Option("--all", help="From the beginning, not 
 def validate(file: File, *, json: Json = False) -> None:
     """Check a structured CloudEvent against its contract, as the suite would when it reads it."""
     try:
-        text = sys.stdin.read() if file == "-" else Path(file).read_text()
-    except OSError as error:
+        text = sys.stdin.read() if file == "-" else Path(file).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
         raise Invalid(f"it can't be read: {error}", where=file) from None
     event = cloudevents.read([("content-type", cloudevents.STRUCTURED.encode())], text.encode())
     body = cloudevents.body(event, _schema(event.type))
@@ -56,6 +55,8 @@ def tail(*, model: Model = "", everything: FromStart = False, json: Json = False
 
 
 async def _tail(bootstrap: str, model: str, *, everything: bool, json: bool) -> None:
+    from aiokafka import AIOKafkaConsumer
+
     topics = [topic.name for topic in TOPICS if topic.name != "inference.records"]
     offset = "earliest" if everything else "latest"
     consumer = AIOKafkaConsumer(*topics, bootstrap_servers=bootstrap, auto_offset_reset=offset)
@@ -72,17 +73,17 @@ def _show(record: Any, model: str, *, json: bool) -> None:
         event = cloudevents.read(record.headers, record.value)
         body = as_dict(cloudevents.body(event, _schema(event.type)))
     except GoldenpathError as error:
-        console.print(f"[red]✗[/red] {record.topic}/{record.partition}@{record.offset}: {error}")
+        console.print(f"[red]✗[/red] {record.topic}/{record.partition}@{record.offset}: {escape(str(error))}")
         return
     if model and event.subject != f"model/{model}":
         return
     if json:
-        print_json({"type": event.type, "subject": event.subject, "time": event.time, "data": body})
+        print_json({"type": event.type, "subject": event.subject, "time": event.time.isoformat(), "data": body})
         return
     at: datetime = event.time.astimezone()
     short = json_module.dumps(body, default=str)
     console.print(
-        f"[dim]{at:%H:%M:%S}[/dim]  [bold]{event.type:<28}[/bold] {event.subject:<28} {short}",
+        f"[dim]{at:%H:%M:%S}[/dim]  [bold]{escape(event.type):<28}[/bold] {escape(event.subject):<28} {escape(short)}",
         no_wrap=True,
         crop=True,
         overflow="ellipsis",

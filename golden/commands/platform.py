@@ -4,17 +4,20 @@ from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+from rich.text import Text
 
-from golden.checkup import Finding, examine
 from golden.commands.deployments import show_deployment
-from golden.connection import SERVICES, Connection
-from golden.output import Json, as_dict, console, print_json, table
+from golden.output import Json, as_dict, console, escape, print_json, table
 from golden.session import connect
 from goldenpath.deployer.v1 import deployer_service_pb2 as deployer
 from services.chassis.errors import Invalid
+
+if TYPE_CHECKING:
+    from golden.checkup import Finding
+    from golden.connection import Connection
 
 Only = Annotated[str, typer.Option("--only", help="Only these services, separated by commas, such as registry.")]
 Wipe = Annotated[bool, typer.Option("--wipe", help="Also forget everything: models, records, verdicts, traces.")]
@@ -32,6 +35,7 @@ def setup() -> None:
 
 def up(*, only: Only = "", json: Json = False) -> None:
     """Start the platform, or attach to the one that runs; dead parts start again."""
+    from golden.connection import SERVICES
     from golden.embedded import platform
 
     wanted = frozenset(name for name in only.split(",") if name) or None
@@ -72,19 +76,24 @@ def status(*, json: Json = False) -> None:
     health = _health(platform)
     deployments = _deployments(platform)
     if json:
-        print_json({"services": health, "deployments": [as_dict(one) for one in deployments]})
+        known = None if deployments is None else [as_dict(one) for one in deployments]
+        print_json({"services": health, "deployments": known})
         return
-    rows = [(name, "[green]ready[/green]" if word == "ok" else f"[red]{word}[/red]") for name, word in health.items()]
+    rows = [(name, Text("ready", "green") if word == "ok" else Text(word, "red")) for name, word in health.items()]
     table("service", "", rows=rows)
     console.print()
-    for one in deployments:
+    for one in deployments or ():
         show_deployment(one)
-    if not deployments:
+    if deployments is None:
+        console.print("What serves isn't known: the deployer doesn't say. golden doctor")
+    elif not deployments:
         console.print("Nothing is deployed yet: golden register")
 
 
 def doctor(*, json: Json = False) -> None:
     """Name what is wrong, in words, with what to do. Ends with status 1 where anything is."""
+    from golden.checkup import examine
+
     findings = examine(connect())
     if json:
         print_json([asdict(finding) for finding in findings])
@@ -98,12 +107,13 @@ def _show(findings: list[Finding]) -> None:
     if not findings:
         console.print("[green]✓[/green] Nothing is wrong.")
     for finding in findings:
-        console.print(f"[red]✗[/red] [bold]{finding.where}[/bold]  {finding.what}")
-        console.print(f"  [dim]{finding.fix}[/dim]")
+        console.print(f"[red]✗[/red] [bold]{escape(finding.where)}[/bold]  {escape(finding.what)}")
+        console.print(f"  [dim]{escape(finding.fix)}[/dim]")
 
 
 def _health(platform: Connection) -> dict[str, str]:
     from golden.checkup import readiness
+    from golden.connection import SERVICES
 
     names = [name for name in SERVICES if platform.endpoints.http.get(name)]
     with ThreadPoolExecutor(max_workers=len(SERVICES)) as pool:
@@ -116,7 +126,13 @@ def _word(answer: dict[str, str]) -> str:
     return "; ".join(wrong) or "ok"
 
 
-def _deployments(platform: Connection) -> list[deployer.Deployment]:
+def _deployments(platform: Connection) -> list[deployer.Deployment] | None:
+    """What serves; None where the deployer doesn't say: its siblings' health is worth showing then."""
+    from grpc import RpcError
+
     if not platform.endpoints.grpc.get("deployer"):
         return []
-    return list(platform.deployer.ListDeployments(deployer.ListDeploymentsRequest()).deployments)
+    try:
+        return list(platform.deployer.ListDeployments(deployer.ListDeploymentsRequest()).deployments)
+    except RpcError:
+        return None

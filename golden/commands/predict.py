@@ -5,66 +5,109 @@ from __future__ import annotations
 import json as json_module
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
-import httpx
 import typer
 
 from golden.inference import request_of
-from golden.output import Json, console, print_json
-from golden.references import reference
+from golden.output import Json, console, escape, print_json
+from golden.references import model_of
 from golden.session import connect
 from goldenpath.registry.v1 import registry_service_pb2 as registry
-from services.chassis.errors import Invalid, Unavailable
+from services.chassis.errors import GoldenpathError, Invalid, NotFound, Unavailable
 
+if TYPE_CHECKING:
+    import httpx
+
+_TIMEOUT_S = 10.0  # a model server answers in milliseconds; the rest is for one that has just been started
 Model = Annotated[str, typer.Argument(metavar="MODEL", help="The model's name.")]
 Input = Annotated[
-    str, typer.Argument(metavar="[FILE]", help="A JSON object of inputs, or a request of the Open Inference Protocol.")
+    str, typer.Argument(metavar="FILE", help="A JSON object of inputs, or a request of the Open Inference Protocol.")
 ]
 Unit = Annotated[str, typer.Option("--unit", help="The customer, card or device that it is about.")]
 
 
 def predict(model: Model, file: Input = "", *, unit: Unit = "", json: Json = False) -> None:
     """Ask for one prediction: of a file, of standard input (-), or of the registered example."""
-    name = reference(model).model
-    body = _request(name, file)
-    headers = {"x-unit-id": unit} if unit else {}
-    platform = connect()
-    url = f"{platform.endpoints.gateway}/v2/models/{name}/infer"
-    try:
-        answer = httpx.post(url, json=body, headers=headers, timeout=10)
-    except httpx.HTTPError as error:
-        raise Unavailable(f"nothing answers at {url}: {error}", fix="golden status") from None
-    if answer.is_error:
-        raise Invalid(_problem(answer), fix=f"golden predict {name}  sends the registered example")
+    name = model_of(model)
+    document = _read(file) if file else _example(name)
+    url = f"{_gateway()}/v2/models/{name}"
+    body = document if "inputs" in document else request_of(document, _datatypes(url, name))
+    answer = _answer("POST", f"{url}/infer", name, json=body, headers={"x-unit-id": unit} if unit else {})
     if json:
-        print_json(answer.json())
-        return
-    document = answer.json()
-    values = {output["name"]: output["data"][0] for output in document["outputs"] if output["data"]}
-    for output, value in values.items():
-        console.print(f"{output:<10} {value}")
-    console.print(f"[dim]record {document['id']}  version {document.get('model_version', '?')}[/dim]")
+        print_json(answer)
+    else:
+        _show(answer)
 
 
-def _request(model: str, file: str) -> dict[str, Any]:
-    if not file:
-        answer = connect().registry.GetVersion(registry.GetVersionRequest(model=model))
-        if not answer.version.input_example_json:
-            raise Invalid(f"{model} has no registered example", fix=f"golden predict {model} FILE")
-        example: dict[str, Any] = json_module.loads(answer.version.input_example_json)
-        return example
+def _gateway() -> str:
+    gateway = connect().endpoints.gateway
+    if not gateway:
+        raise Unavailable("nobody said where the proxy is", fix="set GOLDEN_GATEWAY, such as http://127.0.0.1:9780")
+    return gateway.rstrip("/")
+
+
+def _read(file: str) -> dict[str, Any]:
     try:
         document = json_module.loads(sys.stdin.read() if file == "-" else Path(file).read_text())
     except (OSError, ValueError) as error:
         raise Invalid(f"it can't be read as JSON: {error}", where=file) from None
     if not isinstance(document, dict):
-        raise Invalid("the input is a JSON object", where=file)
-    return document if "inputs" in document else request_of(document)
+        raise Invalid("the input is a JSON object", where=file, fix='write {"NAME": VALUE, …}')
+    return document
 
 
-def _problem(answer: httpx.Response) -> str:
+def _example(model: str) -> dict[str, Any]:
+    answer = connect().registry.GetVersion(registry.GetVersionRequest(model=model))
+    if not answer.version.input_example_json:
+        raise Invalid(f"{model} has no registered example", fix=f"golden predict {model} FILE")
+    example: dict[str, Any] = json_module.loads(answer.version.input_example_json)
+    return example
+
+
+def _datatypes(url: str, model: str) -> dict[str, str]:
+    """What the signature wants: a whole number is refused where it comes as a double."""
+    metadata = _answer("GET", url, model)
+    return {str(one["name"]): str(one["datatype"]) for one in metadata.get("inputs", ())}
+
+
+def _answer(method: str, url: str, model: str, **more: Any) -> dict[str, Any]:
+    import httpx
+
     try:
-        return str(answer.json()["error"])
+        response = httpx.request(method, url, timeout=_TIMEOUT_S, **more)
+    except httpx.HTTPError as error:
+        raise Unavailable(f"nothing answers at {url}: {error}", fix="golden status") from None
+    if response.is_error:
+        raise _refused(response, model)
+    try:
+        found: dict[str, Any] = response.json()
+    except ValueError:
+        raise Unavailable(f"what answers at {url} is no model server", fix="golden doctor") from None
+    return found
+
+
+def _refused(response: httpx.Response, model: str) -> GoldenpathError:
+    said = _problem(response)
+    if response.status_code == 404:  # noqa: PLR2004 - HTTP's own number: the proxy has no route
+        return NotFound(f"nothing serves {model}: {said}", fix="golden status")
+    if response.is_server_error:
+        return Unavailable(said, fix="golden doctor")
+    return Invalid(said, fix=f"golden predict {model}  sends the registered example")
+
+
+def _problem(response: httpx.Response) -> str:
+    try:
+        return str(response.json()["error"])
     except (ValueError, KeyError, TypeError):
-        return f"the answer was {answer.status_code}: {answer.text[:200]}"
+        return f"the answer was {response.status_code} {response.text[:200]}".strip()
+
+
+def _show(answer: dict[str, Any]) -> None:
+    """A line for each output; several rows stand beside each other."""
+    for output in answer["outputs"]:
+        console.print(escape(f"{output['name']:<10} {'  '.join(map(str, output['data']))}"))
+    records = answer.get("parameters", {}).get("record_ids") or answer.get("id", "?")
+    word = "records" if "," in records else "record"
+    said = f"{word} {records.replace(',', ' ')}  version {answer.get('model_version', '?')}"
+    console.print(f"[dim]{escape(said)}[/dim]")

@@ -4,32 +4,35 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
-from typing import Annotated, Final
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 from rich.console import Console
 
-from golden import project as projects
-from golden import registration
 from golden.commands.approvals import show_verdict
-from golden.connection import Connection
-from golden.output import Json, as_dict, console, print_json
+from golden.output import Json, as_dict, console, escape, print_json
 from golden.session import connect
 from goldenpath.governance.v1 import events_pb2 as events
 from goldenpath.governance.v1 import governance_service_pb2 as governance
 from goldenpath.registry.v1 import registry_service_pb2 as registry
-from services.chassis import telemetry
 from services.chassis.errors import NotFound, Unavailable
-from services.chassis.grpc_errors import error_of
+
+if TYPE_CHECKING:
+    from golden.connection import Connection
+    from golden.project import Project
 
 _VERDICT_WITHIN_S: Final = 10.0
 _POLL_S: Final = 0.1
-Folder = Annotated[Path, typer.Argument(metavar="[FOLDER]", help="The folder with golden.yaml, or the file.")]
+Folder = Annotated[Path, typer.Argument(metavar="FOLDER", help="The folder with golden.yaml, or the file.")]
 Run = Annotated[str, typer.Option("--run", help="The MLflow run. Without it: the project's newest finished one.")]
 
 
 def register(folder: Folder = Path(), *, run: Run = "", json: Json = False) -> None:
     """Register a trained model, and show what governance thinks of it."""
+    from golden import project as projects
+    from golden import registration
+    from services.chassis import telemetry
+
     project = projects.load(folder)
     platform = connect()
     wanted = run or registration.newest_run(project, platform.endpoints.tracking)
@@ -49,6 +52,8 @@ def _verdict(platform: Connection, model: str, version: int) -> events.Verdict |
     """Governance's word on the facts as they stand; None where this platform has no governance, or it takes long."""
     from grpc import RpcError
 
+    from golden.connection import error_of
+
     until = time.monotonic() + _VERDICT_WITHIN_S
     while time.monotonic() < until:
         try:
@@ -62,7 +67,7 @@ def _verdict(platform: Connection, model: str, version: int) -> events.Verdict |
     return None
 
 
-def _show(answer: registry.RegisterVersionResponse, verdict: events.Verdict | None, project: projects.Project) -> None:
+def _show(answer: registry.RegisterVersionResponse, verdict: events.Verdict | None, project: Project) -> None:
     made = answer.version.registered
     name = f"{made.model}@{made.version}"
     news = "registered" if answer.created else "known already: the same bytes"
@@ -76,7 +81,7 @@ def _show(answer: registry.RegisterVersionResponse, verdict: events.Verdict | No
     console.print(f"\n  See it all: golden explain {name} --why     Try again: golden register")
 
 
-def point_at(project: projects.Project, missing: set[str], console: Console) -> None:
+def point_at(project: Project, missing: set[str], console: Console) -> None:
     """Name the datasheet's lines that wait for an answer."""
     from golden import datasheet
 
@@ -84,4 +89,4 @@ def point_at(project: projects.Project, missing: set[str], console: Console) -> 
     lines = datasheet.read(project.at(sheet)).lines
     waiting = sorted(lines[key] for key in missing if key in lines)
     if waiting:
-        console.print(f"\n  [dim]write them in {sheet}, at line {' and '.join(map(str, waiting))}[/dim]")
+        console.print(f"\n  [dim]write them in {escape(str(sheet))}, at line {' and '.join(map(str, waiting))}[/dim]")

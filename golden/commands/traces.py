@@ -8,16 +8,16 @@ from pathlib import Path
 from typing import Annotated, Final
 
 import typer
-from rich.markup import escape
 
 from golden import trace_page
-from golden.output import Json, console, print_json
+from golden.output import Json, console, escape, print_json
 from golden.references import reference
 from golden.session import connect
 from golden.traces import Episode, Node, episodes_of, read_spans, story_of
 from services.chassis.errors import NotFound, Unavailable
 
-_BAR: Final = 32  # characters of the waterfall
+_WIDEST: Final = 120  # characters of a line, in however wide a window
+_AROUND: Final = 28  # of them for the service, the time and the spaces between; the name has half of the rest
 _SHOWN: Final = 40  # spans of an episode, unless --all
 _COLOURS: Final = {"registry": "cyan", "governance": "magenta", "deployer": "green", "monitor": "yellow"}
 Version = Annotated[str, typer.Argument(metavar="MODEL[@N]", help="A model, or one of its versions.")]
@@ -33,7 +33,7 @@ def trace(version: Version, *, html: Html = None, everything: Everything = False
         raise NotFound(f"no trace names {asked}", fix="check the name with  golden status")
     if html is not None:
         html.write_text(trace_page.render(str(asked), story), encoding="utf-8")
-        console.print(f"Wrote {html}")
+        console.print(f"Wrote {escape(str(html))}")
         return
     if json:
         print_json([_plain(episode) for episode in story])
@@ -72,7 +72,7 @@ def _draw(episode: Episode, *, everything: bool) -> None:
     )
     lines = list(_lines(episode.roots()))
     for depth, node in lines if everything else lines[:_SHOWN]:
-        console.print(_line(node, depth, episode), no_wrap=True, crop=True)
+        console.print(_line(node, depth, episode, width=min(console.width, _WIDEST)), no_wrap=True, crop=True)
     if len(lines) > _SHOWN and not everything:
         console.print(f"  [dim]… {len(lines) - _SHOWN} more: --all[/dim]")
 
@@ -83,16 +83,17 @@ def _lines(nodes: Sequence[Node], depth: int = 0) -> Iterator[tuple[int, Node]]:
         yield from _lines(node.children, depth + 1)
 
 
-def _line(node: Node, depth: int, episode: Episode) -> str:
+def _line(node: Node, depth: int, episode: Episode, *, width: int) -> str:
     span = node.span
+    length = max((width - _AROUND) // 2, 8)
     total = max(episode.end_ns - episode.start_ns, 1)
-    before = int((span.start_ns - episode.start_ns) / total * _BAR)
-    long = max(int((span.end_ns - span.start_ns) / total * _BAR), 1)
-    bar = (" " * before + "█" * long).ljust(_BAR)[:_BAR]
+    before = int((span.start_ns - episode.start_ns) / total * length)
+    long = max(int((span.end_ns - span.start_ns) / total * length), 1)
+    bar = (" " * before + "█" * long).ljust(length)[:length]
     colour = _COLOURS.get(span.service, "blue")
     failed = " [red]failed[/red]" if span.status == "error" else ""
-    name = escape(("  " * depth + _short(span.name))[:52])
-    return f"  {span.service:<11} {name:<52} [{colour}]{bar}[/{colour}] {span.seconds * 1000:>9.1f} ms{failed}"
+    name = escape(("  " * depth + _short(span.name))[:length].ljust(length))
+    return f"  {escape(span.service):<11} {name} [{colour}]{bar}[/{colour}] {span.seconds * 1000:>9.1f} ms{failed}"
 
 
 def _short(name: str) -> str:

@@ -104,7 +104,8 @@ class Performance:
         ada = Connection(running.endpoints(), lambda: running.token("ada", ["scientist"]))
         grace = Connection(running.endpoints(), lambda: running.token("grace", ["reviewer"]))
         model = projects.load(self._example).model
-        return Story(model, author=ada, reviewer=grace, screen=self._screen, patience=self._patience)
+        both = Connection(running.endpoints(), lambda: running.token("ada", ["scientist", "reviewer"]))
+        return Story(model, author=ada, reviewer=grace, both=both, screen=self._screen, patience=self._patience)
 
     @contextmanager
     def _traffic(self, running: Platform, story: Story) -> Iterator[Traffic[Any]]:
@@ -155,7 +156,9 @@ class Performance:
         after = self._register(story, project, run, said="better on held-out records")
         self._break(running, "artifact-byte", digest=after.registered.artifact_digest)
         story.approved(2)
-        self._break(running, "verdict-revoked", story=story)
+        if self._sabotage == "verdict-revoked":
+            story.in_canary(2)
+            self._break(running, "verdict-revoked", story=story)
         was, now = (version.registered.metrics["log_loss"] for version in (before.version, after))
         story.promoted(2, traffic, f"log loss {was:.3f} → {now:.3f}")
 

@@ -7,7 +7,6 @@ doesn't come true raises, and the demo exits non-zero.
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
@@ -22,7 +21,7 @@ from goldenpath.deployer.v1 import events_pb2 as decisions
 from goldenpath.governance.v1 import events_pb2 as judged
 from goldenpath.governance.v1 import governance_service_pb2 as governance
 from goldenpath.monitor.v1 import monitor_service_pb2 as monitor
-from services.chassis.errors import Conflict, NotFound
+from services.chassis.errors import Conflict, Denied, NotFound
 from services.chassis.grpc_errors import error_of
 
 ENVIRONMENT: Final = "production"
@@ -36,16 +35,25 @@ class Story:
         model: The model's name.
         author: The platform as the author reaches it.
         reviewer: The platform as a reviewer reaches it.
+        both: The platform as the author reaches it, made a reviewer too: who may approve, but nothing of their own.
         screen: Where it is told.
         patience: How long any one thing may take.
     """
 
     def __init__(
-        self, model: str, *, author: Connection, reviewer: Connection, screen: Screen, patience: timedelta
+        self,
+        model: str,
+        *,
+        author: Connection,
+        reviewer: Connection,
+        both: Connection,
+        screen: Screen,
+        patience: timedelta,
     ) -> None:
         self.model = model
         self.author = author
         self.reviewer = reviewer
+        self.both = both
         self.screen = screen
         self.patience = patience
 
@@ -73,9 +81,15 @@ class Story:
             step.say(f"approved by {who}; {verdict.registered_by}, who registered it, may not")
 
     def _refused_to_author(self, request: governance.ApproveRequest) -> None:
-        with suppress(grpc.RpcError):
-            self.author.governance.Approve(request)
-            raise Conflict("the author could approve what they registered")
+        """Even with a reviewer's role: it is about who they are."""
+        try:
+            self.both.governance.Approve(request)
+        except grpc.RpcError as failure:
+            error = error_of(failure)
+            if isinstance(error, Denied) and "regist" in error.what:
+                return
+            raise error from None
+        raise Conflict("the author could approve what they registered")
 
     def live(self, version: int) -> None:
         """The first version has all the traffic."""
@@ -94,6 +108,17 @@ class Story:
 
             step.until(enough, within=self.patience, what=f"{_SERVED_BEFORE_SUCCESSOR} records in the monitor")
             step.say(f"{traffic.tally().requests:,} real held-out records, labels follow seconds later")
+
+    def in_canary(self, version: int) -> None:
+        """A candidate has a part of the traffic."""
+        with self.screen.step("canary", "deployer") as step:
+
+            def there() -> bool:
+                at = self.deployment()
+                self._not_failed(at, version)
+                return at.position.candidate_version == version and at.position.candidate_weight > 0
+
+            step.until(there, within=self.patience, what=f"the canary of version {version}")
 
     def promoted(self, version: int, traffic: Traffic[Any], better: str) -> None:
         """A candidate goes through its canary and gets all the traffic."""
@@ -150,6 +175,8 @@ class Story:
             if decision.verb != verb:
                 raise Conflict(f"decided {decisions.Verb.Name(decision.verb)}: {decision.reason}")
             numbers = decision.comparison
+            if numbers.measure != "log_loss":
+                raise Conflict(f"decided by {numbers.measure or 'nothing'}, though labels had come")
             helps = numbers.target_loss < numbers.current_loss
             if helps != (verb == decisions.VERB_ROLL_BACK):
                 raise Conflict(f"the numbers don't bear the decision out: {decision.reason}")

@@ -106,7 +106,8 @@ class Traffic(Generic[R]):
     def stop(self) -> None:
         """Send no more, and wait for what is in flight."""
         self._stopping.set()
-        self._thread.join(timeout=30)
+        if self._thread.is_alive():
+            self._thread.join(timeout=30)
 
     def tally(self) -> Tally:
         """What became of the requests so far."""

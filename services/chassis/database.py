@@ -57,6 +57,7 @@ class UnitOfWork:
         self.source = source
         self.actor = actor
         self.now: datetime = clock.now()
+        self.tells = True
         self._events: list[tuple[Topic, CloudEvent]] = []
 
     def emit(self, topic: Topic, type_name: str, subject: str, body: Message, *, traceparent: str = "") -> CloudEvent:
@@ -78,7 +79,8 @@ class UnitOfWork:
             actor=self.actor,
             traceparent=traceparent or current_traceparent(),
         )
-        self._events.append((topic, event))
+        if self.tells:
+            self._events.append((topic, event))
         return event
 
     def forget_events(self) -> None:

@@ -6,7 +6,9 @@
     anything else        the same, a bounded number of times, then dead letter
 
 The dead-letter limit: when too many of the last events died, the consumer stops and says so on /readyz. A release
-that can't read anything must not empty a topic into the dead letters.
+that can't read anything must not empty a topic into the dead letters. On others' topics an event counts only where
+it could be read (a CloudEvent of a type that we handle, whose body is of its schema) and failed nevertheless: what
+anybody writes there must not stop the consumer, so garbage is neither a death nor a life to the limit.
 """
 
 from __future__ import annotations

@@ -13,23 +13,28 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Generic, TypeVar
+from datetime import timedelta
+from typing import Any, Final, Generic, TypeVar
 
 from google.protobuf.message import Message
 from opentelemetry.trace import SpanKind
 
 from goldenpath.ingest.v1 import events_pb2 as ingest_pb2
-from services.chassis import cloudevents, instruments, telemetry
+from services.chassis import cloudevents, instruments, rebuild, telemetry
 from services.chassis.cloudevents import CloudEvent
 from services.chassis.database import Database, UnitOfWork
 from services.chassis.errors import Conflict, GoldenpathError, Invalid
 from services.chassis.fates import UNKNOWN_TRIES, Fate, fate_of
 from services.chassis.inbox import Inbox
 from services.chassis.parking import Parked, Parking, Raw, key_of
+from services.chassis.rebuild import Copies
 from services.chassis.topics import Topic
 
 U = TypeVar("U", bound=UnitOfWork)
 M = TypeVar("M", bound=Message)
+
+# Kafka deletes whole segments, and closes the last one after a week: an event may outlive its topic's time by that.
+_LINGERS: Final = timedelta(days=14)
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,13 +70,22 @@ class Handling(Generic[U]):
         topics: What it reads.
         database: Where effects and inbox commit.
         rejections: Where publishers of other systems learn why an event was refused; None: they don't.
+        copies: What can be rebuilt from these topics.
     """
 
-    def __init__(self, name: str, topics: Sequence[Topic], database: Database[U], rejections: Topic | None) -> None:
+    def __init__(
+        self,
+        name: str,
+        topics: Sequence[Topic],
+        database: Database[U],
+        rejections: Topic | None,
+        copies: Copies | None = None,
+    ) -> None:
         self._name = name
         self._topics = {topic.name: topic for topic in topics}
         self._database = database
         self._rejections = rejections
+        self._copies = copies
         self._routes: dict[str, _Route] = {}
 
     def on(self, type_name: str, schema: type[M], handle: Callable[[Received[M], U], Awaitable[None]]) -> None:
@@ -99,6 +113,8 @@ class Handling(Generic[U]):
             instruments.CONSUMED.labels(self._name, self._label(event), result).inc()
 
     async def _open(self, uow: U, events: Sequence[tuple[Raw, CloudEvent]]) -> _Work[U]:
+        if self._copies is not None:
+            await rebuild.check(self._copies, {(raw.topic, raw.partition) for raw, _ in events}, uow.connection)
         # First the inbox, which locks: what another replica has just parked is then committed, and seen.
         inbox = Inbox(uow.connection, consumer=self._name)
         await inbox.load([(self._topics[raw.topic], event) for raw, event in events])
@@ -110,13 +126,15 @@ class Handling(Generic[U]):
             return "duplicate"
         if event.type not in self._routes:
             return "skipped"
+        told = work.inbox.was_told(self._topics[raw.topic], event)
         if key_of(raw) in work.blocked:
-            await work.parking.park(raw, Conflict("an earlier event of this key waits"), dead=False, behind=True)
+            waits = Conflict("an earlier event of this key waits")
+            await work.parking.park(raw, waits, dead=False, behind=True, told=told)
             return "parked"
-        await self._dispatch(raw, event, work.uow, name=f"process {event.type}")
+        await self._dispatch(raw, event, work.uow, name=f"process {event.type}", told=told)
         return "handled"
 
-    async def _dispatch(self, raw: Raw, event: CloudEvent, uow: U, *, name: str) -> None:
+    async def _dispatch(self, raw: Raw, event: CloudEvent, uow: U, *, name: str, told: bool) -> None:
         route = self._routes[event.type]
         parent = _hop(raw) or event.traceparent
         with telemetry.span(name, kind=SpanKind.CONSUMER, parent=parent, attributes=_attributes(raw, event)):
@@ -126,7 +144,11 @@ class Handling(Generic[U]):
             instruments.HOP_SECONDS.labels(self._name).observe((uow.now - event.time).total_seconds())
             # Where anybody writes, an actor is a claim: what the handler tells of it must not make it a fact.
             uow.actor = "" if self._is_others(raw) else event.actor
-            await route.handle(Received(event, body, raw), uow)
+            uow.tells = not told
+            try:
+                await route.handle(Received(event, body, raw), uow)
+            finally:
+                uow.tells = True
 
     async def put_aside(self, raw: Raw, error: Exception, *, dead: bool) -> None:
         """Park an event that failed, or give it up, unless another replica has had it meanwhile."""
@@ -142,8 +164,22 @@ class Handling(Generic[U]):
 
     async def _keep(self, raw: Raw, event: CloudEvent | None, error: Exception, work: _Work[U], *, dead: bool) -> None:
         blocks = not (dead and self._is_others(raw))
-        if await work.parking.park(raw, error, dead=dead, blocks=blocks) and dead:
+        told = event is not None and work.inbox.was_told(self._topics[raw.topic], event)
+        if await work.parking.park(raw, error, dead=dead, blocks=blocks, told=told) and dead:
             self._tell_publisher(work.uow, raw, event, error)
+
+    def may_be_our_fault(self, raw: Raw) -> bool:
+        """True where a dead letter may mean that our release is bad: on others' topics, only what can be read."""
+        if not self._is_others(raw):
+            return True
+        event = _readable(raw)
+        if event is None or event.type not in self._routes:
+            return False
+        try:
+            cloudevents.check_finite(cloudevents.body(event, self._routes[event.type].schema))
+        except Invalid:
+            return False
+        return True
 
     async def retry_one(self) -> bool:
         """Try the first parked event whose time has come; True where there was one."""
@@ -166,7 +202,7 @@ class Handling(Generic[U]):
         try:
             event = cloudevents.read(parked.raw.headers, parked.raw.value)
             if event.type in self._routes:
-                await self._dispatch(parked.raw, event, uow, name=f"retry {event.type}")
+                await self._dispatch(parked.raw, event, uow, name=f"retry {event.type}", told=parked.told)
         except Exception as error:  # noqa: BLE001 - the error's type says the event's fate, the unknown included
             await savepoint.rollback()
             uow.forget_events()
@@ -197,6 +233,13 @@ class Handling(Generic[U]):
             parked, dead = await Parking(connection, consumer=self._name).count()
         instruments.PARKED.labels(self._name).set(parked)
         instruments.DEAD_LETTERS.labels(self._name).set(dead)
+
+    async def purge_inbox(self) -> None:
+        """Forget the ids of events that their topics don't keep any more."""
+        for topic in self._topics.values():
+            if topic.kept is not None:
+                async with self._database.begin() as uow:
+                    await Inbox(uow.connection, consumer=self._name).purge(topic, uow.now - topic.kept - _LINGERS)
 
     def _is_others(self, raw: Raw) -> bool:
         return self._topics[raw.topic].owner == "others"

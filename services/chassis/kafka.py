@@ -42,6 +42,7 @@ _BATCH: Final = 500  # events a poll; a batch of 500 took 17 µs an event where 
 _PAUSE_FIRST: Final = timedelta(milliseconds=250)
 _PAUSE_LAST: Final = timedelta(seconds=10)
 _DOUBLINGS: Final = 6
+_PURGE_EVERY: Final = timedelta(hours=1)  # an hour's ids are one cheap statement
 _COUNT_EVERY: Final = timedelta(seconds=5)  # the gauges of what waits; a scrape comes every 15 s
 _log = structlog.get_logger()
 
@@ -112,7 +113,7 @@ class Consumer(Generic[U]):
     async def _consume(self) -> None:
         consumer = self._make()
         retrying = asyncio.ensure_future(self._retry_parked())
-        counting = asyncio.ensure_future(self._count_waiting())
+        beside = [asyncio.ensure_future(work()) for work in (self._count_waiting, self._purge_inbox)]
         try:
             await consumer.start()
             self._connected = consumer
@@ -124,9 +125,9 @@ class Consumer(Generic[U]):
         finally:
             self._connected = None
             self._paused.clear()
-            for task in (retrying, counting):
+            for task in (retrying, *beside):
                 task.cancel()
-            await asyncio.gather(retrying, counting, return_exceptions=True)
+            await asyncio.gather(retrying, *beside, return_exceptions=True)
             await consumer.stop()
 
     def _make(self) -> AIOKafkaConsumer:
@@ -207,7 +208,8 @@ class Consumer(Generic[U]):
         except Exception as again:  # noqa: BLE001 - an event that can't even be put aside must not be passed over
             _log.error("an event can't be put aside", consumer=self.name, exc_info=again)
             return False
-        self._remember(1, died=fate is Fate.DEAD)
+        if fate is not Fate.DEAD or self._handling.may_be_our_fault(raw):
+            self._remember(1, died=fate is Fate.DEAD)
         return True
 
     def _decide(self, raw: Raw, error: Exception) -> Fate:
@@ -269,6 +271,14 @@ class Consumer(Generic[U]):
             except GoldenpathError:
                 _log.debug("the database doesn't answer; the gauges stand still", consumer=self.name)
             await asyncio.sleep(_COUNT_EVERY.total_seconds())
+
+    async def _purge_inbox(self) -> None:
+        while True:
+            try:
+                await self._handling.purge_inbox()
+            except GoldenpathError as error:
+                _log.warning("the inbox can't be purged now", consumer=self.name, reason=str(error))
+            await asyncio.sleep(_PURGE_EVERY.total_seconds())
 
 
 def _raw(record: ConsumerRecord[bytes, bytes]) -> Raw:

@@ -43,13 +43,14 @@ class Raw:
 
 @dataclass(frozen=True, slots=True)
 class Parked:
-    """An event that waits, with how often it was tried, and how often that ended in an error nobody foresaw."""
+    """An event that waits, how often it was tried and met an error nobody foresaw, and whether a rebuild took it."""
 
     id: int
     key: str
     raw: Raw
     attempts: int
     unknown_tries: int
+    told: bool
 
 
 def key_of(raw: Raw) -> str:
@@ -138,7 +139,9 @@ class Parking:
             self._consumer,
         )
         return (
-            None if row is None else Parked(row["id"], row["key"], raw_of(row), row["attempts"], row["unknown_tries"])
+            None
+            if row is None
+            else Parked(row["id"], row["key"], raw_of(row), row["attempts"], row["unknown_tries"], row["told"])
         )
 
     async def done(self, parked: Parked) -> None:

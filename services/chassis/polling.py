@@ -74,7 +74,9 @@ async def _up_to_the_unreadable(
 async def _has_more(consumer: AIOKafkaConsumer, place: TopicPartition) -> bool:
     if place not in consumer.assignment():
         return False
-    return (consumer.highwater(place) or 0) > await consumer.position(place)
+    end: int = consumer.highwater(place) or 0
+    position: int = await consumer.position(place)
+    return end > position
 
 
 async def _passed_over(consumer: AIOKafkaConsumer, place: TopicPartition) -> ConsumerRecord[bytes, bytes]:

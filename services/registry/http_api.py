@@ -137,6 +137,6 @@ def _add_datasets(routes: APIRouter, queries: Queries) -> None:
 def _number(text: str) -> int:
     if text == "latest":
         return 0
-    if not (text.isascii() and text.isdigit() and 0 < int(text[:10]) <= _LARGEST):
+    if not (text.isascii() and text.isdigit() and len(text) <= len(str(_LARGEST)) and 0 < int(text) <= _LARGEST):
         raise Invalid(f"{text[:20]!r} is no version: a number from 1, or latest", where="version")
     return int(text)

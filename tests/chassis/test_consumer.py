@@ -207,6 +207,20 @@ async def test_too_many_dead_letters_stop_the_consumer_and_it_says_so(
     assert await on_kafka.count("parked") == 20
 
 
+async def test_garbage_that_anybody_may_write_doesnt_stop_the_consumer(
+    on_kafka: Service, kafka: str, unique: str
+) -> None:
+    garbage = Raw(on_kafka.others.name, 0, 0, b"key", [("ce_id", b"\xff")], b"\x00")
+    other_schema = [event(f"{number}", data=b"\xff\xff") for number in range(10)]
+    await publish(kafka, on_kafka.others, [*[garbage] * 30, *other_schema, event("whole")])
+    consumer = on_kafka.consumer(unique, kafka)
+    async with running(consumer.run):
+        await eventually(lambda: has_effects(on_kafka, 1), what="the effect of the event behind the garbage")
+        assert await is_ready(consumer)
+
+    assert await on_kafka.count("parked WHERE dead") == 40
+
+
 async def test_what_came_after_the_limit_is_there_for_a_release_that_can_read_it(
     on_kafka: Service, kafka: str, unique: str
 ) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from dataclasses import replace
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -441,6 +443,24 @@ async def test_the_gauges_tell_how_many_wait(service: Service) -> None:
 
     assert instruments.DEAD_LETTERS.labels("gauges")._value.get() == 1
     assert instruments.PARKED.labels("gauges")._value.get() == 1
+
+
+async def test_an_id_is_forgotten_when_its_topic_doesnt_keep_the_event_any_more(service: Service) -> None:
+    brief = replace(service.others, kept=timedelta(days=7))
+    made = Handling("test", [service.ours, brief], service.database, service.ours)
+    await made.handle(stream(brief, [event("a", id="old"), event("b", id="lingers"), event("c", id="new")]))
+    await made.handle(stream(service.ours, [event("d", id="forever")]))
+    async with service.database.begin() as uow:
+        await uow.connection.execute(
+            """UPDATE inbox_ids SET seen_at = now() - CASE id WHEN 'old' THEN interval '22 days'
+                                                              WHEN 'lingers' THEN interval '8 days'
+                                                              WHEN 'forever' THEN interval '900 days'
+                                                              ELSE interval '0' END"""
+        )
+    await made.purge_inbox()
+
+    rows = await service.rows("SELECT id FROM inbox_ids ORDER BY id")
+    assert [row["id"] for row in rows] == ["forever", "lingers", "new"]
 
 
 def test_the_limit_is_a_share_of_the_last_events_and_not_a_few_bad_ones() -> None:

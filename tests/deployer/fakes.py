@@ -79,6 +79,7 @@ class FakeRuntime:
         self.score: dict[int, Callable[[float], float]] = {}
         self._pids = 0
         self._loop = asyncio.get_running_loop()
+        self._started: set[Address] = set()
         self._dead: set[Address] = set()
 
     def free_address(self) -> Address:
@@ -94,7 +95,8 @@ class FakeRuntime:
         self.by_version[endpoint.version] = backend
         if endpoint.version in self.broken:
             self._dead.add(endpoint.address)
-        else:
+        elif endpoint.address not in self._started:  # a start that was killed half way is found, as the real one is
+            self._started.add(endpoint.address)
             asyncio.run_coroutine_threadsafe(backend.start(), self._loop).result(5)  # it is called on a thread
         self._pids += 1
         return Process(self._pids, 0.0)

@@ -3,22 +3,26 @@
 from __future__ import annotations
 
 import asyncio
-from datetime import timedelta
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from aiokafka import AIOKafkaProducer
 
+from goldenpath.registry.v1.events_pb2 import ModelRetired
 from services.chassis.clock import SystemClock
+from services.chassis.cloudevents import CloudEvent, event_of
 from services.chassis.database import Database
 from services.chassis.errors import Invalid, NotFound, Unavailable
 from services.chassis.leases import Lease, LeaseLost, Leases
 from services.chassis.testing import eventually
-from services.chassis.topics import create_topics
-from services.governance import queries
+from services.chassis.topics import REGISTRY, create_topics
+from services.governance import jobs, queries
 from services.governance.domain import merkle
 from services.governance.domain.entries import Entry, entry_of
 from services.governance.jobs import LogWriter
 from services.governance.store import GovernanceUnitOfWork
+from tests.chassis.kit import publish, publish_undecodable
 
 Store = Database[GovernanceUnitOfWork]
 
@@ -151,6 +155,50 @@ async def test_a_restarted_writer_goes_on_where_the_last_one_stopped(store: Stor
     assert first is not None
     assert second is not None
     assert first < second
+
+
+async def test_an_event_that_cant_be_decoded_has_its_entry_and_the_log_goes_on(
+    store: Store, kafka: str, unique: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    topic = replace(REGISTRY, name=f"{unique}.log", partitions=2)  # other tests read the suite's own topics
+    monkeypatch.setattr(jobs, "CONTROL", (topic,))
+    monkeypatch.setattr(jobs, "RECORDS", topic)
+    await create_topics(kafka, topics=[topic])
+    await publish(kafka, topic, [_event("before")])
+    await publish_undecodable(kafka, topic.name)
+    await publish(kafka, topic, [_event("after")])
+    await publish(kafka, topic, [_event("beside")], partition=1)
+    writer = LogWriter(store, Leases(store, duration=timedelta(seconds=1)), bootstrap=kafka, clock=SystemClock())
+    writing = asyncio.ensure_future(writer.run())
+    try:
+        await eventually(lambda: _has_entries(store, 4), what="every entry")
+    finally:
+        writing.cancel()
+        await asyncio.gather(writing, return_exceptions=True)
+
+    async with store.read() as connection:
+        rows = await connection.fetch('SELECT * FROM log_entries ORDER BY partition, "offset"')
+    assert [(row["partition"], row["offset"], row["event_id"]) for row in rows] == [
+        (0, 0, "before"),
+        (0, 1, ""),
+        (0, 2, "after"),
+        (1, 0, "beside"),
+    ]
+
+
+def _event(event_id: str) -> CloudEvent:
+    return event_of(
+        ModelRetired(),
+        type="model.retired",
+        source="goldenpath/registry",
+        subject="model/credit",
+        time=datetime(2026, 3, 1, tzinfo=UTC),
+        id=event_id,
+    )
+
+
+async def _has_entries(store: Store, count: int) -> bool:
+    return await size(store) >= count
 
 
 async def _index_of(store: Store, event_id: str) -> int | None:

@@ -37,6 +37,7 @@ from services.chassis.testing import Issuer, emitted, eventually
 from services.chassis.topics import create_topics
 from services.monitor.app import parts_of
 from services.profile import profile_of
+from tests.chassis.kit import publish_undecodable
 from tests.monitor.conftest import settings_for
 from tests.monitor.made_up import MadeUpRegistry, batch_of, credit, profile
 
@@ -276,6 +277,16 @@ async def test_what_cannot_be_read_becomes_a_dead_letter_and_the_rest_goes_on(mo
     await monitor.seen(200)
     dead = await _read(monitor.kafka, f"{monitor.topic}.dlq", 3)
     assert all(any(name == "dlq_what" for name, _ in record.headers) for record in dead)
+
+
+async def test_a_batch_that_cant_even_be_decoded_is_a_dead_letter_and_the_rest_goes_on(monitor: Running) -> None:
+    await monitor.serve(200)
+    await publish_undecodable(monitor.kafka, monitor.topic, partition=0)
+    await publish_undecodable(monitor.kafka, monitor.topic, partition=1)
+    await monitor.serve(200)
+    await monitor.seen(400)
+    dead = await _read(monitor.kafka, f"{monitor.topic}.dlq", 2)
+    assert {dict(record.headers)["dlq_partition"] for record in dead} == {b"0", b"1"}
 
 
 async def test_a_dead_letter_that_an_operator_replays_is_taken_in(monitor: Running) -> None:

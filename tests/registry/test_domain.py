@@ -36,11 +36,16 @@ def test_the_longest_name_is_taken() -> None:
     assert names.model_name("a" * 63) == "a" * 63
 
 
-def test_a_person_may_say_anything_about_a_model() -> None:
-    said = ModelFacts(Kind.MODEL, RiskTier.LIMITED, owner="other-team")
+def test_a_person_may_give_a_model_another_owner() -> None:
+    said = ModelFacts(Kind.MODEL, RiskTier.HIGH, owner="other-team")
     assert models.revised(MODEL, said, ADA).facts == ModelFacts(
-        Kind.MODEL, RiskTier.LIMITED, "other-team", "pre-screening"
+        Kind.MODEL, RiskTier.HIGH, "other-team", "pre-screening"
     )
+
+
+def test_nobody_does_away_with_the_second_person_by_lowering_the_risk_tier() -> None:
+    with pytest.raises(Denied, match="can't fall from high to limited"):
+        models.revised(MODEL, ModelFacts(Kind.MODEL, RiskTier.LIMITED), ADA)
 
 
 def test_saying_nothing_new_changes_nothing() -> None:

@@ -27,6 +27,22 @@ from services.deployer.runtimes import Endpoint, Process
 
 _ENDPOINT: Final = "GOLDENPATH_ENDPOINT"
 _OURS: Final = "GOLDENPATH_"
+# A model is somebody's code. It gets what a Python process needs, and none of the deployer's secrets or credentials.
+_HANDED_DOWN: Final = (
+    "PATH",
+    "HOME",
+    "LANG",
+    "LC_",
+    "TZ",
+    "TMPDIR",
+    "LD_LIBRARY_PATH",
+    "VIRTUAL_ENV",
+    "SSL_CERT_",
+    "OTEL_",
+    "OMP_",
+    "OPENBLAS_",
+    "MKL_",
+)
 _SAME_START_SECONDS: Final = 2.0  # psutil adds ticks to the boot time, and Linux moves that as the clock is set
 _READY_SECONDS: Final = 1.0
 _LAST_BYTES: Final = 4096
@@ -155,7 +171,7 @@ class LocalRuntime:
         }
         if self._settings.traces is not None:
             told["TRACES_FOLDER"] = str(self._settings.traces)
-        inherited = {name: value for name, value in os.environ.items() if not name.startswith(_OURS)}
+        inherited = {name: value for name, value in os.environ.items() if name.startswith(_HANDED_DOWN)}
         return inherited | {f"{_OURS}{name}": value for name, value in told.items()}
 
 

@@ -62,7 +62,7 @@ def revised(model: Model, said: ModelFacts, actor: Actor) -> Model:
 
     Raises:
         Conflict: a model would become an agent, or an agent a model.
-        Denied: a claim would lower the risk tier, or change the owner.
+        Denied: the risk tier would fall, or a claim would change the owner.
     """
     known = model.facts
     if said.kind is not known.kind:
@@ -70,6 +70,13 @@ def revised(model: Model, said: ModelFacts, actor: Actor) -> Model:
             f"{model.name} is registered as {known.kind.value}, not as {said.kind.value}",
             where="kind",
             fix="register it under another name",
+        )
+    if said.risk_tier < known.risk_tier:
+        raise Denied(
+            f"the risk tier of {model.name} can't fall from {known.risk_tier.name.lower()} "
+            f"to {said.risk_tier.name.lower()}: its author would do away with the second person",
+            where="risk_tier",
+            fix=f"write  risk_tier: {known.risk_tier.name.lower()}, or register it under another name",
         )
     if not actor.verified:
         _refuse_claim(model, said)
@@ -83,13 +90,6 @@ def revised(model: Model, said: ModelFacts, actor: Actor) -> Model:
 
 def _refuse_claim(model: Model, said: ModelFacts) -> None:
     known = model.facts
-    if said.risk_tier < known.risk_tier:
-        raise Denied(
-            f"an event can't lower the risk tier of {model.name} from {known.risk_tier.name.lower()} "
-            f"to {said.risk_tier.name.lower()}: who sent it is only a claim",
-            where="registration.risk_tier",
-            fix="register with a token:  golden register",
-        )
     if known.owner and said.owner and said.owner != known.owner:
         raise Denied(
             f"an event can't change the owner of {model.name}: who sent it is only a claim",
