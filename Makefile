@@ -8,7 +8,7 @@ GOLDEN := .venv/bin/golden
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-fast lint format protos docs bench clean
+.PHONY: help setup demo test test-fast lint format protos bench clean
 
 help: ## List the commands
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -50,6 +50,7 @@ format: setup ## Format the code and the contracts
 protos: setup ## Generate the contracts' Python code and the event catalogue
 	PATH=.venv/bin:$$PATH .venv/bin/python protos/generate.py
 	.venv/bin/python protos/asyncapi.py
+	.venv/bin/python protos/openapi.py
 
 bench: setup ## Measure, beside the peers; a table, and benchmarks/bench.json
 	.venv/bin/python -m benchmarks $(ARGS)

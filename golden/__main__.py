@@ -22,6 +22,7 @@ _GROUPS: Final = {
         "status": "platform",
         "doctor": "platform",
         "setup": "platform",
+        "env": "environment",
         "demo": "demo",
     },
     "Your model": {

@@ -34,6 +34,11 @@ _RATE: Final = 200.0  # requests a second: what leaves two cores room for traini
 _LABEL_DELAY: Final = timedelta(seconds=3)
 _QUIET_RECORDS: Final = 20_000
 _PROCESSES: Final = 6  # an episode is connected through at least so many
+_WAY_BACK: Final = {
+    ("deployer", "process drift.detected"),
+    ("deployer", "decide"),
+    ("registry", "process deployment.rolled_back"),
+}
 _UNANSWERED: Final = {"collection_process", "known_gaps"}
 SABOTAGES: Final = ("monitor-stopped", "verdict-revoked", "artifact-byte", "governance-down")
 
@@ -251,7 +256,7 @@ class Performance:
             first = min(episode.spans, key=lambda span: span.start_ns).name
             line = f"  trace {episode.trace_id}   {first:<24} {len(episode.processes)} processes"
             self._console.print(line, style="dim", soft_wrap=True)
-        _check_connected(episodes)
+        _check_connected(episodes, went_back=not self._no_drift)
         self._console.print(f"\n  The story: golden trace {story.model}@2      The record: golden audit {story.model}")
         if not self._keep:
             self._console.print("  [dim]make demo ARGS=--keep leaves the platform running, to look around[/dim]")
@@ -265,14 +270,17 @@ def _example() -> Path:
     return census.DATA.parent
 
 
-def _check_connected(episodes: Sequence[Episode]) -> None:
-    """One episode goes through all the platform, and none has lost a span.
+def _check_connected(episodes: Sequence[Episode], *, went_back: bool) -> None:
+    """One episode goes through all the platform, one from signal to demotion, and none has lost a span.
 
     Raises:
         Conflict: it isn't so.
     """
     widest = max((len(episode.processes) for episode in episodes), default=0)
     lost = [episode.trace_id for episode in episodes if episode.missing_parents]
+    back = any(_WAY_BACK <= {(span.service, span.name) for span in episode.spans} for episode in episodes)
+    if went_back and not back:
+        raise Conflict("no trace goes from the signal to the decision and the registry's alias")
     if widest < _PROCESSES or lost:
         raise Conflict(f"the traces aren't connected: {widest} processes in the widest, spans are missing in {lost}")
 

@@ -90,7 +90,16 @@ class Parking:
         )
         return frozenset(row["key"] for row in rows)
 
-    async def park(self, raw: Raw, error: Exception, *, dead: bool, blocks: bool = True, behind: bool = False) -> bool:
+    async def park(
+        self,
+        raw: Raw,
+        error: Exception,
+        *,
+        dead: bool,
+        blocks: bool = True,
+        behind: bool = False,
+        told: bool = False,
+    ) -> bool:
         """Put an event aside; a dead one also goes to the topic's dead letters.
 
         Args:
@@ -99,6 +108,7 @@ class Parking:
             dead: True: it waits for an operator; False: it is retried.
             blocks: True: later events of its key wait behind it.
             behind: True: it wasn't tried itself, but waits for an earlier one, and is next as soon as that is gone.
+            told: True: a rebuild took it again, and what its handler emits was told the first time.
 
         Returns:
             False where it was put aside already.
@@ -106,8 +116,8 @@ class Parking:
         names, values = outbox.split(raw.headers)
         status = await self._connection.execute(
             """INSERT INTO parked (consumer, key, dead, topic, partition, "offset", header_names, header_values,
-                                   raw_key, value, error, what, next_attempt_at)
-               VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, now() + $13::interval)
+                                   raw_key, value, error, what, next_attempt_at, told)
+               VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, now() + $13::interval, $14)
                ON CONFLICT (consumer, topic, partition, "offset") DO NOTHING""",
             self._consumer,
             key_of(raw) if blocks else _alone(raw),
@@ -122,6 +132,7 @@ class Parking:
             type(error).__name__,
             _reason(error),
             timedelta() if behind else _FIRST_RETRY,
+            told,
         )
         new = bool(status.endswith(" 1"))
         if new and dead:
@@ -138,11 +149,9 @@ class Parking:
                ORDER BY next_attempt_at LIMIT 1 FOR UPDATE SKIP LOCKED""",
             self._consumer,
         )
-        return (
-            None
-            if row is None
-            else Parked(row["id"], row["key"], raw_of(row), row["attempts"], row["unknown_tries"], row["told"])
-        )
+        if row is None:
+            return None
+        return Parked(row["id"], row["key"], raw_of(row), row["attempts"], row["unknown_tries"], row["told"])
 
     async def done(self, parked: Parked) -> None:
         """It was handled: what waits behind it is next."""

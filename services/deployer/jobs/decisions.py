@@ -20,7 +20,7 @@ from uuid import UUID
 
 import structlog
 
-from services.chassis import telemetry
+from services.chassis import instruments, telemetry
 from services.chassis.clock import Clock
 from services.chassis.database import Database
 from services.chassis.errors import GoldenpathError
@@ -123,6 +123,8 @@ class DecisionsJob:
             await lease.check(uow.connection)
             settled = await going_back.settle(case.id, outcome, seen, uow)
         if settled:
+            waited = (uow.now - case.received_at).total_seconds()
+            instruments.DEPLOYER_DECISION_SECONDS.labels(outcome.verb.value).observe(waited)
             _log.info(
                 "decided",
                 deployment=str(case.place),
