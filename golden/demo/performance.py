@@ -278,7 +278,7 @@ def _check_connected(episodes: Sequence[Episode], *, went_back: bool) -> None:
     """
     widest = max((len(episode.processes) for episode in episodes), default=0)
     lost = [episode.trace_id for episode in episodes if episode.missing_parents]
-    back = any(_WAY_BACK <= {(span.service, span.name) for span in episode.spans} for episode in episodes)
+    back = any(_WAY_BACK.issubset((span.service, span.name) for span in episode.spans) for episode in episodes)
     if went_back and not back:
         raise Conflict("no trace goes from the signal to the decision and the registry's alias")
     if widest < _PROCESSES or lost:
