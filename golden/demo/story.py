@@ -162,7 +162,10 @@ class Story:
             return str(signal.id)
 
     def _detected_since(self, began: datetime) -> monitor.SignalRecord | None:
-        records = self.author.monitor.ListSignals(monitor.ListSignalsRequest(model=self.model)).records
+        try:
+            records = self.author.monitor.ListSignals(monitor.ListSignalsRequest(model=self.model)).records
+        except grpc.RpcError:
+            return None  # a monitor that doesn't answer has detected nothing
         for record in reversed(records):  # the first of them: what comes later speaks of the same trouble
             if record.level == "detected" and record.signal.raised_at.ToDatetime(UTC) >= began:
                 return record
