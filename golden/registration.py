@@ -12,7 +12,7 @@ from golden import datasheet
 from golden.project import Project
 from goldenpath.registry.v1 import events_pb2 as events
 from goldenpath.registry.v1 import registry_service_pb2 as registry
-from services.chassis.errors import NotFound
+from services.chassis.errors import NotFound, Unavailable
 
 _CHUNK_BYTES: Final = 1 << 20
 
@@ -63,7 +63,10 @@ def newest_run(project: Project, tracking: str) -> str:
 
     Raises:
         NotFound: there is none.
+        Unavailable: nobody said where to look.
     """
+    if not tracking:
+        raise Unavailable("nobody said where MLflow is", fix="set MLFLOW_TRACKING_URI, or name the run with --run")
     from mlflow.tracking import MlflowClient  # 5 s, so only where it is needed
 
     client = MlflowClient(tracking)

@@ -97,12 +97,17 @@ def read_spans(folder: Path) -> Iterator[Span]:
     """Every span in a folder of span files; a line that is still being written is passed over."""
     for path in sorted(folder.glob("*.jsonl")):
         for line in path.read_text(encoding="utf-8", errors="replace").split("\n"):
-            try:
-                row = json.loads(line)
-                links = tuple(link["trace_id"] for link in row.pop("links"))
-            except (ValueError, TypeError, KeyError, AttributeError):
-                continue
-            yield Span(links=links, **{name: row[name] for name in _KEYS})
+            if (span := _span(line)) is not None:
+                yield span
+
+
+def _span(line: str) -> Span | None:
+    try:
+        row = json.loads(line)
+        links = tuple(link["trace_id"] for link in row["links"])
+        return Span(links=links, **{name: row[name] for name in _KEYS})
+    except (ValueError, TypeError, KeyError):
+        return None
 
 
 def episodes_of(spans: Iterable[Span]) -> dict[str, Episode]:

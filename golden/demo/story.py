@@ -66,7 +66,8 @@ class Story:
             if named != missing:
                 raise Conflict(f"governance named {sorted(named)}, and {sorted(missing)} was missing")
             step.took(_between(verdict.requested_at, verdict.decided_at))
-            step.say(f"refused: the datasheet has no answer for {_words(missing)}")
+            said = ", ".join(sorted(key.replace("_", " ") for key in missing))
+            step.say(f"refused: the datasheet has no answer for {said}")
 
     def approved(self, version: int) -> None:
         """The author can't approve, a reviewer can."""
@@ -291,10 +292,6 @@ def _failures(before: Tally, traffic: Traffic[Any]) -> str:
     if since.failures:
         raise Conflict(f"{since.failures} of {since.requests} requests failed: {'; '.join(traffic.tally().errors)}")
     return f" · 0 of {since.requests:,} requests failed"
-
-
-def _words(keys: set[str]) -> str:
-    return ", ".join(sorted(key.replace("_", " ") for key in keys))
 
 
 def _rate(per_year: float) -> str:

@@ -57,7 +57,6 @@ class UnitOfWork:
         self.source = source
         self.actor = actor
         self.now: datetime = clock.now()
-        self.tells = True
         self._events: list[tuple[Topic, CloudEvent]] = []
 
     def emit(self, topic: Topic, type_name: str, subject: str, body: Message, *, traceparent: str = "") -> CloudEvent:
@@ -79,8 +78,7 @@ class UnitOfWork:
             actor=self.actor,
             traceparent=traceparent or current_traceparent(),
         )
-        if self.tells:
-            self._events.append((topic, event))
+        self._events.append((topic, event))
         return event
 
     def forget_events(self) -> None:

@@ -20,14 +20,13 @@ from google.protobuf.message import Message
 from opentelemetry.trace import SpanKind
 
 from goldenpath.ingest.v1 import events_pb2 as ingest_pb2
-from services.chassis import cloudevents, instruments, rebuild, telemetry
+from services.chassis import cloudevents, instruments, telemetry
 from services.chassis.cloudevents import CloudEvent
 from services.chassis.database import Database, UnitOfWork
 from services.chassis.errors import Conflict, GoldenpathError, Invalid
 from services.chassis.fates import UNKNOWN_TRIES, Fate, fate_of
 from services.chassis.inbox import Inbox
 from services.chassis.parking import Parked, Parking, Raw, key_of
-from services.chassis.rebuild import Copies
 from services.chassis.topics import Topic
 
 U = TypeVar("U", bound=UnitOfWork)
@@ -70,22 +69,13 @@ class Handling(Generic[U]):
         topics: What it reads.
         database: Where effects and inbox commit.
         rejections: Where publishers of other systems learn why an event was refused; None: they don't.
-        copies: What can be rebuilt from these topics.
     """
 
-    def __init__(
-        self,
-        name: str,
-        topics: Sequence[Topic],
-        database: Database[U],
-        rejections: Topic | None,
-        copies: Copies | None = None,
-    ) -> None:
+    def __init__(self, name: str, topics: Sequence[Topic], database: Database[U], rejections: Topic | None) -> None:
         self._name = name
         self._topics = {topic.name: topic for topic in topics}
         self._database = database
         self._rejections = rejections
-        self._copies = copies
         self._routes: dict[str, _Route] = {}
 
     def on(self, type_name: str, schema: type[M], handle: Callable[[Received[M], U], Awaitable[None]]) -> None:
@@ -113,8 +103,6 @@ class Handling(Generic[U]):
             instruments.CONSUMED.labels(self._name, self._label(event), result).inc()
 
     async def _open(self, uow: U, events: Sequence[tuple[Raw, CloudEvent]]) -> _Work[U]:
-        if self._copies is not None:
-            await rebuild.check(self._copies, {(raw.topic, raw.partition) for raw, _ in events}, uow.connection)
         # First the inbox, which locks: what another replica has just parked is then committed, and seen.
         inbox = Inbox(uow.connection, consumer=self._name)
         await inbox.load([(self._topics[raw.topic], event) for raw, event in events])
@@ -126,15 +114,13 @@ class Handling(Generic[U]):
             return "duplicate"
         if event.type not in self._routes:
             return "skipped"
-        told = work.inbox.was_told(self._topics[raw.topic], event)
         if key_of(raw) in work.blocked:
-            waits = Conflict("an earlier event of this key waits")
-            await work.parking.park(raw, waits, dead=False, behind=True, told=told)
+            await work.parking.park(raw, Conflict("an earlier event of this key waits"), dead=False, behind=True)
             return "parked"
-        await self._dispatch(raw, event, work.uow, name=f"process {event.type}", told=told)
+        await self._dispatch(raw, event, work.uow, name=f"process {event.type}")
         return "handled"
 
-    async def _dispatch(self, raw: Raw, event: CloudEvent, uow: U, *, name: str, told: bool) -> None:
+    async def _dispatch(self, raw: Raw, event: CloudEvent, uow: U, *, name: str) -> None:
         route = self._routes[event.type]
         parent = _hop(raw) or event.traceparent
         with telemetry.span(name, kind=SpanKind.CONSUMER, parent=parent, attributes=_attributes(raw, event)):
@@ -144,11 +130,7 @@ class Handling(Generic[U]):
             instruments.HOP_SECONDS.labels(self._name).observe((uow.now - event.time).total_seconds())
             # Where anybody writes, an actor is a claim: what the handler tells of it must not make it a fact.
             uow.actor = "" if self._is_others(raw) else event.actor
-            uow.tells = not told
-            try:
-                await route.handle(Received(event, body, raw), uow)
-            finally:
-                uow.tells = True
+            await route.handle(Received(event, body, raw), uow)
 
     async def put_aside(self, raw: Raw, error: Exception, *, dead: bool) -> None:
         """Park an event that failed, or give it up, unless another replica has had it meanwhile."""
@@ -164,8 +146,7 @@ class Handling(Generic[U]):
 
     async def _keep(self, raw: Raw, event: CloudEvent | None, error: Exception, work: _Work[U], *, dead: bool) -> None:
         blocks = not (dead and self._is_others(raw))
-        told = event is not None and work.inbox.was_told(self._topics[raw.topic], event)
-        if await work.parking.park(raw, error, dead=dead, blocks=blocks, told=told) and dead:
+        if await work.parking.park(raw, error, dead=dead, blocks=blocks) and dead:
             self._tell_publisher(work.uow, raw, event, error)
 
     def may_be_our_fault(self, raw: Raw) -> bool:
@@ -202,7 +183,7 @@ class Handling(Generic[U]):
         try:
             event = cloudevents.read(parked.raw.headers, parked.raw.value)
             if event.type in self._routes:
-                await self._dispatch(parked.raw, event, uow, name=f"retry {event.type}", told=parked.told)
+                await self._dispatch(parked.raw, event, uow, name=f"retry {event.type}")
         except Exception as error:  # noqa: BLE001 - the error's type says the event's fate, the unknown included
             await savepoint.rollback()
             uow.forget_events()

@@ -35,7 +35,6 @@ class Inbox:
         self._connection = connection
         self._consumer = consumer
         self._highest: dict[_Pair, int] = {}
-        self._told: dict[_Pair, int] = {}
         self._moved: set[_Pair] = set()
         self._new_ids: set[_Pair] = set()
 
@@ -58,14 +57,14 @@ class Inbox:
         sources, keys = [source for source, _ in places], [key for _, key in places]
         await self._connection.execute(
             """INSERT INTO inbox_sequences
-               SELECT $1, source, key, 0, 0 FROM unnest($2::text[], $3::text[]) AS t(source, key)
+               SELECT $1, source, key, 0 FROM unnest($2::text[], $3::text[]) AS t(source, key)
                ON CONFLICT DO NOTHING""",
             self._consumer,
             sources,
             keys,
         )
         rows = await self._connection.fetch(
-            """SELECT source, key, sequence, told FROM inbox_sequences
+            """SELECT source, key, sequence FROM inbox_sequences
                WHERE consumer = $1 AND (source, key) IN (SELECT * FROM unnest($2::text[], $3::text[]))
                ORDER BY source, key FOR UPDATE""",
             self._consumer,
@@ -73,7 +72,6 @@ class Inbox:
             keys,
         )
         self._highest = {(row["source"], row["key"]): row["sequence"] for row in rows}
-        self._told = {(row["source"], row["key"]): row["told"] for row in rows}
 
     async def _take_ids(self, ids: list[tuple[_Pair, str]]) -> None:
         rows = await self._connection.fetch(
@@ -102,10 +100,6 @@ class Inbox:
         self._highest[place] = sequence
         self._moved.add(place)
         return True
-
-    def was_told(self, topic: Topic, event: CloudEvent) -> bool:
-        """True where a rebuild takes an event again: what it makes the service tell was told the first time."""
-        return _counts(topic, event) and (event.sequence or 0) <= self._told.get(_place(topic, event), 0)
 
     async def save(self) -> None:
         """Write how far the sequences moved; part of the transaction."""

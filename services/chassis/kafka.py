@@ -30,8 +30,6 @@ from services.chassis.fates import FATES, UNKNOWN_TRIES, DeadLetterLimit, Fate, 
 from services.chassis.handling import Handling, Received
 from services.chassis.parking import Raw
 from services.chassis.polling import poll
-from services.chassis.rebuild import Copies
-from services.chassis.rewinding import Rewinding
 from services.chassis.topics import Topic
 
 __all__ = ["FATES", "Consumer", "Fate", "Received"]
@@ -60,7 +58,6 @@ class Consumer(Generic[U]):
         rejections: The service's own topic, on which publishers of other systems learn why an event was refused;
             None for a consumer of our own topics.
         session_timeout: How long Kafka waits for a silent consumer.
-        copies: What can be rebuilt from these topics.
     """
 
     def __init__(
@@ -72,12 +69,10 @@ class Consumer(Generic[U]):
         bootstrap: str,
         rejections: Topic | None = None,
         session_timeout: timedelta = timedelta(seconds=10),
-        copies: Copies | None = None,
     ) -> None:
         self.name = name
         self._topics = topics
-        self._handling = Handling(name, topics, database, rejections, copies)
-        self._rewinding = None if copies is None else Rewinding(copies, database)
+        self._handling = Handling(name, topics, database, rejections)
         self._bootstrap = bootstrap
         self._session_timeout = session_timeout
         self._paused: dict[TopicPartition, float] = {}
@@ -151,9 +146,6 @@ class Consumer(Generic[U]):
 
     async def _poll(self, consumer: AIOKafkaConsumer) -> None:
         self._resume(consumer)
-        if self._rewinding is not None:
-            for place in await self._rewinding.rewind(consumer):
-                self._paused[place] = 0  # resumed at the next poll
         polled = await poll(consumer, patience=_POLL, most=_BATCH, go_back=lambda: self._go_back(consumer))
         if not polled:
             return

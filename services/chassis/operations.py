@@ -1,8 +1,7 @@
-"""What an operator does over HTTP: look at dead letters, try them again, give them up; and rebuild copies.
+"""What an operator does with dead letters, over HTTP: look at them, try them again, give them up.
 
 Every service has these routes. Looking takes the role operator or auditor; replay and drop take operator and a
 reason, which goes into the audit entry beside who it was. Both work on the letter's key in its order (parking.py).
-A rebuild (rebuild.py) takes the same role and a reason; a service that has nothing to rebuild says why.
 """
 
 from __future__ import annotations
@@ -16,12 +15,11 @@ from google.protobuf import json_format
 from google.protobuf.message import DecodeError
 from pydantic import BaseModel, ConfigDict, Field
 
-from services.chassis import cloudevents, parking, rebuild
+from services.chassis import cloudevents, parking
 from services.chassis.database import Database, Row
 from services.chassis.errors import Invalid
 from services.chassis.http_server import signed_in
 from services.chassis.identity import Caller, Role
-from services.chassis.rebuild import Copies
 from services.chassis.schemas import message_class
 
 _LARGEST_ID = 2**63 - 1
@@ -74,36 +72,8 @@ class Done(BaseModel):
     action: str
 
 
-class Begun(BaseModel):
-    """A rebuild that began."""
-
-    tables: list[str] = Field(description="What was emptied.")
-    topics: list[str] = Field(description="What it is made from again.")
-
-
-def router(database: Database[Any], copies: Copies | str) -> APIRouter:
-    """The routes of a service's operations.
-
-    Args:
-        database: The service's database.
-        copies: What it can rebuild, or why it has nothing to rebuild.
-    """
-    routes = APIRouter()
-    routes.include_router(_dead_letters(database))
-
-    @routes.post("/v1/rebuild", status_code=202, summary="Make copies again from the topics", tags=["operations"])
-    async def rebuild_(caller: Signed, order: Order) -> Begun:
-        caller.require(Role.OPERATOR)
-        if isinstance(copies, str):
-            raise Invalid(copies)
-        async with database.begin(actor=caller.subject) as uow:
-            await rebuild.order(copies, order.reason, uow)
-        return Begun(tables=list(copies.tables), topics=[topic.name for topic in copies.topics])
-
-    return routes
-
-
-def _dead_letters(database: Database[Any]) -> APIRouter:
+def router(database: Database[Any]) -> APIRouter:
+    """The routes of a service's dead letters."""
     routes = APIRouter(prefix="/v1/deadletters", tags=["operations"])
 
     @routes.get("", summary="Dead letters, oldest first")

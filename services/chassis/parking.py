@@ -43,14 +43,13 @@ class Raw:
 
 @dataclass(frozen=True, slots=True)
 class Parked:
-    """An event that waits, how often it was tried and met an error nobody foresaw, and whether a rebuild took it."""
+    """An event that waits, with how often it was tried, and how often that ended in an error nobody foresaw."""
 
     id: int
     key: str
     raw: Raw
     attempts: int
     unknown_tries: int
-    told: bool
 
 
 def key_of(raw: Raw) -> str:
@@ -90,16 +89,7 @@ class Parking:
         )
         return frozenset(row["key"] for row in rows)
 
-    async def park(
-        self,
-        raw: Raw,
-        error: Exception,
-        *,
-        dead: bool,
-        blocks: bool = True,
-        behind: bool = False,
-        told: bool = False,
-    ) -> bool:
+    async def park(self, raw: Raw, error: Exception, *, dead: bool, blocks: bool = True, behind: bool = False) -> bool:
         """Put an event aside; a dead one also goes to the topic's dead letters.
 
         Args:
@@ -108,7 +98,6 @@ class Parking:
             dead: True: it waits for an operator; False: it is retried.
             blocks: True: later events of its key wait behind it.
             behind: True: it wasn't tried itself, but waits for an earlier one, and is next as soon as that is gone.
-            told: True: a rebuild took it again, and what its handler emits was told the first time.
 
         Returns:
             False where it was put aside already.
@@ -116,8 +105,8 @@ class Parking:
         names, values = outbox.split(raw.headers)
         status = await self._connection.execute(
             """INSERT INTO parked (consumer, key, dead, topic, partition, "offset", header_names, header_values,
-                                   raw_key, value, error, what, next_attempt_at, told)
-               VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, now() + $13::interval, $14)
+                                   raw_key, value, error, what, next_attempt_at)
+               VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, now() + $13::interval)
                ON CONFLICT (consumer, topic, partition, "offset") DO NOTHING""",
             self._consumer,
             key_of(raw) if blocks else _alone(raw),
@@ -132,7 +121,6 @@ class Parking:
             type(error).__name__,
             _reason(error),
             timedelta() if behind else _FIRST_RETRY,
-            told,
         )
         new = bool(status.endswith(" 1"))
         if new and dead:
@@ -149,9 +137,9 @@ class Parking:
                ORDER BY next_attempt_at LIMIT 1 FOR UPDATE SKIP LOCKED""",
             self._consumer,
         )
-        if row is None:
-            return None
-        return Parked(row["id"], row["key"], raw_of(row), row["attempts"], row["unknown_tries"], row["told"])
+        return (
+            None if row is None else Parked(row["id"], row["key"], raw_of(row), row["attempts"], row["unknown_tries"])
+        )
 
     async def done(self, parked: Parked) -> None:
         """It was handled: what waits behind it is next."""
@@ -201,7 +189,9 @@ class Parking:
             "dlq_offset": str(raw.offset),
         }
         headers = [*raw.headers, *((name, text.encode()) for name, text in reason.items())]
-        await outbox.write_raw(self._connection, raw.topic + DEAD_LETTERS, raw.key, headers, raw.value)
+        # Kafka's client refuses to send a record without key and value, and nothing behind it would be sent either.
+        value = b"" if raw.key is None and raw.value is None else raw.value
+        await outbox.write_raw(self._connection, raw.topic + DEAD_LETTERS, raw.key, headers, value)
 
 
 async def list_dead(connection: Connection, *, after: int, limit: int) -> list[Row]:

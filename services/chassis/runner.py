@@ -133,16 +133,13 @@ async def _until(telling: asyncio.Future[Any], background: Sequence[Background])
 
 
 def main(service: Callable[[], Awaitable[int]]) -> None:
-    """Run a service's `app.run` as a process, on uvloop."""
-    try:
-        import uvloop
+    """Run a service's `app.run` as a process.
 
-        runner = asyncio.Runner(loop_factory=uvloop.new_event_loop)
-    except ImportError:
-        runner = asyncio.Runner()
+    On asyncio's own loop: uvloop gains nothing clear for grpc.aio, and starts child processes by a bare fork, in which
+    gRPC's handlers broke the child (seen with the registry's reader of MLflow).
+    """
     try:
-        with runner:
-            sys.exit(runner.run(_main(service)))
+        sys.exit(asyncio.run(_main(service)))
     except GoldenpathError as error:
         sys.exit(f"can't start: {error}")
 

@@ -16,7 +16,6 @@ from services.deployer.handlers import going_back, rollouts
 from services.deployer.store import DeployerUnitOfWork
 
 TOPICS = (GOVERNANCE, MONITOR)
-NO_COPIES = "the deployer has nothing to rebuild: what it hears, it decides on, and the decisions are its own"
 
 
 def subscribe(consumer: Consumer[DeployerUnitOfWork]) -> None:

@@ -11,7 +11,6 @@ from goldenpath.deployer.v1 import events_pb2 as deployer_pb
 from goldenpath.registry.v1 import events_pb2 as registry_pb
 from services.chassis.database import Database
 from services.chassis.kafka import Consumer, Received
-from services.chassis.rebuild import Copies
 from services.chassis.topics import DEPLOYER, REGISTRY
 from services.governance import handlers
 from services.governance.clients import FactSource
@@ -24,11 +23,6 @@ NAME: Final = "governance"
 Uow = GovernanceUnitOfWork
 
 
-def copies_of(name: str = NAME) -> Copies:
-    """What can be rebuilt: what served, and when. Cases and verdicts are governance's own."""
-    return Copies(name, (DEPLOYER,), ("moments",))
-
-
 def consumer_of(
     database: Database[Uow], registry: FactSource, *, bootstrap: str, session_timeout: timedelta, name: str = NAME
 ) -> Consumer[Uow]:
@@ -37,14 +31,7 @@ def consumer_of(
     `ce_actor` is never looked at: who registered a version is the registry's word, asked by gRPC.
     """
     topics = (REGISTRY, DEPLOYER)
-    consumer = Consumer(
-        name,
-        topics,
-        database=database,
-        bootstrap=bootstrap,
-        session_timeout=session_timeout,
-        copies=copies_of(name),
-    )
+    consumer = Consumer(name, topics, database=database, bootstrap=bootstrap, session_timeout=session_timeout)
 
     async def on_registered(received: Received[registry_pb.ModelRegistered], uow: Uow) -> None:
         await handlers.look_at_version(received.body.model, received.body.version, uow, registry)

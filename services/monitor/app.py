@@ -74,7 +74,7 @@ def parts_of(
     checks = {"database": database.ready, "kafka": consumer.ready, "records": records.ready}
     http = create_app("monitor", verifier=verifier, checks=checks)
     http.include_router(http_api.router(database, judges))
-    http.include_router(operations.router(database, consumers.NO_COPIES))
+    http.include_router(operations.router(database))
     return [
         database,
         Closing(registry.close),

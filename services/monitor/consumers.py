@@ -14,7 +14,6 @@ from services.monitor import handlers
 from services.monitor.store import MonitorUnitOfWork
 
 NAME: Final = "monitor"
-NO_COPIES: Final = "the monitor has nothing to rebuild: a watch holds evidence of records that their topic doesn't keep"
 
 Positioned = TypeVar(
     "Positioned",

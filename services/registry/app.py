@@ -24,7 +24,7 @@ from services.registry import http_api
 from services.registry.artifacts import ArtifactStore
 from services.registry.clients.mlflow import MlflowRuns
 from services.registry.commands import Commands
-from services.registry.consumers import COPIES, consumer_of
+from services.registry.consumers import consumer_of
 from services.registry.grpc_api import SERVICE, RegistryApi
 from services.registry.queries import Queries
 from services.registry.settings import RegistrySettings
@@ -65,7 +65,7 @@ async def run() -> int:
     )
     http = create_app("registry", verifier=verifier, checks={"database": database.ready, "kafka": consumer.ready})
     http.include_router(http_api.router(commands, queries))
-    http.include_router(operations.router(database, COPIES))
+    http.include_router(operations.router(database))
 
     await create_topics(settings.kafka_bootstrap)
     return await serve(

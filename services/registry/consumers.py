@@ -15,7 +15,6 @@ from goldenpath.ingest.v1 import events_pb2 as ingest_pb2
 from services.chassis.database import Database
 from services.chassis.errors import Conflict, Invalid, NotFound
 from services.chassis.kafka import Consumer, Received
-from services.chassis.rebuild import Copies
 from services.chassis.topics import DEPLOYER, INGEST, REGISTRY
 from services.registry import handlers, messages
 from services.registry.clients import Runs
@@ -25,8 +24,6 @@ from services.registry.domain.models import Actor
 from services.registry.store import RegistryUnitOfWork
 
 _PATIENCE: Final = timedelta(minutes=10)  # for a run to show in MLflow: longer than its server's restart
-# Where aliases pointed. Versions and datasets are the registry's own facts, whoever asked for them.
-COPIES: Final = Copies("registry", (DEPLOYER,), ("aliases",))
 
 
 class Trainings:
@@ -91,9 +88,7 @@ async def on_rolled_back(received: Received[deployer_pb2.DeploymentRolledBack], 
 async def on_retired(received: Received[deployer_pb2.DeploymentRetired], uow: RegistryUnitOfWork) -> None:
     """Nothing of the model serves in the environment."""
     position = received.body.position
-    await handlers.end_alias(
-        position.model, aliases.champion(position.environment), position.epoch, received.event.time, uow
-    )
+    await handlers.end_alias(position.model, aliases.champion(position.environment), position.epoch, uow)
 
 
 def _pointing(
@@ -123,7 +118,6 @@ def consumer_of(
         bootstrap=bootstrap,
         rejections=REGISTRY,
         session_timeout=session_timeout,
-        copies=COPIES,
     )
     consumer.on("training.completed", ingest_pb2.TrainingCompleted, Trainings(runs).on_training_completed)
     consumer.on("dataset.documented", ingest_pb2.DatasetDocumented, on_dataset_documented)

@@ -24,7 +24,6 @@ from services.chassis.cloudevents import CloudEvent, event_of, headers_of
 from services.chassis.database import Database, UnitOfWork
 from services.chassis.kafka import Consumer, Received
 from services.chassis.parking import Raw
-from services.chassis.rebuild import Copies
 from services.chassis.topics import DEAD_LETTERS, INGEST, REGISTRY, Topic
 
 TYPE = "project.started"
@@ -106,10 +105,6 @@ class Service:
         async with self.database.read() as connection:
             return list(await connection.fetch(query, *arguments))
 
-    def copies(self, name: str) -> Copies:
-        """What a consumer of that name can rebuild: the effects of the topic that is kept forever."""
-        return Copies(name, (self.ours,), ("effects",))
-
     def consumer(self, name: str, bootstrap: str, **more: Any) -> Consumer[UnitOfWork]:
         """A consumer of both topics that hands events to `handle`."""
         made = Consumer(
@@ -119,7 +114,6 @@ class Service:
             bootstrap=bootstrap,
             rejections=self.ours,
             session_timeout=timedelta(seconds=6),
-            copies=self.copies(name),
             **more,
         )
         made.on(TYPE, ProjectStarted, self.handle)

@@ -278,6 +278,19 @@ async def test_an_undecodable_event_on_our_own_topic_is_passed_over_once(
     assert await on_kafka.count("parked") == 1
 
 
+async def test_an_event_without_key_and_value_reaches_the_dead_letters_with_what_comes_behind_it(
+    on_kafka: Service, kafka: str, unique: str
+) -> None:
+    await publish_undecodable(kafka, on_kafka.others.name)
+    await publish(kafka, on_kafka.others, [Raw("", 0, 0, b"key", [("ce_id", b"behind")], b"garbage")])
+    leases = Leases(on_kafka.database, duration=timedelta(seconds=5))
+    relay = Relay(on_kafka.database, leases, bootstrap=kafka)
+    async with running(on_kafka.consumer(unique, kafka).run, relay.run):
+        letters = await collect(kafka, dead_letters(on_kafka.others), 2)
+
+    assert [headers(one)["dlq_offset"] for one in letters] == ["0", "1"]
+
+
 async def test_a_consumer_is_ready_once_kafka_answers_it(on_kafka: Service, kafka: str, unique: str) -> None:
     consumer = on_kafka.consumer(unique, kafka)
     with pytest.raises(Unavailable, match="no connection to Kafka yet"):

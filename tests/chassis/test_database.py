@@ -66,7 +66,7 @@ async def test_two_replicas_that_start_at_once_migrate_once(database: Any, migra
     finally:
         await asyncio.gather(*(replica.stop() for replica in replicas))
 
-    assert names == ["chassis/0001_delivery.sql", "service/0001_effects.sql"]
+    assert names == ["chassis/0001_delivery.sql", "chassis/0002_inbox_topics.sql", "service/0001_effects.sql"]
 
 
 async def test_a_migration_that_fails_leaves_nothing_behind(database: Any, migrations: Path) -> None:

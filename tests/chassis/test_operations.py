@@ -21,7 +21,7 @@ from tests.chassis.kit import TYPE, Service, event, raw
 @pytest.fixture
 async def client(service: Service, issuer: Issuer) -> AsyncIterator[httpx.AsyncClient]:
     app = create_app("test", verifier=issuer.verifier(), checks={})
-    app.include_router(router(service.database, service.copies("test")))
+    app.include_router(router(service.database))
     headers = {"authorization": f"Bearer {issuer.token('olga', Role.OPERATOR)}"}
     transport = httpx.ASGITransport(app)
     async with httpx.AsyncClient(transport=transport, base_url="http://test", headers=headers) as made:

@@ -1,0 +1,199 @@
+"""Looking after a platform: status, doctor, dead letters, tokens."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import jwt
+import pytest
+
+from golden import session
+from golden.embedded.tokens import DevelopmentIdentity
+from goldenpath.deployer.v1 import deployer_service_pb2 as deployer
+from goldenpath.deployer.v1 import events_pb2 as positions
+from goldenpath.governance.v1 import events_pb2 as judged
+from goldenpath.governance.v1 import governance_service_pb2 as governance
+from services.chassis.errors import Denied, Unavailable
+
+LETTERS = "/deployer/v1/deadletters"
+LETTER = {
+    "id": 12,
+    "topic": "monitor.events",
+    "error": "Invalid",
+    "what": "no [epoch]",
+    "since": "2026-11-23T14:00:00Z",
+}
+
+
+@pytest.fixture
+def healthy(platform: Any) -> Any:
+    platform.answers["ListDeployments"] = deployer.ListDeploymentsResponse()
+    platform.answers["ListWaiting"] = governance.ListWaitingResponse()
+    return platform
+
+
+def test_status_shows_each_service_and_that_nothing_serves(healthy: Any, golden: Any) -> None:
+    healthy.pages["GET /monitor/readyz"] = (503, {"kafka": "it [doesn't] answer", "database": "ok"})
+    ended = golden("status")
+    assert ended.status == 0, ended.err
+    lines = [line.split() for line in ended.out.splitlines()]
+    assert ["registry", "ready"] in lines
+    assert "monitor     kafka: it [doesn't] answer" in ended.out
+    assert "Nothing is deployed yet" in ended.out
+    assert golden("status", "--json").json["deployments"] == []
+
+
+def test_status_shows_the_siblings_where_the_deployer_is_silent(healthy: Any, golden: Any) -> None:
+    healthy.answers["ListDeployments"] = Unavailable("the database is down")
+    ended = golden("status")
+    assert ended.status == 0
+    assert "What serves isn't known" in ended.out
+    assert golden("status", "--json").json["deployments"] is None
+
+
+def test_a_healthy_platform_has_no_findings(healthy: Any, golden: Any) -> None:
+    assert golden("doctor").out == "✓ Nothing is wrong.\n"
+    assert golden("doctor", "--json").json == []
+    assert ("ListWaiting", governance.ListWaitingRequest()) in healthy.asked
+
+
+def test_doctor_names_what_is_wrong_and_what_to_do_and_ends_with_status_1(healthy: Any, golden: Any) -> None:
+    at = positions.Position(model="credit", environment="production")
+    failed = deployer.Rollout(version=3, state=deployer.ROLLOUT_STATE_FAILED, judgement="too slow")
+    healthy.answers["ListDeployments"] = deployer.ListDeploymentsResponse(
+        deployments=[deployer.Deployment(position=at, held=True, held_reason="drift", rollout=failed)]
+    )
+    verdict = judged.Verdict(model="credit", version=4)
+    healthy.answers["ListWaiting"] = governance.ListWaitingResponse(verdicts=[verdict])
+    healthy.pages[f"GET {LETTERS}"] = (200, {"letters": [LETTER], "next_after": None})
+    healthy.pages["GET /registry/readyz"] = (503, {"database": "its disk is full"})
+    healthy.pages["GET /monitor/readyz"] = (200, b"")
+
+    ended = golden("doctor")
+
+    assert ended.status == 1
+    for said in [
+        "registry  database: its disk is full",
+        "monitor  doesn't answer",
+        "deployer  1 dead letters; the oldest: Invalid: no [epoch]",
+        "golden deadletters show deployer/12",
+        "credit/production  held: drift",
+        "golden release credit",
+        "the proxy doesn't show yet what was decided",
+        "the rollout of version 3 failed: too slow",
+        "credit@4  waits for a reviewer",
+        "golden approve credit@4",
+    ]:
+        assert said in ended.out
+    found = golden("doctor", "--json")
+    assert (found.status, len(found.json)) == (1, 7)
+
+
+def test_doctor_never_calls_healthy_what_it_could_not_see(healthy: Any, golden: Any) -> None:
+    healthy.answers["ListDeployments"] = Denied("this takes the role operator")
+    healthy.pages[f"GET {LETTERS}"] = (403, {"detail": "this takes the role auditor"})
+    ended = golden("doctor")
+    assert ended.status == 1
+    assert "deployer  this takes the role operator" in ended.out
+    assert "its dead letters can't be seen: this takes the role auditor" in ended.out
+
+
+def test_doctor_says_where_it_was_not_told_to_look(healthy: Any, golden: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    del healthy
+    for service in ("REGISTRY", "GOVERNANCE", "DEPLOYER", "MONITOR"):
+        monkeypatch.delenv(f"GOLDEN_{service}_HTTP")
+    ended = golden("doctor")
+    assert ended.status == 1
+    assert "set GOLDEN_REGISTRY_HTTP" in ended.out
+    assert golden("deadletters", "list").status == 1
+
+
+def test_dead_letters_are_listed_with_the_name_that_the_other_commands_take(platform: Any, golden: Any) -> None:
+    assert golden("deadletters", "list").out == "No dead letters.\n"
+    platform.pages[f"GET {LETTERS}"] = (200, {"letters": [LETTER], "next_after": None})
+    ended = golden("deadletters", "list")
+    assert "deployer/12  monitor.events  Invalid  no [epoch]" in ended.out
+    assert golden("deadletters", "list", "--json").json == [LETTER | {"id": "deployer/12", "service": "deployer"}]
+
+
+def test_a_dead_letter_is_shown_tried_again_and_given_up(platform: Any, golden: Any) -> None:
+    platform.pages[f"GET {LETTERS}/12"] = (200, LETTER)
+    platform.pages[f"POST {LETTERS}/12/replay"] = (200, {})
+    platform.pages[f"POST {LETTERS}/12/drop"] = (200, {})
+    assert golden("deadletters", "show", "deployer/12").json == LETTER
+    assert "is tried again" in golden("deadletters", "replay", "deployer/12", "-m", "fixed").out
+    assert "is given up" in golden("deadletters", "drop", "deployer/12", "-m", "old").out
+    assert platform.request(f"POST {LETTERS}/12/replay") == {"reason": "fixed"}
+    assert platform.request(f"POST {LETTERS}/12/drop") == {"reason": "old"}
+
+
+@pytest.mark.parametrize("name", ["12", "nobody/12", "deployer/x", "deployer/"])
+def test_a_name_that_is_no_dead_letter_is_refused(platform: Any, golden: Any, name: str) -> None:
+    assert f"{name!r} names no dead letter" in golden("deadletters", "show", name).err
+    assert platform.asked == []
+
+
+@pytest.mark.parametrize(
+    ("status", "page", "said"),
+    [
+        pytest.param(404, {"detail": "there is no letter 12"}, "✗ there is no letter 12", id="gone"),
+        pytest.param(409, {"detail": "it waits", "fix": "wait"}, "to do: wait", id="wrong state"),
+        pytest.param(502, b"<html>", "✗ the deployer answered 502 Bad Gateway", id="no problem document"),
+        pytest.param(200, b"<html>", "✗ the deployer answered 200 OK", id="no JSON at all"),
+    ],
+)
+def test_an_error_of_the_service_is_said_in_words(
+    platform: Any, golden: Any, status: int, page: Any, said: str
+) -> None:
+    platform.pages[f"GET {LETTERS}/12"] = (status, page)
+    ended = golden("deadletters", "show", "deployer/12")
+    assert (ended.status, ended.out) == (1, "")
+    assert said in ended.err
+
+
+class Running:
+    """This machine's platform, as far as tokens go."""
+
+    def __init__(self, folder: Path) -> None:
+        self._identity = DevelopmentIdentity(folder)
+
+    def token(self, *asked: Any) -> str:
+        return self._identity.issue(*asked)
+
+
+@pytest.mark.parametrize(
+    ("words", "subject", "roles"),
+    [
+        pytest.param(["token", "--as", "ada:reviewer"], "ada", ["reviewer"], id="its own option"),
+        pytest.param(["--as", "ada:reviewer,operator", "token"], "ada", ["reviewer", "operator"], id="the root's"),
+    ],
+)
+def test_a_token_is_for_whom_it_is_asked_for(
+    golden: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, words: list[str], subject: str, roles: list[str]
+) -> None:
+    monkeypatch.setattr("golden.embedded.platform.attach_quietly", lambda: Running(tmp_path))
+    ended = golden(*words, "--hours", "2")
+    claims = jwt.decode(ended.out.strip(), options={"verify_signature": False})
+    assert (claims["sub"], claims["roles"]) == (subject, roles)
+    assert claims["exp"] - claims["iat"] == 7200
+    assert golden(*words, "--json").json["subject"] == subject
+
+
+def test_a_role_that_there_is_not_is_refused_with_those_that_there_are(golden: Any) -> None:
+    ended = golden("token", "--as", "ada:king")
+    assert ended.status == 1
+    assert "✗ --as: there is no role 'king'" in ended.err
+    assert "reviewer" in ended.err
+
+
+def test_nobody_else_acts_on_a_platform_that_makes_no_tokens_here(platform: Any, golden: Any) -> None:
+    ended = golden("--as", "grace:reviewer", "approve", "credit@2")
+    assert ended.status == 1
+    assert "set GOLDEN_TOKEN" in ended.err
+    assert platform.asked == []
+
+
+def test_without_a_name_everybody_may_do_everything_but_be_a_service() -> None:
+    assert "service" not in session.identity("ada")[1]
+    assert session.identity("ada:")[0] == "ada"
