@@ -1,7 +1,7 @@
 """Every topic of the suite, in one place: who owns it, what stands on it, and how it is kept.
 
 Partition counts of our topics never change: a key's events would part from each other. Control topics are kept
-forever and aren't compacted, so that a lost read model is rebuilt from them.
+forever and aren't compacted, so that a lost read model can be rebuilt from them.
 """
 
 from __future__ import annotations
