@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from html import escape
 from typing import Final
 
-from golden.traces import Episode, Node
+from golden.traces import Episode, Node, walk
 
 _STYLE: Final = """
 :root { color-scheme: light dark; --bg: #fff; --fg: #1a1d21; --dim: #6b7280; --line: #e5e7eb }
@@ -49,13 +49,7 @@ def _episode(episode: Episode) -> str:
         f"<h2>{began:%H:%M:%S} &middot; {took:.2f} s &middot; {len(episode.processes)} processes "
         f'<span class="id">{episode.trace_id}</span></h2>'
     )
-    return heading + "".join(_row(node, depth, episode) for depth, node in _walk(episode.roots()))
-
-
-def _walk(nodes: Sequence[Node], depth: int = 0) -> Iterator[tuple[int, Node]]:
-    for node in nodes:
-        yield depth, node
-        yield from _walk(node.children, depth + 1)
+    return heading + "".join(_row(node, depth, episode) for depth, node in walk(episode.roots()))
 
 
 def _row(node: Node, depth: int, episode: Episode) -> str:

@@ -93,6 +93,13 @@ class Episode:
         return sorted(roots, key=lambda node: node.span.start_ns)
 
 
+def walk(nodes: Sequence[Node], depth: int = 0) -> Iterator[tuple[int, Node]]:
+    """Every node below these, each before what it caused, with its depth from 0."""
+    for node in nodes:
+        yield depth, node
+        yield from walk(node.children, depth + 1)
+
+
 def read_spans(folder: Path) -> Iterator[Span]:
     """Every span in a folder of span files; a line that is still being written is passed over."""
     for path in sorted(folder.glob("*.jsonl")):

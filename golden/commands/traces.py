@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Final
@@ -13,7 +12,7 @@ from golden import trace_page
 from golden.output import Json, console, escape, print_json
 from golden.references import reference
 from golden.session import connect
-from golden.traces import Episode, Node, episodes_of, read_spans, story_of
+from golden.traces import Episode, Node, episodes_of, read_spans, story_of, walk
 from services.chassis.errors import NotFound, Unavailable
 
 _WIDEST: Final = 120  # characters of a line, in however wide a window
@@ -70,17 +69,11 @@ def _draw(episode: Episode, *, everything: bool) -> None:
         f"\n[bold]{began:%H:%M:%S}[/bold]  {took:.2f} s  {len(episode.spans)} spans"
         f" in {len(episode.processes)} processes  [dim]{episode.trace_id}[/dim]"
     )
-    lines = list(_lines(episode.roots()))
+    lines = list(walk(episode.roots()))
     for depth, node in lines if everything else lines[:_SHOWN]:
         console.print(_line(node, depth, episode, width=min(console.width, _WIDEST)), no_wrap=True, crop=True)
     if len(lines) > _SHOWN and not everything:
         console.print(f"  [dim]… {len(lines) - _SHOWN} more: --all[/dim]")
-
-
-def _lines(nodes: Sequence[Node], depth: int = 0) -> Iterator[tuple[int, Node]]:
-    for node in nodes:
-        yield depth, node
-        yield from _lines(node.children, depth + 1)
 
 
 def _line(node: Node, depth: int, episode: Episode, *, width: int) -> str:
