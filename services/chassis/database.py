@@ -161,7 +161,8 @@ class Database(Generic[U]):
         if pool is None:
             return
         try:
-            await asyncio.wait_for(pool.close(), _STOP_WITHIN.total_seconds())
+            async with asyncio.timeout(_STOP_WITHIN.total_seconds()):
+                await pool.close()
         except TimeoutError:
             pool.terminate()
 
@@ -261,7 +262,8 @@ class Notifications:
         if await self._listens_anew():
             return  # what was told before is to be looked for
         try:
-            await asyncio.wait_for(self._woken.wait(), at_most.total_seconds())
+            async with asyncio.timeout(at_most.total_seconds()):
+                await self._woken.wait()
         except TimeoutError:
             return
         finally:

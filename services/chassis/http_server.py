@@ -89,7 +89,8 @@ async def signed_in(request: Request) -> Caller:
 
 async def _ask(check: Check) -> str:
     try:
-        await asyncio.wait_for(check(), _CHECK_TIMEOUT.total_seconds())
+        async with asyncio.timeout(_CHECK_TIMEOUT.total_seconds()):
+            await check()
     except TimeoutError:
         return f"no answer within {_CHECK_TIMEOUT.total_seconds():g} s"
     except GoldenpathError as error:

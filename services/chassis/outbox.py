@@ -235,7 +235,8 @@ class Relay:
         if producer is None:
             return
         try:
-            await asyncio.wait_for(producer.stop(), _PRODUCER_STOPS_WITHIN.total_seconds())
+            async with asyncio.timeout(_PRODUCER_STOPS_WITHIN.total_seconds()):
+                await producer.stop()
         except (TimeoutError, KafkaError):
             # What it hasn't sent is sent again, by the next one. Its connections end here all the same.
             await producer.client.close()

@@ -54,7 +54,8 @@ class KafkaSink:
         producer, self._producer = self._producer, None
         if producer is not None:
             with contextlib.suppress(KafkaError, OSError, TimeoutError):
-                await asyncio.wait_for(producer.stop(), _CLOSING_SECONDS)
+                async with asyncio.timeout(_CLOSING_SECONDS):
+                    await producer.stop()
 
     async def _started(self) -> Any:
         if self._producer is None:

@@ -153,7 +153,22 @@ async def test_a_notification_wakes_whoever_waits(service: Service) -> None:
     async with service.database.begin() as uow:
         await uow.connection.execute("SELECT pg_notify('told', '')")
 
-    await asyncio.wait_for(waiting, 5)
+    async with asyncio.timeout(5):
+        await waiting
+    await told.close()
+
+
+async def test_a_notification_does_not_swallow_being_cancelled(service: Service) -> None:
+    told = Notifications(service.database, "told")
+    await told.wait(at_most=timedelta(seconds=30))
+    waiting = asyncio.ensure_future(told.wait(at_most=timedelta(seconds=30)))
+    await asyncio.sleep(0)  # it waits now
+
+    told._woken.set()
+    waiting.cancel()
+
+    await asyncio.wait([waiting])
+    assert waiting.cancelled()
     await told.close()
 
 
@@ -162,7 +177,8 @@ async def test_a_listener_whose_connection_ends_wakes_and_listens_again(service:
     await told.wait(at_most=timedelta(seconds=30))
     waiting = asyncio.ensure_future(told.wait(at_most=timedelta(seconds=30)))
     await end_listeners(service)
-    await asyncio.wait_for(waiting, 5)
+    async with asyncio.timeout(5):
+        await waiting
     await told.wait(at_most=timedelta(seconds=30))
     assert await listeners(service) == 1
     await told.close()

@@ -244,7 +244,8 @@ async def test_a_stream_is_ended_when_the_server_stops(sibling: Sibling, server:
     with pytest.raises(Unavailable, match="going away"):
         await anext(stream)
 
-    await asyncio.wait_for(stopping, 2)
+    async with asyncio.timeout(2):
+        await stopping
     assert api.closed.is_set()
 
 
@@ -254,7 +255,8 @@ async def test_a_stream_that_its_client_left_is_closed(sibling: Sibling, api: Ap
     await api.watched.wait()
     call.cancel()
 
-    await asyncio.wait_for(api.closed.wait(), 5)
+    async with asyncio.timeout(5):
+        await api.closed.wait()
 
 
 async def test_an_error_inside_a_stream_arrives_as_it_was_raised(sibling: Sibling, api: Api) -> None:

@@ -149,7 +149,8 @@ async def test_work_is_cancelled_when_its_lease_is_lost(service: Service) -> Non
         await started.wait()
         async with service.database.read() as connection:
             await connection.execute("UPDATE leases SET holder = 'another', token = 9, expires_at = now() + '1 minute'")
-        await asyncio.wait_for(ended.wait(), 5)
+        async with asyncio.timeout(5):
+            await ended.wait()
 
 
 async def test_a_database_that_is_away_for_a_moment_costs_no_lease(

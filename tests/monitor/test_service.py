@@ -348,7 +348,8 @@ async def test_watchers_hear_of_signals_as_they_are_raised(monitor: Running) -> 
     await monitor.serve(400)
     await monitor.seen(400)
     await monitor.serve(600, education="school")
-    assert (await asyncio.wait_for(heard, 20)).record.signal.model == "credit"
+    async with asyncio.timeout(20):
+        assert (await heard).record.signal.model == "credit"
     call.cancel()
 
 

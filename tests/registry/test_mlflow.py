@@ -103,7 +103,8 @@ async def test_the_same_run_twice_is_the_same_artifact_even_by_another_reader(
 async def test_whoever_gives_up_early_finds_the_reader_started(mlflow: MlflowRuns, trained: Trained) -> None:
     await mlflow.stop()  # a reader that is there already answers in less than that
     with pytest.raises(TimeoutError):
-        await asyncio.wait_for(mlflow.bring(trained.runs["whole"]), timeout=0.1)
+        async with asyncio.timeout(0.1):
+            await mlflow.bring(trained.runs["whole"])
     assert (await mlflow.bring(trained.runs["whole"])).brought.flavor == "sklearn"
 
 

@@ -135,9 +135,9 @@ class DecisionsJob:
 
     async def _compare(self, case: Case, known: Known, target: Role, *, by_losses_only: bool) -> Comparison | None:
         """The numbers; None where they can't be had yet, or within a look's time."""
-        numbers = self._numbers(case, known, target, by_losses_only=by_losses_only)
         try:
-            return await asyncio.wait_for(numbers, _LOOK_WITHIN.total_seconds())
+            async with asyncio.timeout(_LOOK_WITHIN.total_seconds()):
+                return await self._numbers(case, known, target, by_losses_only=by_losses_only)
         except (GoldenpathError, TimeoutError) as error:
             _log.warning("nothing can be compared", signal=case.signal.id, reason=str(error) or "no answer in time")
             return None

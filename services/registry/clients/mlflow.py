@@ -95,7 +95,8 @@ class MlflowRuns:
     async def _exchange(self, question: Mapping[str, str]) -> bytes:
         async with self._turn:
             try:
-                line = await asyncio.wait_for(self._answer(question), self._timeout.total_seconds())
+                async with asyncio.timeout(self._timeout.total_seconds()):
+                    line = await self._answer(question)
             except TimeoutError:
                 await self.stop()
                 raise Unavailable(f"MLflow didn't answer within {self._timeout.total_seconds():g} s") from None
