@@ -5,6 +5,7 @@ What other systems tell us, on ingest.events and inference.outcomes, and how we 
 Protobuf or JSON (the protobuf JSON mapping), binary or structured CloudEvents.
 """
 
+from goldenpath.modelserver.v1 import events_pb2 as _events_pb2
 from goldenpath.registry.v1 import registry_service_pb2 as _registry_service_pb2
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
@@ -122,6 +123,8 @@ class OutcomeRecorded(_message.Message):
     LABEL_FIELD_NUMBER: _builtins.int
     OCCURRED_AT_FIELD_NUMBER: _builtins.int
     UNIT_FIELD_NUMBER: _builtins.int
+    ARM_FIELD_NUMBER: _builtins.int
+    ASSIGNMENT_PROBABILITY_FIELD_NUMBER: _builtins.int
     model: _builtins.str
     """The model that predicted."""
     record_id: _builtins.str
@@ -132,6 +135,14 @@ class OutcomeRecorded(_message.Message):
     """Of a classification: the class that came true, as the model's signature names it."""
     unit: _builtins.str
     """The customer, card or device that it is about; empty where unknown."""
+    arm: _events_pb2.Arm.ValueType
+    """In which role the record was served, as the prediction's response says in x-goldenpath-arm; unspecified where
+    unknown. A label may come long after the record is gone, and lift is measured by arm.
+    """
+    assignment_probability: _builtins.float
+    """The probability with which that role was chosen, as x-goldenpath-probability says, above 0 and at most 1;
+    0 where unknown.
+    """
     @_builtins.property
     def occurred_at(self) -> _timestamp_pb2.Timestamp:
         """When it turned out."""
@@ -145,10 +156,12 @@ class OutcomeRecorded(_message.Message):
         label: _builtins.str = ...,
         occurred_at: _timestamp_pb2.Timestamp | None = ...,
         unit: _builtins.str = ...,
+        arm: _events_pb2.Arm.ValueType = ...,
+        assignment_probability: _builtins.float = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["label", b"label", "occurred_at", b"occurred_at", "outcome", b"outcome", "value", b"value"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["label", b"label", "model", b"model", "occurred_at", b"occurred_at", "outcome", b"outcome", "record_id", b"record_id", "unit", b"unit", "value", b"value"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["arm", b"arm", "assignment_probability", b"assignment_probability", "label", b"label", "model", b"model", "occurred_at", b"occurred_at", "outcome", b"outcome", "record_id", b"record_id", "unit", b"unit", "value", b"value"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType_outcome: _TypeAlias = _typing.Literal["value", "label"]  # noqa: Y015
     _WhichOneofArgType_outcome: _TypeAlias = _typing.Literal["outcome", b"outcome"]  # noqa: Y015
