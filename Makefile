@@ -6,6 +6,8 @@ UV := .uv/bin/uv
 UV_VERSION := 0.13.9
 GOLDEN := .venv/bin/golden
 ARGS ?=
+# Processes that run tests, each with servers of its own; most tests wait more than they compute.
+WORKERS ?= 2
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test test-fast lint format protos bench clean
@@ -29,7 +31,7 @@ demo: setup ## Show the main job on real data: train, gate, deploy, canary, drif
 	$(GOLDEN) demo $(ARGS)
 
 test: setup ## Run every test, on real Kafka, PostgreSQL and Envoy
-	.venv/bin/pytest $(ARGS)
+	.venv/bin/pytest --numprocesses $(WORKERS) --dist loadgroup $(ARGS)
 
 test-fast: setup ## Run the tests that need no server
 	.venv/bin/pytest -m "not servers" $(ARGS)

@@ -28,8 +28,13 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark every test that needs a server, so that `make test-fast` leaves it out."""
+    """Mark every test that needs a server, so that `make test-fast` leaves it out; keep a file's tests together.
+
+    What a file's tests share is then made by one of the processes that run the tests, and not by each.
+    """
     for item in items:
+        if item.get_closest_marker("xdist_group") is None:
+            item.add_marker(pytest.mark.xdist_group(str(item.path)))
         if isinstance(item, pytest.Function) and _SERVERS & set(item.fixturenames):
             item.add_marker(pytest.mark.servers)
 
