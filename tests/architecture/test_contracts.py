@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -20,9 +21,9 @@ def run(*command: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=120, check=False)
 
 
-def releases() -> list[str]:
-    """The tags of this tree's history, newest first; none in a tree that came without its history."""
-    return run("git", "tag", "--merged", "HEAD", "--sort=-creatordate").stdout.split()
+def published() -> list[str]:
+    """What may not be broken: the last commit, and the releases of this tree's history, newest first."""
+    return ["HEAD", *run("git", "tag", "--merged", "HEAD", "--sort=-creatordate").stdout.split()]
 
 
 def contents(folder: Path) -> dict[str, bytes]:
@@ -51,8 +52,20 @@ def test_the_contracts_are_formatted() -> None:
     assert done.returncode == 0, done.stdout
 
 
-@pytest.mark.parametrize("release", releases())
-def test_the_contracts_break_no_release(release: str) -> None:
-    done = run(BUF, "breaking", "--against", f".git#tag={release}")
+@pytest.mark.parametrize("revision", published())
+def test_the_contracts_break_nothing_that_is_published(revision: str) -> None:
+    history = run("git", "rev-parse", "--git-common-dir").stdout.strip()
+    done = run(BUF, "breaking", "--against", f"{history}#ref={revision},format=git")
 
-    assert done.returncode == 0, done.stdout
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_a_field_that_goes_away_breaks_the_contracts(tmp_path: Path) -> None:
+    shutil.copytree(ROOT / "protos", tmp_path / "protos")
+    shutil.copy(ROOT / "buf.yaml", tmp_path)
+    events = tmp_path / "protos" / "goldenpath" / "ingest" / "v1" / "events.proto"
+    events.write_text(events.read_text().replace("  string unit = 6;\n", ""))
+
+    done = run(BUF, "breaking", str(tmp_path), "--against", str(ROOT))
+
+    assert 'field "6" with name "unit"' in done.stdout
