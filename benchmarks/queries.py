@@ -14,7 +14,7 @@ from typing import Any, Final
 
 import grpc
 
-from benchmarks.figures import Figure, percentiles
+from benchmarks.figures import TIMES, Figure, percentiles
 from golden.embedded.postgres import PostgresServer
 from goldenpath.registry.v1 import registry_service_pb2 as pb
 from goldenpath.registry.v1 import registry_service_pb2_grpc as pb_grpc
@@ -73,16 +73,17 @@ async def _measure(dsn: str, folder: Path) -> list[Figure]:
         *_figures("queries.with_10_models", few),
         *_figures("queries.with_10000_models", many),
         *_figures("queries.bare", bare),
-        Figure(
-            "queries.vs_bare.ratio", round(many[0] / bare[0], 3), "ours with 10,000 models ÷ bare grpc.aio, calls/s"
-        ),
-        Figure("queries.many_vs_few.ratio", round(many[0] / few[0], 3), "10,000 models ÷ 10 models, calls/s"),
+        Figure("queries.vs_bare.ratio", round(many[0] / bare[0], 3), TIMES, "ours with 10,000 models ÷ bare grpc.aio"),
+        Figure("queries.many_vs_few.ratio", round(many[0] / few[0], 3), TIMES, "10,000 models ÷ 10 models"),
     ]
 
 
 def _figures(name: str, measured: tuple[float, list[float]]) -> list[Figure]:
     per_second, seconds = measured
-    return [Figure(f"{name}.per_second", round(per_second), f"{_CLIENTS} clients"), *percentiles(seconds, name)]
+    return [
+        Figure(f"{name}.per_second", round(per_second), "calls/s", f"{_CLIENTS} clients"),
+        *percentiles(seconds, name),
+    ]
 
 
 async def _fill(commands: Commands, runs: FakeRuns, first: int, last: int) -> None:
