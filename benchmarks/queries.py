@@ -21,11 +21,13 @@ from goldenpath.registry.v1 import registry_service_pb2_grpc as pb_grpc
 from services.chassis.grpc_server import GrpcServer
 from services.chassis.identity import Role
 from services.chassis.testing import Issuer
+from services.chassis.watching import Changes
 from services.registry.app import database_of
 from services.registry.artifacts import ArtifactStore
 from services.registry.commands import Commands
 from services.registry.grpc_api import SERVICE, RegistryApi
 from services.registry.queries import Queries
+from services.registry.store import CHANNEL
 from tests.registry.made_up import ADA, FakeRuns, registration
 
 _FEW: Final = 10
@@ -51,7 +53,7 @@ async def _measure(dsn: str, folder: Path) -> list[Figure]:
     database = database_of(dsn)
     await database.start()
     runs = FakeRuns(ArtifactStore(folder / "store"))
-    commands, queries = Commands(database, runs), Queries(database)
+    commands, queries = Commands(database, runs), Queries(database, Changes(database, CHANNEL))
     api = RegistryApi(commands, queries)
     server = GrpcServer(
         "127.0.0.1:0",
