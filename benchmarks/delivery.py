@@ -16,7 +16,7 @@ from pathlib import Path
 import asyncpg
 from aiokafka import AIOKafkaProducer
 
-from benchmarks.figures import Figure, percentiles
+from benchmarks.figures import TIMES, Figure, percentiles
 from golden.embedded.kafka import KafkaBroker
 from golden.embedded.postgres import PostgresServer
 from golden.embedded.processes import free_port
@@ -69,9 +69,19 @@ async def _measure(dsn: str, bootstrap: str) -> list[Figure]:
     await database.stop()
     return [
         *percentiles(hops, "delivery.hop", f"commit → handler, at {_RATE:g} events/s"),
-        Figure("delivery.events_per_second", round(through), "one transaction an event → outbox → Kafka → inbox"),
-        Figure("delivery.bare_events_per_second", round(bare), "asyncpg insert + update, aiokafka send, by hand"),
-        Figure("delivery.vs_bare.ratio", round(bare / through, 2), "bare ÷ ours: the suite's share on top"),
+        Figure(
+            "delivery.events_per_second",
+            round(through),
+            "events/s",
+            "one transaction an event → outbox → Kafka → inbox",
+        ),
+        Figure(
+            "delivery.bare_events_per_second",
+            round(bare),
+            "events/s",
+            "asyncpg insert + update, aiokafka send, by hand",
+        ),
+        Figure("delivery.vs_bare.ratio", round(bare / through, 2), TIMES, "bare ÷ ours: the suite's share on top"),
     ]
 
 

@@ -77,8 +77,8 @@ def _false_alarms() -> list[Figure]:
         detected += any(isinstance(finding, Detected) for _, finding in found)
     promised = f"promised: {1 / DAYS_PER_YEAR / 2:.4f} a day and level; {STREAMS} days of {ROWS:,} rows"
     return [
-        Figure("monitor.noticed.false_alarms_per_day", noticed / STREAMS, promised),
-        Figure("monitor.detected.false_alarms_per_day", detected / STREAMS, promised),
+        Figure("monitor.noticed.false_alarms", noticed / STREAMS, "alarms/day", promised),
+        Figure("monitor.detected.false_alarms", detected / STREAMS, "alarms/day", promised),
     ]
 
 
@@ -98,7 +98,7 @@ def _delays() -> list[Figure]:
                 after = [rows - QUIET_ROWS for rows, finding in found if isinstance(finding, kind)]
                 delays.append(min((rows for rows in after if rows > 0), default=float("inf")))
         figures += [
-            Figure(f"monitor.{kind.__name__.lower()}.{name}.rows", median(delays), "median; infinite: never")
+            Figure(f"monitor.{kind.__name__.lower()}.{name}", median(delays), "rows", "median; infinite: never")
             for kind, delays in seen.items()
         ]
     return figures
@@ -111,4 +111,6 @@ def _speed() -> Figure:
     started = time.process_time()
     _judged(judge, columns, BATCH)
     spent = time.process_time() - started
-    return Figure("monitor.judge.rows_per_cpu_second", ROWS / spent, f"25 features, text uncoded, batches of {BATCH:,}")
+    return Figure(
+        "monitor.judge.rate", round(ROWS / spent), "rows/CPU s", f"25 features, text uncoded, batches of {BATCH:,}"
+    )

@@ -31,7 +31,7 @@ from typing import Any, Final
 import numpy as np
 import pandas as pd
 
-from benchmarks.figures import Figure, percentiles, report
+from benchmarks.figures import TIMES, Figure, percentiles, report
 from benchmarks.http_load import load
 from benchmarks.peers import PEERS, ROW, TENSOR, TRAIN, Peer
 from golden.embedded.envoy import EnvoyProxy
@@ -64,7 +64,8 @@ def measure() -> list[Figure]:
     best = max((name for name in rates if ".peer." in name), key=lambda name: rates[name], default="")
     if not best:
         return figures
-    return [*figures, *peers, Figure("modelserver.vs_best_peer.ratio", round(mine / rates[best], 2), f"beside {best}")]
+    ratio = Figure("modelserver.vs_best_peer.ratio", round(mine / rates[best], 2), TIMES, f"beside {best}")
+    return [*figures, *peers, ratio]
 
 
 def ours() -> list[Figure]:
@@ -86,7 +87,7 @@ def _loaded(name: str, port: int, path: str, body: bytes) -> list[Figure]:
     result = load(port, path, body, seconds=_SECONDS)
     if result.failed:
         raise Unavailable(f"{result.failed} of {len(result.seconds)} requests failed", where=name)
-    return [Figure(f"{name}.per_second", round(result.per_second, 1)), *percentiles(result.seconds, name)]
+    return [Figure(f"{name}.per_second", round(result.per_second), "requests/s"), *percentiles(result.seconds, name)]
 
 
 def _beside(peer: Peer) -> list[Figure]:

@@ -40,8 +40,8 @@ def measure() -> list[Figure]:
         warm = _timed(lambda: platform.up(home, only=None, ports=ports, say=lambda _: None))
         try:
             return [
-                Figure("platform.up.cold_s", round(cold, 1), "databases and topics are made"),
-                Figure("platform.up.warm_s", round(warm, 1), "aim: under 25"),
+                Figure("platform.up.cold", round(cold, 1), "s", "databases and topics are made"),
+                Figure("platform.up.warm", round(warm, 1), "s", "aim: under 25"),
                 *_with_versions(home),
             ]
         finally:
@@ -67,7 +67,12 @@ def _with_versions(home: Path) -> list[Figure]:
     return [
         *figures,
         *percentiles(switches, "rollback.decided_to_effective", "aim: under 100; under traffic"),
-        Figure("rollback.failed_requests", failures, f"of {len(statuses)}, over {_ROLLBACKS} rollouts and rollbacks"),
+        Figure(
+            "rollback.failed_requests",
+            failures,
+            "requests",
+            f"of {len(statuses)}, over {_ROLLBACKS} rollouts and rollbacks",
+        ),
     ]
 
 
@@ -134,8 +139,8 @@ def _memory(home: Path) -> list[Figure]:
     resident = sum(process.memory_info().rss for process in processes.values())
     beside = "Kafka, PostgreSQL, Envoy, four services, model servers of two versions"
     return [
-        Figure("platform.memory.counted_once_mib", round(shared / _MIB), f"{beside}; aim: under 2048"),
-        Figure("platform.memory.resident_mib", round(resident / _MIB), "the same, shared pages counted in each"),
+        Figure("platform.memory.counted_once", round(shared / _MIB), "MiB", f"{beside}; aim: under 2048"),
+        Figure("platform.memory.resident", round(resident / _MIB), "MiB", "the same, shared pages counted in each"),
     ]
 
 

@@ -14,18 +14,20 @@ from typing import Any, Final
 
 import grpc
 
-from benchmarks.figures import Figure, percentiles
+from benchmarks.figures import TIMES, Figure, percentiles
 from golden.embedded.postgres import PostgresServer
 from goldenpath.registry.v1 import registry_service_pb2 as pb
 from goldenpath.registry.v1 import registry_service_pb2_grpc as pb_grpc
 from services.chassis.grpc_server import GrpcServer
 from services.chassis.identity import Role
 from services.chassis.testing import Issuer
+from services.chassis.watching import Changes
 from services.registry.app import database_of
 from services.registry.artifacts import ArtifactStore
 from services.registry.commands import Commands
 from services.registry.grpc_api import SERVICE, RegistryApi
 from services.registry.queries import Queries
+from services.registry.store import CHANNEL
 from tests.registry.made_up import ADA, FakeRuns, registration
 
 _FEW: Final = 10
@@ -51,7 +53,7 @@ async def _measure(dsn: str, folder: Path) -> list[Figure]:
     database = database_of(dsn)
     await database.start()
     runs = FakeRuns(ArtifactStore(folder / "store"))
-    commands, queries = Commands(database, runs), Queries(database)
+    commands, queries = Commands(database, runs), Queries(database, Changes(database, CHANNEL))
     api = RegistryApi(commands, queries)
     server = GrpcServer(
         "127.0.0.1:0",
@@ -73,16 +75,17 @@ async def _measure(dsn: str, folder: Path) -> list[Figure]:
         *_figures("queries.with_10_models", few),
         *_figures("queries.with_10000_models", many),
         *_figures("queries.bare", bare),
-        Figure(
-            "queries.vs_bare.ratio", round(many[0] / bare[0], 3), "ours with 10,000 models ÷ bare grpc.aio, calls/s"
-        ),
-        Figure("queries.many_vs_few.ratio", round(many[0] / few[0], 3), "10,000 models ÷ 10 models, calls/s"),
+        Figure("queries.vs_bare.ratio", round(many[0] / bare[0], 3), TIMES, "ours with 10,000 models ÷ bare grpc.aio"),
+        Figure("queries.many_vs_few.ratio", round(many[0] / few[0], 3), TIMES, "10,000 models ÷ 10 models"),
     ]
 
 
 def _figures(name: str, measured: tuple[float, list[float]]) -> list[Figure]:
     per_second, seconds = measured
-    return [Figure(f"{name}.per_second", round(per_second), f"{_CLIENTS} clients"), *percentiles(seconds, name)]
+    return [
+        Figure(f"{name}.per_second", round(per_second), "calls/s", f"{_CLIENTS} clients"),
+        *percentiles(seconds, name),
+    ]
 
 
 async def _fill(commands: Commands, runs: FakeRuns, first: int, last: int) -> None:

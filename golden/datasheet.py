@@ -16,8 +16,6 @@ heading is the answer; a quoted line (>) or an HTML comment explains the questio
 
 Every question knows its line, so whoever refuses a dataset can say where the answer is to be written. What travels is
 not the markdown but Croissant JSON-LD (see `croissant`).
-
-Source of the questions: Gebru et al. (2021), Datasheets for Datasets, Communications of the ACM 64 (12).
 """
 
 from __future__ import annotations
@@ -34,19 +32,11 @@ from typing import Annotated, Final, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from golden import croissant, yaml_lines
+from goldenpath.registry.v1.events_pb2 import Question
 from services.chassis.errors import Invalid, NotFound
 
-QUESTIONS: Final = (
-    "purpose",
-    "composition",
-    "collection_process",
-    "preprocessing",
-    "known_gaps",
-    "personal_data",
-    "licence",
-    "maintenance",
-)
-"""What every datasheet answers, as keys: the heading `Collection process` is collection_process."""
+QUESTIONS: Final = tuple(name.removeprefix("QUESTION_").lower() for name in Question.keys()[1:])
+"""What every datasheet answers, as the contract's keys: the heading `Collection process` is collection_process."""
 
 _SPELLINGS: Final = {"license": "licence"}
 _PLACEHOLDERS: Final = frozenset({"", "?", "-", "...", "…", "tbd", "to do", "todo", "unknown yet"})

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import signal
 import sys
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from typing import Any, Final, Protocol
 
 import structlog
@@ -132,17 +132,13 @@ async def _until(telling: asyncio.Future[Any], background: Sequence[Background])
     return _FAILED
 
 
-def main(service: Callable[[], Awaitable[int]]) -> None:
+def main(service: Callable[[], Coroutine[Any, Any, int]]) -> None:
     """Run a service's `app.run` as a process.
 
     On asyncio's own loop: uvloop gains nothing clear for grpc.aio, and starts child processes by a bare fork, in which
     gRPC's handlers broke the child (seen with the registry's reader of MLflow).
     """
     try:
-        sys.exit(asyncio.run(_main(service)))
+        sys.exit(asyncio.run(service()))
     except GoldenpathError as error:
         sys.exit(f"can't start: {error}")
-
-
-async def _main(service: Callable[[], Awaitable[int]]) -> int:
-    return await service()

@@ -17,6 +17,7 @@ from services.chassis.leases import Leases
 from services.chassis.outbox import Relay
 from services.chassis.runner import Background, Closing, serve
 from services.chassis.topics import create_topics
+from services.chassis.watching import Changes
 from services.deployer import consumers, http_api
 from services.deployer.clients import GovernanceClient, HttpServers, MonitorClient, RegistryClient
 from services.deployer.grpc_api import DeployerApi
@@ -27,8 +28,7 @@ from services.deployer.jobs.servers import ServersJob
 from services.deployer.router.envoy import EnvoyRouter
 from services.deployer.runtimes.local import LocalRuntime, LocalSettings
 from services.deployer.settings import DeployerSettings
-from services.deployer.store import DeployerUnitOfWork
-from services.deployer.watch import Changes
+from services.deployer.store import CHANNEL, DeployerUnitOfWork
 
 
 async def run() -> int:
@@ -83,7 +83,7 @@ async def run() -> int:
     )
     consumers.subscribe(consumer)
     relay = Relay(database, leases, bootstrap=settings.kafka_bootstrap)
-    changes = Changes(database)
+    changes = Changes(database, CHANNEL)
 
     verifier = TokenVerifier(settings.jwks_path, issuer=settings.token_issuer, audience=settings.token_audience)
     api = DeployerApi(database, governance=governance, registry=registry, changes=changes, url=settings.proxy_url)

@@ -15,6 +15,7 @@ from services.chassis.database import Database
 from services.chassis.errors import Conflict, Denied, Invalid, NotFound
 from services.chassis.grpc_server import page_size
 from services.chassis.identity import Role, caller
+from services.chassis.watching import Changes
 from services.deployer import queries
 from services.deployer.clients import Admission, Governance, Registry
 from services.deployer.domain.deployment import Deployment, Place
@@ -22,7 +23,6 @@ from services.deployer.domain.rollout import WITH_TRAFFIC, Rollout
 from services.deployer.events import Asked
 from services.deployer.handlers import going_back, holds, rollouts
 from services.deployer.store import DeployerUnitOfWork
-from services.deployer.watch import Changes
 
 Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
 Command = Callable[[DeployerUnitOfWork], Awaitable[None]]

@@ -16,7 +16,9 @@ from services.chassis.leases import Leases
 from services.chassis.outbox import Relay
 from services.chassis.runner import Background, Closing, Part, serve
 from services.chassis.topics import create_topics
+from services.chassis.watching import Changes
 from services.governance import consumers, handlers, http_api
+from services.governance.case_store import VERDICTS
 from services.governance.clients import RegistryFacts
 from services.governance.grpc_api import NAME, GovernanceApi
 from services.governance.jobs import LogWriter, LookAgain
@@ -52,7 +54,8 @@ def parts_of(settings: GovernanceSettings, *, consumer_name: str = consumers.NAM
     )
     look_again = LookAgain(database, leases, registry, every=settings.look_again_every)
     log_writer = LogWriter(database, leases, bootstrap=settings.kafka_bootstrap, clock=clock)
-    api = GovernanceApi(database, clock, settings)
+    changes = Changes(database, VERDICTS)
+    api = GovernanceApi(database, clock, changes)
     grpc = GrpcServer(
         settings.grpc_address,
         [(NAME, lambda server: add_GovernanceServiceServicer_to_server(api, server))],
@@ -70,6 +73,7 @@ def parts_of(settings: GovernanceSettings, *, consumer_name: str = consumers.NAM
         Background("consumer", consumer.run),
         Background("look again", look_again.run),
         Background("log", log_writer.run),
+        Background("changes", changes.run),
         grpc,
         HttpServer(http, settings.http_address, drain=settings.drain),
     ]

@@ -17,9 +17,10 @@ import grpc
 from goldenpath.governance.v1 import governance_service_pb2 as pb
 from goldenpath.governance.v1.governance_service_pb2_grpc import GovernanceServiceServicer
 from services.chassis.clock import Clock
-from services.chassis.database import Database, Notifications
+from services.chassis.database import Database
 from services.chassis.grpc_server import page_size
 from services.chassis.identity import Role, caller
+from services.chassis.watching import Changes
 from services.governance import handlers, queries
 from services.governance.answers import (
     consistency_response,
@@ -28,11 +29,10 @@ from services.governance.answers import (
     inclusion_response,
     served_response,
 )
-from services.governance.case_store import VERDICTS, Cases
+from services.governance.case_store import Cases
 from services.governance.domain.verdicts import Verdict
 from services.governance.events import timestamp_of, verdict_message
 from services.governance.requests import entry_of, environment_of, index_of, model_of, moment_of, text_of, version_of
-from services.governance.settings import GovernanceSettings
 from services.governance.store import GovernanceUnitOfWork
 
 NAME: Final = "goldenpath.governance.v1.GovernanceService"
@@ -47,13 +47,13 @@ class GovernanceApi(GovernanceServiceServicer):
     Args:
         database: Governance's database.
         clock: Where the present moment comes from.
-        settings: Governance's settings.
+        changes: Wakes watchers.
     """
 
-    def __init__(self, database: Database[GovernanceUnitOfWork], clock: Clock, settings: GovernanceSettings) -> None:
+    def __init__(self, database: Database[GovernanceUnitOfWork], clock: Clock, changes: Changes) -> None:
         self._database = database
         self._clock = clock
-        self._settings = settings
+        self._changes = changes
 
     async def GetVerdict(self, request: pb.GetVerdictRequest, _: Context) -> pb.GetVerdictResponse:
         """The newest verdict about a version."""
@@ -157,20 +157,17 @@ class GovernanceApi(GovernanceServiceServicer):
     ) -> AsyncIterator[pb.WatchVerdictsResponse]:
         """Verdicts as they are given, from now on."""
         model = model_of(request.model) if request.model else ""
-        woken = Notifications(self._database, VERDICTS)
-        try:
+        async with self._database.read() as connection:
+            mark = await Cases(connection).mark()
+        while True:
+            woken = self._changes.begin()
             async with self._database.read() as connection:
-                mark = await Cases(connection).mark()
-            while True:
-                async with self._database.read() as connection:
-                    mark, given = await Cases(connection).given_since(mark, limit=_WATCH_BATCH)
-                for verdict in given:
-                    if model in {"", verdict.model}:
-                        yield pb.WatchVerdictsResponse(verdict=verdict_message(verdict))
-                if len(given) < _WATCH_BATCH:
-                    await woken.wait(at_most=self._settings.look_again_every)
-        finally:
-            await woken.close()
+                mark, given = await Cases(connection).given_since(mark, limit=_WATCH_BATCH)
+            for verdict in given:
+                if model in {"", verdict.model}:
+                    yield pb.WatchVerdictsResponse(verdict=verdict_message(verdict))
+            if len(given) < _WATCH_BATCH:
+                await woken.wait()
 
     async def _verdict(self, model: str, version: int) -> Verdict:
         async with self._database.read() as connection:

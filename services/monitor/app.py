@@ -17,11 +17,13 @@ from services.chassis.leases import Leases
 from services.chassis.outbox import Relay
 from services.chassis.runner import Background, Closing, Part, serve
 from services.chassis.topics import RECORDS, create_topics
+from services.chassis.watching import Changes
 from services.monitor import consumers, http_api, stream
 from services.monitor.clients import Judges
 from services.monitor.grpc_api import NAME, MonitorApi
 from services.monitor.intake import Intake
 from services.monitor.settings import MonitorSettings
+from services.monitor.signal_store import SIGNALS
 from services.monitor.store import MonitorUnitOfWork
 
 
@@ -64,7 +66,8 @@ def parts_of(
         group=stream_name,
         session_timeout=settings.consumer_session_timeout,
     )
-    api = MonitorApi(database, judges)
+    changes = Changes(database, SIGNALS)
+    api = MonitorApi(database, judges, changes)
     grpc = GrpcServer(
         settings.grpc_address,
         [(NAME, lambda server: add_MonitorServiceServicer_to_server(api, server))],
@@ -81,6 +84,7 @@ def parts_of(
         Background("relay", relay.run),
         Background("consumer", consumer.run),
         Background("records", records.run),
+        Background("changes", changes.run),
         grpc,
         HttpServer(http, settings.http_address, drain=settings.drain),
     ]

@@ -8,24 +8,23 @@ Whoever has a valid token may ask.
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from datetime import timedelta
 from typing import Any, Final
 
 import grpc
 
 from goldenpath.monitor.v1 import monitor_service_pb2 as pb
 from goldenpath.monitor.v1.monitor_service_pb2_grpc import MonitorServiceServicer
-from services.chassis.database import Database, Notifications
+from services.chassis.database import Database
 from services.chassis.grpc_server import page_size
+from services.chassis.watching import Changes
 from services.monitor import events, queries
 from services.monitor.clients import Judges
 from services.monitor.handlers import PRODUCTION
-from services.monitor.signal_store import SIGNALS, Signals
+from services.monitor.signal_store import Signals
 from services.monitor.store import MonitorUnitOfWork
 
 NAME: Final = "goldenpath.monitor.v1.MonitorService"
 _WATCH_BATCH: Final = 100  # signals a round; a watcher that is behind catches up round by round
-_WATCH_POLL: Final = timedelta(seconds=2)  # should a notification get lost
 
 Context = grpc.aio.ServicerContext[Any, Any]
 
@@ -36,11 +35,13 @@ class MonitorApi(MonitorServiceServicer):
     Args:
         database: The monitor's database.
         judges: Gives the judge of a version.
+        changes: Wakes watchers.
     """
 
-    def __init__(self, database: Database[MonitorUnitOfWork], judges: Judges) -> None:
+    def __init__(self, database: Database[MonitorUnitOfWork], judges: Judges, changes: Changes) -> None:
         self._database = database
         self._judges = judges
+        self._changes = changes
 
     async def GetReport(self, request: pb.GetReportRequest, _: Context) -> pb.GetReportResponse:
         """How a deployment stands now."""
@@ -69,17 +70,14 @@ class MonitorApi(MonitorServiceServicer):
 
     async def WatchSignals(self, request: pb.WatchSignalsRequest, _: Context) -> AsyncIterator[pb.WatchSignalsResponse]:
         """Signals as they are raised and cleared, from now on."""
-        woken = Notifications(self._database, SIGNALS)
-        try:
+        async with self._database.read() as connection:
+            had = await Signals(connection).newest_change()
+        while True:
+            woken = self._changes.begin()
             async with self._database.read() as connection:
-                had = await Signals(connection).newest_change()
-            while True:
-                async with self._database.read() as connection:
-                    changed = await Signals(connection).changed_after(request.model, had, _WATCH_BATCH)
-                for signal in changed:
-                    had = signal.changed
-                    yield pb.WatchSignalsResponse(record=events.record_of(signal))
-                if not changed:
-                    await woken.wait(at_most=_WATCH_POLL)
-        finally:
-            await woken.close()
+                changed = await Signals(connection).changed_after(request.model, had, _WATCH_BATCH)
+            for signal in changed:
+                had = signal.changed
+                yield pb.WatchSignalsResponse(record=events.record_of(signal))
+            if not changed:
+                await woken.wait()

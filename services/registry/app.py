@@ -20,6 +20,7 @@ from services.chassis.leases import Leases
 from services.chassis.outbox import Relay
 from services.chassis.runner import Background, Closing, serve
 from services.chassis.topics import create_topics
+from services.chassis.watching import Changes
 from services.registry import http_api
 from services.registry.artifacts import ArtifactStore
 from services.registry.clients.mlflow import MlflowRuns
@@ -28,7 +29,7 @@ from services.registry.consumers import consumer_of
 from services.registry.grpc_api import SERVICE, RegistryApi
 from services.registry.queries import Queries
 from services.registry.settings import RegistrySettings
-from services.registry.store import RegistryUnitOfWork
+from services.registry.store import CHANNEL, RegistryUnitOfWork
 
 _SWEEP: Final = timedelta(hours=1)  # what a killed process leaves in staging costs only space
 
@@ -47,7 +48,8 @@ async def run() -> int:
         timeout=settings.mlflow_timeout,
         idle=settings.mlflow_idle,
     )
-    commands, queries = Commands(database, runs), Queries(database)
+    changes = Changes(database, CHANNEL)
+    commands, queries = Commands(database, runs), Queries(database, changes)
     verifier = TokenVerifier(settings.jwks_path, issuer=settings.token_issuer, audience=settings.token_audience)
     relay = Relay(database, Leases(database, duration=settings.lease_duration), bootstrap=settings.kafka_bootstrap)
     consumer = consumer_of(
@@ -74,6 +76,7 @@ async def run() -> int:
             Closing(runs.stop),
             Background("relay", relay.run),
             Background("consumer", consumer.run),
+            Background("changes", changes.run),
             Background("sweep", lambda: sweep(artifacts)),
             grpc,
             HttpServer(http, settings.http_address, drain=settings.drain),

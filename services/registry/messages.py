@@ -17,6 +17,8 @@ from services.registry.domain.promises import Direction, Promise, PromiseWish
 from services.registry.domain.registrations import Drift, Registration, Rollout
 from services.registry.domain.versions import Version
 
+# What a datasheet must answer, as keys of `answers`.
+QUESTIONS: Final = tuple(name.removeprefix("QUESTION_").lower() for name in told.Question.keys()[1:])
 _KINDS: Final = {Kind.MODEL: told.KIND_MODEL, Kind.AGENT: told.KIND_AGENT}
 _TIERS: Final = {
     RiskTier.MINIMAL: told.RISK_TIER_MINIMAL,
@@ -208,7 +210,7 @@ def dataset_told(dataset: Dataset) -> told.DatasetRegistered:
         owner=sheet.owner,
         licence=sheet.licence,
         personal_data=sheet.personal_data,
-        unanswered=sheet.unanswered,
+        unanswered=sheet.unanswered(QUESTIONS),
         registered_by=actor_message(dataset.registered_by),
     )
 

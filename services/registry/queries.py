@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from datetime import timedelta
 from typing import Final
 
 from goldenpath.registry.v1 import registry_service_pb2 as pb
-from services.chassis.database import Connection, Database, Notifications
+from services.chassis.database import Connection, Database
 from services.chassis.errors import NotFound
+from services.chassis.grpc_server import page_size
+from services.chassis.watching import Changes
 from services.registry import messages, reads
 from services.registry.domain import names
 from services.registry.domain.pages import page_of
 from services.registry.domain.versions import Version
-from services.registry.store import CHANNEL, RegistryUnitOfWork
+from services.registry.store import RegistryUnitOfWork
 
 _BEYOND: Final = 2**63 - 1  # above every id
-_POLL: Final = timedelta(seconds=2)  # should a notification get lost
 _WATCHED_AT_ONCE: Final = 100
 
 
@@ -25,10 +25,12 @@ class Queries:
 
     Args:
         database: The registry's.
+        changes: Wakes watchers.
     """
 
-    def __init__(self, database: Database[RegistryUnitOfWork]) -> None:
+    def __init__(self, database: Database[RegistryUnitOfWork], changes: Changes) -> None:
         self._database = database
+        self._changes = changes
 
     async def get_model(self, request: pb.GetModelRequest) -> pb.GetModelResponse:
         """One model with its aliases."""
@@ -39,7 +41,7 @@ class Queries:
 
     async def list_models(self, request: pb.ListModelsRequest) -> pb.ListModelsResponse:
         """A page of models, by name."""
-        page = page_of(request.page_size, request.page_token, question="models", key=(str,))
+        page = page_of(page_size(request.page_size), request.page_token, question="models", key=(str,))
         async with self._database.read() as connection:
             found = await reads.list_models(connection, after=page.after[0] if page.after else "", limit=page.size + 1)
             aliases = await reads.current_pointings(connection, [model.name for model in found])
@@ -65,7 +67,7 @@ class Queries:
     async def search_versions(self, request: pb.SearchVersionsRequest) -> pb.SearchVersionsResponse:
         """A page of the versions that fit, newest first."""
         asked = (request.model, request.owner, request.dataset, request.artifact_digest)
-        page = page_of(request.page_size, request.page_token, question=f"versions {asked!r}", key=(int,))
+        page = page_of(page_size(request.page_size), request.page_token, question=f"versions {asked!r}", key=(int,))
         async with self._database.read() as connection:
             found = await reads.search_versions(
                 connection,
@@ -96,7 +98,9 @@ class Queries:
 
     async def list_alias_history(self, request: pb.ListAliasHistoryRequest) -> pb.ListAliasHistoryResponse:
         """A page of what a model's aliases pointed to, newest first."""
-        page = page_of(request.page_size, request.page_token, question=f"aliases {request.model}", key=(int,))
+        page = page_of(
+            page_size(request.page_size), request.page_token, question=f"aliases {request.model}", key=(int,)
+        )
         async with self._database.read() as connection:
             await reads.get_model(connection, names.model_name(request.model))
             before = page.after[0] if page.after else _BEYOND
@@ -146,7 +150,7 @@ class Queries:
 
     async def list_datasets(self, request: pb.ListDatasetsRequest) -> pb.ListDatasetsResponse:
         """A page of datasets, by name, newest version first."""
-        page = page_of(request.page_size, request.page_token, question="datasets", key=(str, int))
+        page = page_of(page_size(request.page_size), request.page_token, question="datasets", key=(str, int))
         after = (str(page.after[0]), int(page.after[1])) if page.after else None
         async with self._database.read() as connection:
             found = await reads.list_datasets(connection, after=after, limit=page.size + 1)
@@ -159,19 +163,17 @@ class Queries:
     async def watch_versions(self, request: pb.WatchVersionsRequest) -> AsyncIterator[pb.WatchVersionsResponse]:
         """Versions as they are registered, from now on."""
         model = names.text(request.model, where="model")
-        woken = Notifications(self._database, CHANNEL)
-        try:
+        async with self._database.read() as connection:
+            seen = await reads.newest_id(connection)
+        while True:
+            woken = self._changes.begin()
             async with self._database.read() as connection:
-                seen = await reads.newest_id(connection)
-            while True:
-                await woken.wait(at_most=_POLL)
-                async with self._database.read() as connection:
-                    found = await reads.versions_since(connection, seen, model=model, limit=_WATCHED_AT_ONCE)
-                for place, version in found:
-                    seen = place
-                    yield pb.WatchVersionsResponse(version=messages.version_message(version))
-        finally:
-            await woken.close()
+                found = await reads.versions_since(connection, seen, model=model, limit=_WATCHED_AT_ONCE)
+            for place, version in found:
+                seen = place
+                yield pb.WatchVersionsResponse(version=messages.version_message(version))
+            if not found:
+                await woken.wait()
 
 
 async def _version(connection: Connection, model: str, number: int) -> Version:

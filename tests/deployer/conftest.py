@@ -23,6 +23,7 @@ from services.chassis.clock import SystemClock
 from services.chassis.database import Database
 from services.chassis.leases import Leases
 from services.chassis.testing import eventually
+from services.chassis.watching import Changes
 from services.deployer import queries
 from services.deployer.clients import HttpServers
 from services.deployer.domain.deployment import Place
@@ -37,8 +38,7 @@ from services.deployer.jobs.servers import ServersJob
 from services.deployer.router.envoy import EnvoyRouter
 from services.deployer.router.envoy_admin import EnvoyAdmin
 from services.deployer.router.envoy_files import CLUSTERS, ROUTES
-from services.deployer.store import DeployerUnitOfWork
-from services.deployer.watch import Changes
+from services.deployer.store import CHANNEL, DeployerUnitOfWork
 from tests.conftest import Database as DatabaseOfTest
 from tests.deployer.fakes import FakeGovernance, FakeMonitor, FakeRegistry, FakeRuntime, quick
 
@@ -197,7 +197,7 @@ async def deployer(database: DatabaseOfTest, router: EnvoyRouter, client: httpx.
     )
     await made.start()
     governance, registry, monitor = FakeGovernance(), FakeRegistry(quick(Policy(steps=(20, 100)))), FakeMonitor()
-    runtime, changes = FakeRuntime(), Changes(made)
+    runtime, changes = FakeRuntime(), Changes(made, CHANNEL)
     api = DeployerApi(made, governance=governance, registry=registry, changes=changes, url="http://proxy")
     servers = HttpServers()
 

@@ -24,16 +24,7 @@ from goldenpath.registry.v1 import registry_service_pb2 as registry
 
 MODEL = "tiny"
 VERSIONS = 10
-QUESTIONS = (
-    "purpose",
-    "composition",
-    "collection_process",
-    "preprocessing",
-    "known_gaps",
-    "personal_data",
-    "licence",
-    "maintenance",
-)
+QUESTIONS = [name.removeprefix("QUESTION_").lower() for name in events.Question.keys()[1:]]
 
 
 @dataclass

@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from importlib.resources import files
 from typing import Any
 
+from goldenpath.registry.v1.events_pb2 import Question
 from services.governance.domain import policies
 from services.governance.domain.facts import Dataset, Facts
 
@@ -14,16 +15,7 @@ NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 DIGEST = "a" * 64
 SHIPPED = (files("services.governance") / "policies" / "default.yaml").read_text()
 DEFAULT = policies.parse(SHIPPED, place="default.yaml")
-QUESTIONS = (
-    "purpose",
-    "composition",
-    "collection_process",
-    "preprocessing",
-    "known_gaps",
-    "personal_data",
-    "licence",
-    "maintenance",
-)
+QUESTIONS = tuple(name.removeprefix("QUESTION_").lower() for name in Question.keys()[1:])
 CENSUS = Dataset(
     "census-1994",
     1,

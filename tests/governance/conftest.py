@@ -24,9 +24,12 @@ from services.chassis.grpc_server import GrpcServer
 from services.chassis.http_server import create_app
 from services.chassis.identity import Role
 from services.chassis.leases import Leases
+from services.chassis.runner import Background
 from services.chassis.testing import Issuer
+from services.chassis.watching import Changes
 from services.governance import handlers, http_api
 from services.governance.app import ShippedPolicies, database_of
+from services.governance.case_store import VERDICTS
 from services.governance.domain.facts import Facts
 from services.governance.grpc_api import NAME, GovernanceApi
 from services.governance.settings import GovernanceSettings
@@ -111,7 +114,10 @@ async def address(
     store: Database[GovernanceUnitOfWork], settings: GovernanceSettings, issuer: Issuer
 ) -> AsyncIterator[str]:
     """Where governance's gRPC server listens."""
-    api = GovernanceApi(store, SystemClock(), settings)
+    changes = Changes(store, VERDICTS)
+    watching = Background("changes", changes.run)
+    await watching.start()
+    api = GovernanceApi(store, SystemClock(), changes)
     server = GrpcServer(
         settings.grpc_address,
         [(NAME, lambda server: add_GovernanceServiceServicer_to_server(api, server))],
@@ -121,6 +127,7 @@ async def address(
     await server.start()
     yield f"127.0.0.1:{server.port}"
     await server.stop()
+    await watching.stop()
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ from services.chassis.errors import Invalid
 from services.governance.domain import policies
 from services.governance.domain.facts import Facts
 from services.governance.domain.policies import Evidence, Outcome
-from tests.governance.cases import CENSUS, DEFAULT, SHIPPED, good, without
+from tests.governance.cases import CENSUS, DEFAULT, QUESTIONS, SHIPPED, good, without
 
 RULE = "{id: r, what: w, passes: 'true', finding: f}"
 
@@ -21,6 +21,10 @@ RULE = "{id: r, what: w, passes: 'true', finding: f}"
 def row(facts: Facts, rule: str) -> Evidence:
     judged = {one.id: one.judge(DEFAULT.values(facts)) for one in DEFAULT.rules if one.passes}
     return judged[rule]
+
+
+def test_the_shipped_policy_asks_the_questions_of_the_contract() -> None:
+    assert tuple(DEFAULT.given["questions"]) == QUESTIONS
 
 
 def policy(**changes: Any) -> str:

@@ -18,12 +18,13 @@ from services.chassis.leases import Leases
 from services.chassis.outbox import Relay
 from services.chassis.runner import Background
 from services.chassis.topics import create_topics
+from services.chassis.watching import Changes
 from services.registry.app import database_of
 from services.registry.artifacts import ArtifactStore
 from services.registry.commands import Commands
 from services.registry.consumers import consumer_of
 from services.registry.queries import Queries
-from services.registry.store import RegistryUnitOfWork
+from services.registry.store import CHANNEL, RegistryUnitOfWork
 from tests.registry.made_up import FakeRuns, Trained
 from tests.registry.wires import Topics
 
@@ -54,8 +55,12 @@ def commands(registry_database: Database[RegistryUnitOfWork], runs: FakeRuns) ->
 
 
 @pytest.fixture
-def queries(registry_database: Database[RegistryUnitOfWork]) -> Queries:
-    return Queries(registry_database)
+async def queries(registry_database: Database[RegistryUnitOfWork]) -> AsyncIterator[Queries]:
+    changes = Changes(registry_database, CHANNEL)
+    watching = Background("changes", changes.run)
+    await watching.start()
+    yield Queries(registry_database, changes)
+    await watching.stop()
 
 
 @pytest.fixture(scope="session")

@@ -13,9 +13,9 @@ from services.chassis.database import Database
 from services.chassis.errors import NotFound
 from services.chassis.identity import Caller, Role
 from services.registry.artifacts import ArtifactStore
-from services.registry.domain.datasets import QUESTIONS
 from services.registry.domain.versions import Brought
 from services.registry.handlers import ImportedRun
+from services.registry.messages import QUESTIONS
 from services.registry.store import RegistryUnitOfWork
 
 ADA = Caller("ada@bank.example", frozenset({Role.SCIENTIST}))

@@ -8,7 +8,7 @@ digest, without a datasheet) changes nothing that is known about it.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Final
@@ -17,17 +17,6 @@ from services.chassis.errors import Invalid
 from services.registry.domain import names
 from services.registry.domain.models import Actor
 
-# What a datasheet must answer. Source: Gebru et al. (2021), Datasheets for Datasets, whose sections these are.
-QUESTIONS: Final = (
-    "purpose",
-    "composition",
-    "collection_process",
-    "preprocessing",
-    "known_gaps",
-    "personal_data",
-    "licence",
-    "maintenance",
-)
 PERSONAL_DATA: Final = ("none", "pseudonymous", "personal", "special")
 _PLACEHOLDERS: Final = frozenset({"", "?", "-", "...", "…", "tbd", "to do", "todo", "unknown yet"})
 _LONGEST_DATASHEET: Final = 1024 * 1024  # characters; Croissant files of hundreds of columns stay far below
@@ -45,11 +34,10 @@ class Datasheet:
     period_start: datetime | None = None
     period_end: datetime | None = None
 
-    @property
-    def unanswered(self) -> tuple[str, ...]:
-        """The questions that have no answer yet, in their order; a placeholder is no answer."""
+    def unanswered(self, questions: Sequence[str]) -> tuple[str, ...]:
+        """Those of these questions that have no answer yet, in their order; a placeholder is no answer."""
         said = {"licence": self.licence, "personal_data": self.personal_data, **self.answers}
-        return tuple(name for name in QUESTIONS if said.get(name, "").strip().casefold() in _PLACEHOLDERS)
+        return tuple(key for key in questions if said.get(key, "").strip().casefold() in _PLACEHOLDERS)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""Pages: how many at a time, and where the page before ended.
+"""Pages: where the page before ended.
 
 A token is opaque to whoever holds it: the last entry's key and the question that it answers, so that a token of
 another question is refused rather than misread.
@@ -13,8 +13,6 @@ from typing import Any, Final
 
 from services.chassis.errors import Invalid
 
-LARGEST: Final = 1000
-_USUAL: Final = 100
 _LARGEST_KEY: Final = 2**63 - 1  # what PostgreSQL's bigint holds
 
 
@@ -35,17 +33,15 @@ def page_of(size: int, token: str, *, question: str, key: tuple[type, ...]) -> P
     """The page that somebody asked for.
 
     Args:
-        size: How many entries, 1 to 1000; 0 for the usual 100.
+        size: How many entries, as `page_size` lets through.
         token: What the page before gave; empty for the first page.
         question: What is asked, with everything that narrows it.
         key: The types of an entry's key.
 
     Raises:
-        Invalid: the size is out of range, or the token isn't one of this question's.
+        Invalid: the token isn't one of this question's.
     """
-    if not 0 <= size <= LARGEST:
-        raise Invalid(f"a page has 1 to {LARGEST} entries, not {size:,}", where="page_size")
-    return Page(size or _USUAL, _after(token, question, key) if token else None, question)
+    return Page(size, _after(token, question, key) if token else None, question)
 
 
 def _after(token: str, question: str, key: tuple[type, ...]) -> tuple[Any, ...]:

@@ -98,6 +98,56 @@ DIRECTION_HIGHER: Direction.ValueType  # 2
 """Larger is better, as for auc."""
 Global___Direction: _TypeAlias = Direction  # noqa: Y015
 
+class _Question:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _QuestionEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Question.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    QUESTION_UNSPECIFIED: _Question.ValueType  # 0
+    """No question."""
+    QUESTION_PURPOSE: _Question.ValueType  # 1
+    """What the data was gathered for."""
+    QUESTION_COMPOSITION: _Question.ValueType  # 2
+    """What a row is, how many there are, and what is missing."""
+    QUESTION_COLLECTION_PROCESS: _Question.ValueType  # 3
+    """How the data was acquired, by whom, and when."""
+    QUESTION_PREPROCESSING: _Question.ValueType  # 4
+    """What was done to it since: cleaning, sampling, labelling."""
+    QUESTION_KNOWN_GAPS: _Question.ValueType  # 5
+    """Where it is known to be wrong, sparse or one-sided."""
+    QUESTION_PERSONAL_DATA: _Question.ValueType  # 6
+    """Whether it speaks of persons, and how they are protected."""
+    QUESTION_LICENCE: _Question.ValueType  # 7
+    """What the licence allows."""
+    QUESTION_MAINTENANCE: _Question.ValueType  # 8
+    """Who keeps it up to date, and for how long."""
+
+class Question(_Question, metaclass=_QuestionEnumTypeWrapper):
+    """What every datasheet answers. A question's key is its name here, in lower case and without the prefix: known_gaps.
+    Source: Gebru et al. (2021), Datasheets for Datasets, Communications of the ACM 64 (12).
+    """
+
+QUESTION_UNSPECIFIED: Question.ValueType  # 0
+"""No question."""
+QUESTION_PURPOSE: Question.ValueType  # 1
+"""What the data was gathered for."""
+QUESTION_COMPOSITION: Question.ValueType  # 2
+"""What a row is, how many there are, and what is missing."""
+QUESTION_COLLECTION_PROCESS: Question.ValueType  # 3
+"""How the data was acquired, by whom, and when."""
+QUESTION_PREPROCESSING: Question.ValueType  # 4
+"""What was done to it since: cleaning, sampling, labelling."""
+QUESTION_KNOWN_GAPS: Question.ValueType  # 5
+"""Where it is known to be wrong, sparse or one-sided."""
+QUESTION_PERSONAL_DATA: Question.ValueType  # 6
+"""Whether it speaks of persons, and how they are protected."""
+QUESTION_LICENCE: Question.ValueType  # 7
+"""What the licence allows."""
+QUESTION_MAINTENANCE: Question.ValueType  # 8
+"""Who keeps it up to date, and for how long."""
+Global___Question: _TypeAlias = Question  # noqa: Y015
+
 @_typing.final
 class Promise(_message.Message):
     """What a version must keep to in production."""
@@ -553,7 +603,7 @@ class DatasetRegistered(_message.Message):
     """The class of personal data: none, pseudonymous, personal or special."""
     @_builtins.property
     def unanswered(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Questions of the datasheet that have no answer yet, such as known_gaps."""
+        """Keys of the datasheet's questions (Question) that have no answer yet, such as known_gaps."""
 
     @_builtins.property
     def registered_by(self) -> Global___Actor:

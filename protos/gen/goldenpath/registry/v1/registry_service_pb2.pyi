@@ -247,7 +247,7 @@ class Dataset(_message.Message):
 
     @_builtins.property
     def answers(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
-        """The answers of the datasheet by question key; a question without an answer is absent."""
+        """The answers of the datasheet by question key (see Question); a question without an answer is absent."""
 
     @_builtins.property
     def period_start(self) -> _timestamp_pb2.Timestamp:
@@ -323,7 +323,7 @@ class DatasetInput(_message.Message):
     """The class of personal data: none, pseudonymous, personal or special."""
     @_builtins.property
     def answers(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
-        """The answers by question key; absent where there is none."""
+        """The answers by question key (see Question); absent where there is none."""
 
     @_builtins.property
     def period_start(self) -> _timestamp_pb2.Timestamp:

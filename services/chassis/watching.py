@@ -1,4 +1,4 @@
-"""Tells watchers that something changed: one connection to the database for all of them."""
+"""Tells a service's watchers that something changed: one connection to the database for all of their streams."""
 
 from __future__ import annotations
 
@@ -7,16 +7,20 @@ from datetime import timedelta
 from typing import Any, Final
 
 from services.chassis.database import Database, Notifications
-from services.deployer.store import CHANNEL
 
-_POLL: Final = timedelta(seconds=1)  # should a notification get lost
+_POLL: Final = timedelta(seconds=2)  # should a notification get lost
 
 
 class Changes:
-    """Wakes everybody who waits, at every change."""
+    """Wakes everybody who waits, at every change.
 
-    def __init__(self, database: Database[Any]) -> None:
-        self._notifications = Notifications(database, CHANNEL)
+    Args:
+        database: The service's own.
+        channel: The channel that PostgreSQL notifies when something that is watched has changed.
+    """
+
+    def __init__(self, database: Database[Any], channel: str) -> None:
+        self._notifications = Notifications(database, channel)
         self._next: asyncio.Event = asyncio.Event()
 
     async def run(self) -> None:
