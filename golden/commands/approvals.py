@@ -40,10 +40,11 @@ def explain(version: Version, *, why: Why = False, json: Json = False) -> None:
 def show_verdict(verdict: events.Verdict, summary: str, *, why: bool = False) -> None:
     """Print a verdict: what failed and waits, or with `why` every rule and what it is bound to."""
     said = f"  {escape(summary)}" if summary else ""
-    console.print(f"{verdict.model}@{verdict.version}  {_STATES.get(verdict.state, 'not judged')}{said}\n")
-    for row in verdict.evidence:
-        if not why and row.outcome == events.OUTCOME_PASSED:
-            continue
+    console.print(f"{verdict.model}@{verdict.version}  {_STATES.get(verdict.state, 'not judged')}{said}")
+    shown = [row for row in verdict.evidence if why or row.outcome != events.OUTCOME_PASSED]
+    if shown:
+        console.print()
+    for row in shown:
         console.print(f"  {_MARKS.get(row.outcome, '?')} [bold]{row.rule:<22}[/bold] {escape(row.finding)}")
         if row.fix:
             console.print(f"    {'':<22} [dim]{escape(row.fix)}[/dim]")

@@ -10,7 +10,7 @@ import typer
 from rich.console import Console
 
 from golden.commands.approvals import show_verdict
-from golden.output import Json, as_dict, console, escape, print_json
+from golden.output import Json, as_dict, console, errors, escape, print_json
 from golden.session import connect
 from goldenpath.governance.v1 import events_pb2 as events
 from goldenpath.governance.v1 import governance_service_pb2 as governance
@@ -35,11 +35,14 @@ def register(folder: Folder = Path(), *, run: Run = "", json: Json = False) -> N
 
     project = projects.load(folder)
     platform = connect()
-    wanted = run or registration.newest_run(project, platform.endpoints.tracking)
-    with telemetry.span("register", attributes={"goldenpath.model": project.model}):
-        answer = platform.registry.RegisterVersion(registration.request_of(project, wanted))
-        telemetry.about(project.model, answer.version.registered.version)
-    verdict = _verdict(platform, answer.version.registered.model, answer.version.registered.version)
+    with errors.status("looking for the run …") as status:
+        wanted = run or registration.newest_run(project, platform.endpoints.tracking)
+        status.update("the registry copies and profiles it …")
+        with telemetry.span("register", attributes={"goldenpath.model": project.model}):
+            answer = platform.registry.RegisterVersion(registration.request_of(project, wanted))
+            telemetry.about(project.model, answer.version.registered.version)
+        status.update("governance judges it …")
+        verdict = _verdict(platform, answer.version.registered.model, answer.version.registered.version)
     if json:
         print_json(as_dict(answer) | {"verdict": as_dict(verdict) if verdict else None})
     else:
@@ -78,7 +81,8 @@ def _show(answer: registry.RegisterVersionResponse, verdict: events.Verdict | No
     show_verdict(verdict, "")
     missing = {key for row in verdict.evidence for key in row.missing}
     point_at(project, missing, console)
-    console.print(f"\n  See it all: golden explain {name} --why     Try again: golden register")
+    again = "     Try again: golden register" if verdict.state == events.VERDICT_STATE_REJECTED else ""
+    console.print(f"\n  See it all: golden explain {name} --why{again}")
 
 
 def point_at(project: Project, missing: set[str], console: Console) -> None:
