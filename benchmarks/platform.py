@@ -9,10 +9,9 @@ import json
 import subprocess
 import sys
 import tempfile
-import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from datetime import timedelta
 from pathlib import Path
 from typing import Final
 
@@ -23,11 +22,12 @@ from benchmarks.figures import Figure, percentiles
 from golden.embedded import modelservers, platform
 from golden.embedded.platform import Ports
 from goldenpath.deployer.v1 import deployer_service_pb2 as deployer
-from tests.e2e.conftest import MODEL, World
+from tests.e2e.world import MODEL, World
 
 _ROLLBACKS: Final = 4
 _MIB: Final = 1 << 20
 _PATIENCE_S: Final = 120.0
+_PAUSE: Final = timedelta(milliseconds=20)  # of each client between two requests
 
 
 def measure() -> list[Figure]:
@@ -58,12 +58,12 @@ def _with_versions(home: Path) -> list[Figure]:
     _serve(world, 1)
     switches, failures = [], 0
     figures: list[Figure] = []
-    with _traffic(world) as statuses:
+    with world.traffic(_PAUSE) as traffic:
         for version in range(2, 2 + _ROLLBACKS):
             _serve(world, version)
             figures = figures or _memory(home)
             switches.append(_roll_back(world))
-        failures = sum(status != httpx.codes.OK for status in statuses)
+        failures = sum(status != httpx.codes.OK for status in traffic.statuses)
     return [
         *figures,
         *percentiles(switches, "rollback.decided_to_effective", "aim: under 100; under traffic"),
@@ -71,7 +71,7 @@ def _with_versions(home: Path) -> list[Figure]:
             "rollback.failed_requests",
             failures,
             "requests",
-            f"of {len(statuses)}, over {_ROLLBACKS} rollouts and rollbacks",
+            f"of {len(traffic.statuses)}, over {_ROLLBACKS} rollouts and rollbacks",
         ),
     ]
 
@@ -105,29 +105,6 @@ def _roll_back(world: World) -> float:
     _until(lambda: _stable(world) == 1)
     decision = service.GetDecision(deployer.GetDecisionRequest(id=made.id)).decision
     return (decision.effective_at.ToDatetime() - decision.decided_at.ToDatetime()).total_seconds()
-
-
-@contextmanager
-def _traffic(world: World) -> Iterator[list[int]]:
-    statuses: list[int] = []
-    stop = threading.Event()
-
-    def send() -> None:
-        while not stop.wait(0.02):
-            try:
-                statuses.append(world.predict().status_code)
-            except httpx.HTTPError:
-                statuses.append(0)
-
-    threads = [threading.Thread(target=send) for _ in range(2)]
-    for thread in threads:
-        thread.start()
-    try:
-        yield statuses
-    finally:
-        stop.set()
-        for thread in threads:
-            thread.join()
 
 
 def _memory(home: Path) -> list[Figure]:
