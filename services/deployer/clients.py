@@ -189,6 +189,7 @@ def policy_of(version: registry_pb2.Version) -> Policy:
         latency_margin=asked.latency_margin or shipped.latency_margin,
         back_without_answer=high,
         back_when_revoked=high,
+        acts=version.registered.kind == registry_events_pb2.KIND_AGENT,
     )
 
 

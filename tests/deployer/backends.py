@@ -11,12 +11,16 @@ from services.deployer.domain.routing import Address
 
 
 class Backend:
-    """One server. `seen` has the headers of each request but health checks; `status` is what it answers."""
+    """One server. `seen` has the headers of each request but health checks; `status` is what it answers.
+
+    One that `dies` ends its connection instead, as a crash does.
+    """
 
     def __init__(self, name: str) -> None:
         self.name = name
         self.status = 200
         self.delay = 0.0
+        self.dies = False
         self.score: Callable[[float], float] = lambda value: value
         self.seen: list[dict[str, str]] = []
         self._server: asyncio.Server | None = None
@@ -59,6 +63,9 @@ class Backend:
         if not healthy:
             self.seen.append(headers)
             await asyncio.sleep(self.delay)
+            if self.dies:
+                writer.transport.abort()
+                raise ConnectionError
         answer = {"name": self.name, "headers": headers} | self._predict(content)
         body = json.dumps(answer).encode()
         status = 200 if healthy else self.status

@@ -156,6 +156,15 @@ class Deployer:
 
         return cast("service_pb2.Deployment", await self.meanwhile(there))
 
+    async def has_servers(self, *versions: int) -> None:
+        """Wait until the servers that answer are these, by version, and no others run."""
+
+        async def there() -> bool:
+            endpoints = (await self.state()).endpoints
+            return sorted(one.version for one in endpoints) == list(versions) and all(one.ready for one in endpoints)
+
+        await eventually(there, within=timedelta(seconds=30))
+
     async def meanwhile(self, condition: Callable[[], Awaitable[object]]) -> object:
         """Poll a condition while requests flow, each of a unit of its own."""
 

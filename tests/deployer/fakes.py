@@ -74,12 +74,11 @@ class FakeRuntime:
 
     def __init__(self) -> None:
         self.backends: dict[Address, Backend] = {}
-        self.by_version: dict[int, Backend] = {}
         self.broken: set[int] = set()
         self.score: dict[int, Callable[[float], float]] = {}
         self._pids = 0
         self._loop = asyncio.get_running_loop()
-        self._started: set[Address] = set()
+        self._started: dict[Address, None] = {}  # in the order in which they were
         self._dead: set[Address] = set()
 
     def free_address(self) -> Address:
@@ -92,11 +91,10 @@ class FakeRuntime:
         backend = self.backends[endpoint.address]
         backend.name = str(endpoint.version)
         backend.score = self.score.get(endpoint.version, backend.score)
-        self.by_version[endpoint.version] = backend
         if endpoint.version in self.broken:
             self._dead.add(endpoint.address)
         elif endpoint.address not in self._started:  # a start that was killed half way is found, as the real one is
-            self._started.add(endpoint.address)
+            self._started[endpoint.address] = None
             asyncio.run_coroutine_threadsafe(backend.start(), self._loop).result(5)  # it is called on a thread
         self._pids += 1
         return Process(self._pids, 0.0)
@@ -116,9 +114,14 @@ class FakeRuntime:
     async def answers_ready(self, endpoint: Endpoint) -> bool:
         return self.alive(endpoint)
 
+    def servers_of(self, version: int) -> list[Backend]:
+        """A version's servers that run, oldest first."""
+        running = (self.backends[address] for address in self._started if address not in self._dead)
+        return [backend for backend in running if backend.name == str(version)]
+
     async def die(self, version: int) -> None:
-        """A version's server crashes."""
-        backend = self.by_version[version]
+        """A version's oldest server crashes."""
+        backend = self.servers_of(version)[0]
         self._dead.add(backend.address)
         await backend.stop()
 

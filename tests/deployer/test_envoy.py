@@ -3,6 +3,8 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -25,6 +27,7 @@ from tests.deployer.conftest import Proxy
 PLACE = Place("credit")
 _ROUTES = "type.googleapis.com/envoy.config.route.v3.RouteConfiguration"
 INFER = "/v2/models/credit/infer"
+CLIENTS = 4
 
 
 @pytest.fixture
@@ -57,13 +60,31 @@ async def answered_by(client: httpx.AsyncClient, **headers: str) -> str:
     return str(response.json()["name"])
 
 
+@asynccontextmanager
+async def load(client: httpx.AsyncClient) -> AsyncIterator[list[str]]:
+    """Requests all the while, each of which must be answered; who answered them."""
+    names: list[str] = []
+    stop = asyncio.Event()
+
+    async def ask() -> None:
+        while not stop.is_set():
+            names.append(await answered_by(client))
+
+    clients = [asyncio.ensure_future(ask()) for _ in range(CLIENTS)]
+    try:
+        yield names
+    finally:
+        stop.set()
+        await asyncio.gather(*clients)
+
+
 async def test_a_version_is_added_once_it_is_healthy_and_serves(
     router: EnvoyRouter, client: httpx.AsyncClient, two: list[Backend]
 ) -> None:
     assert (await client.post(INFER, json={})).status_code == 404
     await switched(router, routing(two))
     assert await answered_by(client) == "one"
-    assert await router.known() == {(PLACE, 1), (PLACE, 2)}
+    assert {two[0].address.http, two[1].address.http} <= await router.known()
 
 
 async def test_a_version_that_is_not_healthy_gets_no_traffic_and_delays_nobody(
@@ -138,21 +159,12 @@ async def test_a_switch_under_load_fails_nothing_and_leaves_nobody_behind(
     router: EnvoyRouter, client: httpx.AsyncClient, two: list[Backend]
 ) -> None:
     await switched(router, routing(two))
-    names: list[str] = []
-    stop = asyncio.Event()
-
-    async def load() -> None:
-        while not stop.is_set():
-            names.append(await answered_by(client))
-
-    clients = [asyncio.ensure_future(load()) for _ in range(4)]
-    await eventually(lambda: _more_than(names, 100))
-    await switched(router, routing(two, weight=100))
-    before = len(names)
-    await eventually(lambda: _more_than(names, before + 200))
-    stop.set()
-    await asyncio.gather(*clients)
-    assert set(names[before + 4 :]) == {"two"}  # four were under way
+    async with load(client) as names:
+        await eventually(lambda: _more_than(names, 100))
+        await switched(router, routing(two, weight=100))
+        before = len(names)
+        await eventually(lambda: _more_than(names, before + 200))
+    assert set(names[before + CLIENTS :]) == {"two"}  # some were under way
 
 
 async def _more_than(names: list[str], count: int) -> bool:
@@ -168,6 +180,69 @@ async def test_a_dead_server_is_no_outage_while_a_fallback_stands(
     assert {await answered_by(client) for _ in range(50)} == {"two"}
 
 
+def pair(two: list[Backend], *, repeats: bool = True) -> Routing:
+    """Both servers are of one version."""
+    shares = (Share(1, Arm.STABLE, 3, 100),)
+    upstream = Upstream(PLACE, 1, (two[0].address, two[1].address))
+    return Routing((upstream,), (Route(PLACE, shares, repeats=repeats),))
+
+
+async def test_of_two_servers_one_may_die_under_load_and_no_request_fails(
+    router: EnvoyRouter, client: httpx.AsyncClient, two: list[Backend]
+) -> None:
+    await switched(router, pair(two))
+    async with load(client) as names:
+        await eventually(lambda: _more_than(names, 100))
+        assert set(names) == {"one", "two"}
+        await two[0].stop()
+        before = len(names)
+        await eventually(lambda: _more_than(names, before + 200))
+    assert set(names[before + CLIENTS :]) == {"two"}
+
+
+async def test_what_an_agent_was_sent_is_not_sent_again_though_its_server_died(
+    router: EnvoyRouter, client: httpx.AsyncClient, two: list[Backend]
+) -> None:
+    await switched(router, pair(two, repeats=False))
+    for backend in two:
+        backend.dies = True
+    assert (await client.post(INFER, json={})).status_code == 503
+    assert len(two[0].seen) + len(two[1].seen) == 1
+
+
+async def test_a_request_that_kills_its_servers_is_handed_on_once(
+    router: EnvoyRouter, client: httpx.AsyncClient, two: list[Backend]
+) -> None:
+    await switched(router, pair(two))
+    for backend in two:
+        backend.dies = True
+    assert (await client.post(INFER, json={})).status_code == 503
+    assert [len(backend.seen) for backend in two] == [1, 1]
+
+
+async def test_a_server_comes_and_goes_under_load_and_no_request_fails(
+    router: EnvoyRouter, client: httpx.AsyncClient, two: list[Backend]
+) -> None:
+    alone = replace(pair(two), upstreams=(Upstream(PLACE, 1, (two[1].address,)),))
+    await switched(router, alone)
+
+    async def both() -> bool:
+        return "one" in names
+
+    async def gone() -> bool:
+        return two[0].address.http not in await router.known()
+
+    async with load(client) as names:
+        await switched(router, pair(two))
+        await eventually(both)
+        await switched(router, alone)
+        await eventually(gone)
+        await two[0].stop()  # as a model server is asked to end: only now
+        before = len(names)
+        await eventually(lambda: _more_than(names, before + 200))
+    assert set(names[before + CLIENTS :]) == {"two"}
+
+
 async def test_a_version_that_left_is_forgotten_once_nothing_is_under_way(
     router: EnvoyRouter, client: httpx.AsyncClient, two: list[Backend]
 ) -> None:
@@ -177,12 +252,12 @@ async def test_a_version_that_left_is_forgotten_once_nothing_is_under_way(
     await eventually(lambda: _more_than([str(seen) for seen in two[0].seen], 0))
     alone = Routing((Upstream(PLACE, 2, (two[1].address,)),), (Route(PLACE, (Share(2, Arm.STABLE, 5, 100),)),))
     await switched(router, alone)
-    await router.prune(alone, token=1)
-    assert (PLACE, 1) in await router.known()
+    assert await router.prune(alone, token=1)
+    assert two[0].address.http in await router.known()
 
     async def forgotten() -> bool:
         await router.prune(alone, token=1)
-        return await router.known() == {(PLACE, 2)}
+        return two[0].address.http not in await router.known()
 
     await eventually(forgotten)
     assert await slow == "one"

@@ -75,7 +75,7 @@ async def test_a_deployment_is_shown_with_its_rollout_servers_and_history(deploy
         "http://proxy/v2/models/credit/infer",
     )
     assert found.rollout.state == pb2.ROLLOUT_STATE_PROMOTED
-    assert [endpoint.ready for endpoint in found.endpoints] == [True]
+    assert found.endpoints[0].ready
     page = await operator.ask("ListHistory", pb2.ListHistoryRequest(model="credit", page_size=1))
     assert [entry.type for entry in page.entries] == ["deployment.promoted"]
     rest = await operator.ask("ListHistory", pb2.ListHistoryRequest(model="credit", page_token=page.next_page_token))

@@ -128,6 +128,16 @@ class Process:
         found: pb2.Deployment = await self.meanwhile(there)
         return found
 
+    async def has_servers(self, count: int) -> None:
+        """Wait until so many servers answer and no others run; requests flow meanwhile."""
+
+        async def there() -> bool:
+            state = await self.state()
+            ready = [one.pid for one in state.endpoints if one.ready] if state is not None else []
+            return len(ready) == count and sorted(ready) == sorted(server.pid for server in self.servers())
+
+        await self.meanwhile(there)
+
     async def meanwhile(self, condition: Callable[[], Awaitable[Any]]) -> Any:
         """Poll a condition while requests flow, once there is something to answer them."""
         async with httpx.AsyncClient(base_url=self.url, trust_env=False, timeout=30) as client:
@@ -226,11 +236,26 @@ async def test_a_version_goes_live_is_replaced_and_comes_back_and_no_request_fai
     decision = (await process.ask("GetDecision", pb2.GetDecisionRequest(id=signal_id))).decision
     assert decision.verb == events_pb2.VERB_ROLL_BACK
     assert decision.comparison.rows_with_outcome == 400
+    await process.has_servers(2)  # both of version 1, and none of the one that was left for cause
+    process.servers()[0].kill()
+    await process.meanwhile(partial(_served, process, len(process.statuses) + 200))
     assert set(process.statuses) == {200}
     took = decision.effective_at.ToDatetime() - decision.decided_at.ToDatetime()
     assert took > timedelta()
     sent = await process.rows("SELECT count(*) FROM outbox WHERE sent_at IS NOT NULL")
     assert sent[0][0] >= 6
+
+
+async def test_no_request_fails_though_the_servers_of_a_lone_version_are_killed_under_load(process: Process) -> None:
+    await process.approve(1)
+    await process.serves(1)
+    await process.has_servers(2)
+    process.statuses.clear()
+    for _ in range(2):
+        process.servers()[0].kill()
+        await process.meanwhile(partial(_served, process, len(process.statuses) + 200))
+        await process.has_servers(2)
+    assert set(process.statuses) == {200}
 
 
 async def _served(process: Process, count: int) -> bool:
@@ -251,11 +276,8 @@ async def test_a_rollout_finishes_though_the_deployer_is_killed_in_each_of_its_s
     history = (await process.ask("ListHistory", pb2.ListHistoryRequest(model=process.model))).entries
     assert [entry.type for entry in reversed(history)] == ["deployment.started", "deployment.promoted"] * 2
 
-    async def settled() -> bool:
-        return len(process.servers()) == 2
-
     # The stable and the one to go back to: no server was started twice, and none was left behind.
-    await eventually(settled)
+    await process.has_servers(2)
 
 
 async def _reached(process: Process, state: str) -> bool:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import asyncio
 from dataclasses import replace
 from datetime import timedelta
 
@@ -26,17 +27,13 @@ async def test_a_second_version_goes_through_its_steps_and_the_first_stays_warm(
     state = await deployer.deployed(1, 2)
     assert state.warm_version == 1
     assert await deployer.history() == ["started", "promoted", "started", "promoted"]
-    assert sorted(endpoint.version for endpoint in state.endpoints) == [1, 2]
     assert "failures 0" in state.rollout.judgement
+    await deployer.has_servers(1, 2)
 
 
 async def test_a_third_version_ends_the_first_ones_server(deployer: Deployer) -> None:
     await deployer.deployed(1, 2, 3)
-
-    async def left() -> bool:
-        return sorted(endpoint.version for endpoint in (await deployer.state()).endpoints) == [2, 3]
-
-    await eventually(left)
+    await deployer.has_servers(2, 3)
 
 
 async def test_a_version_that_fails_requests_is_aborted_and_the_stable_stays(deployer: Deployer) -> None:
@@ -47,7 +44,7 @@ async def test_a_version_that_fails_requests_is_aborted_and_the_stable_stays(dep
         return (await deployer.state()).position.candidate_weight == 20
 
     await deployer.meanwhile(has_traffic)
-    deployer.runtime.by_version[2].status = 500
+    deployer.runtime.servers_of(2)[0].status = 500
     await deployer.serves(1)
     assert (await deployer.history())[-1] == "rolled_back"
     assert "failures" in (await deployer.state()).rollout.judgement
@@ -107,7 +104,7 @@ async def test_a_version_that_governance_refuses_never_starts(deployer: Deployer
         return await deployer.history() == ["failed"]
 
     await eventually(failed)
-    assert deployer.runtime.by_version == {}
+    assert deployer.runtime.backends == {}
 
 
 async def test_an_older_version_is_not_deployed_because_it_was_approved_again(deployer: Deployer) -> None:
@@ -124,7 +121,7 @@ async def test_of_several_that_wait_only_the_newest_goes_on(deployer: Deployer) 
         await rollouts.admit_version(PLACE, 2, uow)
         await rollouts.admit_version(PLACE, 3, uow)
     await deployer.serves(3)
-    assert 2 not in deployer.runtime.by_version
+    assert deployer.runtime.servers_of(2) == []
 
 
 async def test_a_step_without_an_answer_in_time_is_held_and_a_person_is_asked(deployer: Deployer) -> None:
@@ -162,7 +159,8 @@ async def test_a_signal_about_the_stable_goes_back_when_that_helps(deployer: Dep
 
 async def test_a_signal_holds_when_going_back_is_worse_and_clearing_it_releases(deployer: Deployer) -> None:
     state = await deployer.deployed(1, 2)
-    deployer.runtime.by_version[1].score = lambda value: 1 - value
+    for server in deployer.runtime.servers_of(1):
+        server.score = lambda value: 1 - value
     x = np.linspace(0, 1, 400)
     deployer.monitor.given = sample_of(current=x.tolist(), outcomes=(x > 0.5).astype(float).tolist())
     await deployer.signal(2, state.position.epoch)
@@ -237,16 +235,65 @@ async def test_without_an_earlier_version_that_served_long_enough_it_holds(deplo
     assert "no earlier version" in (await deployer.state()).held_reason
 
 
-async def test_a_crash_of_the_stable_is_no_outage_and_it_is_replaced(deployer: Deployer) -> None:
+async def test_a_crash_of_the_stable_is_no_outage_while_the_warm_version_stands_behind_it(deployer: Deployer) -> None:
     await deployer.deployed(1, 2)
-    dead = deployer.runtime.by_version[2]
     await deployer.runtime.die(2)
     assert set(await deployer.requests(100)) == {200}
+    await deployer.has_servers(1, 2)
 
-    async def replaced() -> bool:
-        return deployer.runtime.by_version[2] is not dead
 
-    await eventually(replaced)
+async def test_a_crash_of_a_first_version_is_no_outage(deployer: Deployer) -> None:
+    await deployer.deployed(1)
+    await deployer.has_servers(1, 1)
+    await deployer.runtime.die(1)
+    assert set(await deployer.requests(100)) == {200}
+    await deployer.has_servers(1, 1)
+
+
+async def test_a_crash_of_a_version_that_came_back_is_no_outage(deployer: Deployer) -> None:
+    deployer.registry.policy = replace(deployer.registry.policy, back_without_answer=True)
+    state = await deployer.deployed(1, 2)
+    await deployer.signal(2, state.position.epoch)
+    await deployer.serves(1)
+    await deployer.has_servers(1, 1)  # and none of the version that was left for cause
+    await deployer.runtime.die(1)
+    assert set(await deployer.requests(100)) == {200}
+    await deployer.has_servers(1, 1)
+
+
+async def test_a_warm_version_that_no_longer_starts_is_given_up_and_the_stable_gets_a_second_server(
+    deployer: Deployer,
+) -> None:
+    await deployer.deployed(1, 2)
+    await deployer.has_servers(1, 2)
+    deployer.runtime.broken.add(1)
+    await deployer.runtime.die(1)
+    await deployer.has_servers(2, 2)
+    state = await deployer.state()
+    assert state.warm_version == 0
+    await deployer.signal(2, state.position.epoch)
+
+    async def held() -> bool:
+        return (await deployer.state()).held
+
+    await eventually(held)
+    assert "no earlier version" in (await deployer.state()).held_reason
+
+
+async def test_a_version_that_comes_again_while_its_old_server_ends_gets_a_new_one(deployer: Deployer) -> None:
+    deployer.registry.policy = replace(deployer.registry.policy, back_without_answer=True)
+    state = await deployer.deployed(1, 2)
+    old = deployer.runtime.servers_of(2)[0]
+    old.delay = 1.0  # a request under way keeps it from ending
+    slow = asyncio.ensure_future(deployer.requests(1))
+    await deployer.signal(2, state.position.epoch)
+    await deployer.serves(1)
+    async with deployer.database.begin() as uow:
+        await rollouts.admit_version(PLACE, 2, uow, commanded=True)
+    await deployer.serves(2)
+    assert await slow == [200]
+    await deployer.has_servers(1, 2)
+    assert old not in deployer.runtime.servers_of(2)
 
 
 @pytest.mark.parametrize("round_trips", [0, 4, 16])

@@ -93,9 +93,10 @@ class Deployment:
         candidate: What a rollout brings; None outside one.
         weight: The candidate's share of the traffic in percent, 0 to 100.
         mirrored: True while the candidate gets a copy of the traffic.
-        warm: The version that is kept ready to go back to.
+        warm: The version that is kept ready to go back to, and answers where the stable's server died.
         hold: Why nothing automatic happens; None where it may.
         went_back: True once this promotion's one automatic way back is used up.
+        acts: True of an agent: what it is sent may have an effect, so nothing is sent to it a second time.
     """
 
     place: Place
@@ -107,6 +108,7 @@ class Deployment:
     warm: Role | None = None
     hold: Hold | None = None
     went_back: bool = False
+    acts: bool = False
 
     def check_epoch(self, seen: int) -> None:
         """Let a command through that was given for the present state; 0 means whatever stands.
@@ -134,10 +136,10 @@ class Deployment:
                 return arm
         return None
 
-    def with_candidate(self, version: int, digest: str) -> Deployment:
+    def with_candidate(self, version: int, digest: str, *, acts: bool = False) -> Deployment:
         """A rollout begins: its version becomes the candidate, without traffic yet."""
         epoch = self.epoch + 1
-        return replace(self, epoch=epoch, candidate=Role(version, digest, epoch), weight=0, mirrored=False)
+        return replace(self, epoch=epoch, candidate=Role(version, digest, epoch), weight=0, mirrored=False, acts=acts)
 
     def with_share(self, weight: int, *, mirrored: bool = False) -> Deployment:
         """The candidate gets a share of the traffic, or a copy of it. The epoch stays."""
@@ -156,6 +158,7 @@ class Deployment:
             stable=replace(self.candidate, epoch=epoch),
             warm=self.stable,
             hold=self.hold,
+            acts=self.acts,
         )
 
     def without_candidate(self) -> Deployment:
@@ -163,6 +166,10 @@ class Deployment:
         if self.candidate is None:
             raise NotFound(f"{self.place} has no candidate")
         return replace(self, epoch=self.epoch + 1, candidate=None, weight=0, mirrored=False)
+
+    def without_warm(self) -> Deployment:
+        """What was kept ready doesn't start any more; the epoch stays."""
+        return replace(self, warm=None)
 
     def gone_back(self, target: Role, *, automatic: bool) -> Deployment:
         """An earlier version becomes the stable again; a candidate goes with it."""
@@ -173,6 +180,7 @@ class Deployment:
             stable=replace(target, epoch=epoch),
             hold=self.hold,
             went_back=self.went_back or automatic,
+            acts=self.acts,
         )
 
     def held(self, reason: str, *, signal_id: str = "") -> Deployment:

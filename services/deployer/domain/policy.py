@@ -38,6 +38,7 @@ class Policy:
         answer_within: How long a decision waits for outcomes that tell, before it goes by what there is.
         back_without_answer: True: go back where nothing can be compared (high risk); False: hold.
         back_when_revoked: True: a stable whose approval is revoked is taken back; False: it is held.
+        acts: True of an agent: what it is sent may have an effect, so nothing is sent to it a second time.
     """
 
     steps: tuple[int, ...] = (5, 25, 100)
@@ -56,6 +57,7 @@ class Policy:
     answer_within: timedelta = timedelta(seconds=45)
     back_without_answer: bool = False
     back_when_revoked: bool = False
+    acts: bool = False
 
     def __post_init__(self) -> None:
         """Refuse numbers that mean nothing.

@@ -2,7 +2,7 @@
 
 A version's endpoints are an upstream. A route divides a deployment's traffic between the stable and the candidate,
 and may send a copy to the candidate. The warm previous version stands behind the stable as its fallback, so that a
-crash of the stable's only process is no outage.
+crash of the stable's only process is no outage; where there is none, the stable has two.
 """
 
 from __future__ import annotations
@@ -68,12 +68,14 @@ class Route:
         shares: Who gets what; the weights sum to 100.
         mirror: Who gets a copy of all of it; None: nobody.
         timeout: The longest that an answer may take.
+        repeats: True where a request whose server died under it may be sent to another one.
     """
 
     place: Place
     shares: tuple[Share, ...]
     mirror: Share | None = None
     timeout: timedelta = _TIMEOUT
+    repeats: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,4 +128,5 @@ def _route(deployment: Deployment) -> Route | None:
         share = Share(candidate.version, Arm.CANDIDATE, candidate.epoch, deployment.weight)
         mirror = share if deployment.mirrored else None
         shares += [share] if deployment.weight else []
-    return Route(deployment.place, tuple(share for share in shares if share.weight), mirror)
+    shown = tuple(share for share in shares if share.weight)
+    return Route(deployment.place, shown, mirror, repeats=not deployment.acts)

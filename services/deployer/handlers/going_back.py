@@ -52,6 +52,14 @@ async def revoke_version(place: Place, version: int, reason: str, uow: DeployerU
         await holds.hold(place, words, uow)
 
 
+async def give_up_version(place: Place, version: int, uow: DeployerUnitOfWork) -> None:
+    """Its bytes don't verify any more, or its server doesn't start: it is no fallback, and nothing to go back to."""
+    deployment = await uow.deployments.lock(place)
+    await uow.versions.give_up(place, version)
+    if deployment.warm is not None and deployment.warm.version == version:
+        await uow.deployments.save(deployment.without_warm())
+
+
 async def rollback_target(deployment: Deployment, uow: DeployerUnitOfWork, *, version: int = 0) -> Role | None:
     """Where to go back to by the rules; or a version that a person names, where it was a stable and isn't revoked."""
     if deployment.stable is None:

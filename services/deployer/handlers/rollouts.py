@@ -42,7 +42,7 @@ async def begin_rollout(rollout_id: UUID, known: Known, uow: DeployerUnitOfWork)
     await uow.versions.put(known)
     begun = rollout.provision(digest=known.digest, verdict_id=known.verdict_id, policy=known.policy)
     await uow.rollouts.save(begun)
-    await uow.deployments.save(deployment.with_candidate(known.version, known.digest))
+    await uow.deployments.save(deployment.with_candidate(known.version, known.digest, acts=known.policy.acts))
 
 
 async def give_traffic(rollout_id: UUID, place: Place, uow: DeployerUnitOfWork) -> None:

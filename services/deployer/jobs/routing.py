@@ -55,8 +55,8 @@ class RoutingJob:
         nowhere = {entry.place for entry in pending} - {route.place for route in routing.routes}
         due = [entry for entry in pending if entry.place in shown | nowhere]
         await self._take_effect(due, lease)
-        await self._router.prune(routing, token=lease.token)
-        return len(due) < len(pending) or bool(await self._leaving(routing))
+        leaving = await self._router.prune(routing, token=lease.token)
+        return len(due) < len(pending) or leaving
 
     async def _routing(self, uow: DeployerUnitOfWork) -> Routing:
         ready: dict[tuple[Place, int], list[Address]] = {}
@@ -76,7 +76,3 @@ class RoutingJob:
             _log.info(
                 entry.sentence, deployment=str(entry.place), effective_after=f"{took.total_seconds() * 1000:.0f} ms"
             )
-
-    async def _leaving(self, routing: Routing) -> bool:
-        wanted = {(upstream.place, upstream.version) for upstream in routing.upstreams}
-        return bool(await self._router.known() - wanted)

@@ -1,13 +1,16 @@
-"""Servers: every stable, candidate and warm version has a process that answers, and nothing else keeps one.
+"""Servers: every stable, candidate and warm version has the processes that it needs, and nothing else keeps one.
 
 A process that died is replaced, with a growing pause. One whose candidate never got ready ends the rollout, with the
-process's own last words. A process is asked to end only when the proxy has forgotten it.
+process's own last words. A warm version that doesn't start is given up, and the stable gets a second process instead.
+A process that isn't needed any more leaves: nothing new is sent to it, and it is asked to end once the proxy has
+forgotten it.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import timedelta
 from typing import Final
@@ -19,9 +22,10 @@ from services.chassis import telemetry
 from services.chassis.clock import Clock
 from services.chassis.database import Database
 from services.chassis.leases import Lease, Leases
-from services.deployer.domain.deployment import Deployment, Place, Role
+from services.deployer.domain.deployment import Role
 from services.deployer.domain.rollout import State
-from services.deployer.handlers import rollouts
+from services.deployer.domain.servers import Needed, Version, servers_needed
+from services.deployer.handlers import going_back, rollouts
 from services.deployer.jobs import whenever_woken
 from services.deployer.router import Router
 from services.deployer.runtimes import Endpoint, Runtime
@@ -35,7 +39,6 @@ _DOUBLINGS: Final = 6
 _GIVES_UP: Final = 3  # deaths in a row before a version is nothing to go back to any more
 _MAY_DRAIN: Final = timedelta(seconds=30)  # a model server takes at most two drains of ten seconds
 _log = structlog.get_logger()
-Version = tuple[Place, int]
 
 
 class ServersJob:
@@ -76,20 +79,26 @@ class ServersJob:
         """Look at every process once; True where one isn't as it should be."""
         async with self._database.read() as connection:
             uow = DeployerUnitOfWork(connection, source="", clock=self._clock)
-            wanted = wanted_servers(await uow.deployments.all())
+            needed = servers_needed(await uow.deployments.all())
             endpoints = await uow.endpoints.all()
-        unfinished = False
-        for endpoint in endpoints:
-            if (endpoint.place, endpoint.version) in wanted:
-                unfinished |= await self._tend(endpoint, lease)
-            else:
-                unfinished |= await self._end(endpoint, lease)
-        served = {(endpoint.place, endpoint.version) for endpoint in endpoints}
-        for version, role in wanted.items():
-            if version not in served:
+        staying, surplus = sorted_out(endpoints, needed)
+        unfinished = bool(surplus)
+        for endpoint in surplus:
+            await self._leave(endpoint, lease)
+        for endpoint in (one for one in endpoints if one.leaving):
+            unfinished |= await self._end(endpoint, lease)
+        for endpoint in (one for group in staying.values() for one in group):
+            unfinished |= await self._tend(endpoint, lease)
+        for version, wanted in needed.items():
+            for _ in range(wanted.count - len(staying[version])):
                 unfinished = True
-                await self._begin(version, role, lease)
+                await self._begin(version, wanted.role, lease)
         return unfinished
+
+    async def _leave(self, endpoint: Endpoint, lease: Lease) -> None:
+        async with self._database.begin() as uow:
+            await lease.check(uow.connection)
+            await uow.endpoints.leave(endpoint.id)
 
     async def _begin(self, version: Version, role: Role, lease: Lease) -> None:
         if self._clock.monotonic() < self._not_before.get(version, 0.0):
@@ -127,7 +136,7 @@ class ServersJob:
             self._deaths.pop((endpoint.place, endpoint.version), None)
             async with self._database.begin() as uow:
                 await lease.check(uow.connection)
-                await uow.endpoints.set_ready(endpoint.id, ready=True)
+                await uow.endpoints.answers(endpoint.id)
         return True
 
     async def _replace(self, endpoint: Endpoint, lease: Lease) -> None:
@@ -140,8 +149,8 @@ class ServersJob:
         async with self._database.begin() as uow:
             await lease.check(uow.connection)
             await uow.endpoints.remove(endpoint.id)
-            if deaths >= _GIVES_UP:
-                await uow.versions.give_up(*version)
+            if deaths >= _GIVES_UP and not any(one.ready for one in await uow.endpoints.of(*version)):
+                await going_back.give_up_version(*version, uow)
             active = await uow.rollouts.active(endpoint.place)
             if (
                 active is not None
@@ -153,8 +162,8 @@ class ServersJob:
                     await rollouts.fail_rollout(active.rollout.id, endpoint.place, reason, uow)
 
     async def _end(self, endpoint: Endpoint, lease: Lease) -> bool:
-        if (endpoint.place, endpoint.version) in await self._router.known():
-            return False  # the routing job says when it is forgotten, and wakes us
+        if {endpoint.address.http, endpoint.address.grpc} & await self._router.known():
+            return True
         if self._runtime.alive(endpoint):
             self._ask_to_end(endpoint)
             return True
@@ -173,11 +182,14 @@ class ServersJob:
             self._runtime.kill(endpoint)
 
 
-def wanted_servers(deployments: Sequence[Deployment]) -> dict[Version, Role]:
-    """The versions that need a server: what serves, what is about to, and what one would go back to."""
-    return {
-        (deployment.place, role.version): role
-        for deployment in deployments
-        for role in (deployment.warm, deployment.candidate, deployment.stable)
-        if role is not None
-    }
+def sorted_out(
+    endpoints: Sequence[Endpoint], needed: Mapping[Version, Needed]
+) -> tuple[Mapping[Version, list[Endpoint]], list[Endpoint]]:
+    """The endpoints that stay, by version, those that answer and are oldest first; and those that are too many."""
+    staying: defaultdict[Version, list[Endpoint]] = defaultdict(list)
+    surplus: list[Endpoint] = []
+    for endpoint in sorted((one for one in endpoints if not one.leaving), key=lambda one: not one.ready):
+        version = (endpoint.place, endpoint.version)
+        enough = version not in needed or len(staying[version]) == needed[version].count
+        (surplus if enough else staying[version]).append(endpoint)
+    return staying, surplus

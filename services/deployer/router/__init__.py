@@ -23,12 +23,12 @@ class Router(Protocol):
         """
         ...
 
-    async def prune(self, routing: Routing, *, token: int) -> None:
-        """Forget versions that the routing doesn't name, once no request is under way on them."""
+    async def prune(self, routing: Routing, *, token: int) -> bool:
+        """Forget versions that the routing doesn't name, once no request is under way on them; True where one is."""
         ...
 
-    async def known(self) -> frozenset[tuple[Place, int]]:
-        """The versions that it may still send requests to."""
+    async def known(self) -> frozenset[str]:
+        """The servers' addresses, host:port, that it may still send requests to."""
         ...
 
     async def traffic(self) -> Mapping[tuple[Place, int], Traffic]:

@@ -24,6 +24,7 @@ from services.deployer.domain.routing import Routing
 from services.deployer.domain.traffic import Traffic
 from services.deployer.router.envoy_admin import EnvoyAdmin
 from services.deployer.router.envoy_config import (
+    addresses_in,
     clusters_in,
     clusters_of,
     place_of,
@@ -70,23 +71,24 @@ class EnvoyRouter:
         await self._write_routes(shown, token)
         return frozenset(served)
 
-    async def prune(self, routing: Routing, *, token: int) -> None:
-        """Forget versions that the routing doesn't name, once no request is under way on them."""
+    async def prune(self, routing: Routing, *, token: int) -> bool:
+        """Forget versions that the routing doesn't name, once no request is under way on them; True where one is."""
         wanted = {cluster["name"] for cluster in clusters_of(routing)} | clusters_in(
             route for routes in self._standing().values() for route in routes
         )
         present = self._files.read(CLUSTERS)
         leaving = {cluster["name"] for cluster in present} - wanted
         if not leaving:
-            return
+            return False
         traffic = await self._admin.traffic()
         idle = {name for name in leaving if traffic.get(name, Traffic()).active == 0}
         if idle:
             self._replace(CLUSTERS, [cluster for cluster in present if cluster["name"] not in idle], token)
+        return idle < leaving
 
-    async def known(self) -> frozenset[tuple[Place, int]]:
-        """The versions that Envoy may still send requests to."""
-        return frozenset(version_of(cluster["name"]) for cluster in self._files.read(CLUSTERS))
+    async def known(self) -> frozenset[str]:
+        """The servers' addresses that Envoy may still send requests to: by its file, or by its own word."""
+        return addresses_in(self._files.read(CLUSTERS)) | await self._admin.addresses()
 
     async def traffic(self) -> Mapping[tuple[Place, int], Traffic]:
         """What each version's requests came to, HTTP and gRPC together."""

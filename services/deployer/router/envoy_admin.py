@@ -10,7 +10,7 @@ import httpx
 
 from services.chassis.errors import Unavailable
 from services.deployer.domain.traffic import Traffic
-from services.deployer.router.envoy_config import ROUTES
+from services.deployer.router.envoy_config import ROUTES, address_of
 
 _TIMEOUT_SECONDS: Final = 2.0  # it answers in 2 ms; more is a proxy that hangs
 _COUNTERS: Final = ("upstream_rq_completed", "upstream_rq_5xx", "upstream_rq_rx_reset", "upstream_rq_timeout")
@@ -52,6 +52,15 @@ class EnvoyAdmin:
             str(cluster["name"])
             for cluster in found.get("cluster_statuses", [])
             if any(_healthy(host) for host in cluster.get("host_statuses", []))
+        )
+
+    async def addresses(self) -> frozenset[str]:
+        """The servers' addresses, host:port, in the clusters that are in effect."""
+        found = await self._json("/clusters", format="json")
+        return frozenset(
+            address_of(host)
+            for cluster in found.get("cluster_statuses", [])
+            for host in cluster.get("host_statuses", [])
         )
 
     async def traffic(self) -> dict[str, Traffic]:

@@ -4,7 +4,9 @@ A version has two clusters, since HTTP and gRPC listen on different ports. A req
 who answered it and why, and what a client wrote into those headers is overwritten. The unit's header decides the
 arm by hash, so that a unit stays with its version; without one, chance does.
 
-Retries happen only where no connection could be made: a request that was sent may have been acted on.
+A request is tried twice, the second time on a server that wasn't tried. An agent's only where it can't have been acted
+on: no connection was made, or it broke before the request left. A model's also where the server died under it, since
+predicting twice changes nothing. Never more often: a request that kills its servers must not be handed round.
 """
 
 from __future__ import annotations
@@ -75,6 +77,22 @@ def clusters_in(routes: Iterable[Mapping[str, Any]]) -> set[str]:
         named |= {str(cluster["name"]) for cluster in action["weighted_clusters"]["clusters"]}
         named |= {str(mirror["cluster"]) for mirror in action.get("request_mirror_policies", ())}
     return named
+
+
+def addresses_in(clusters: Iterable[Mapping[str, Any]]) -> frozenset[str]:
+    """The addresses of all servers in rendered clusters, host:port."""
+    return frozenset(
+        address_of(endpoint["endpoint"])
+        for cluster in clusters
+        for group in cluster["load_assignment"]["endpoints"]
+        for endpoint in group["lb_endpoints"]
+    )
+
+
+def address_of(host: Mapping[str, Any]) -> str:
+    """A server's address as Envoy writes it, host:port."""
+    socket = host["address"]["socket_address"]
+    return f"{socket['address']}:{socket['port_value']}"
 
 
 def _cluster(upstream: Upstream, protocol: str) -> Json:
@@ -164,24 +182,36 @@ def _action(route: Route, protocol: str) -> Json:
             "use_hash_policy": True,
             "clusters": [_weighted(route.place, share, protocol) for share in route.shares],
         },
-        "retry_policy": {
-            "retry_on": "connect-failure",
-            "num_retries": 3,
-            "retry_back_off": {"base_interval": "0.005s", "max_interval": "0.05s"},
-            # After one refused connection the next try goes to the fallback, not to the same dead process.
-            "retry_priority": {
-                "name": "envoy.retry_priorities.previous_priorities",
-                "typed_config": {
-                    "@type": "type.googleapis.com/envoy.extensions.retry.priority.previous_priorities.v3."
-                    "PreviousPrioritiesConfig",
-                    "update_frequency": 1,
-                },
-            },
-        },
+        "retry_policy": _retries(route),
     }
     if route.mirror is not None:
         action["request_mirror_policies"] = [_mirror(route.place, route.mirror, protocol)]
     return action
+
+
+def _retries(route: Route) -> Json:
+    unsent = "connect-failure,refused-stream,reset-before-request"
+    extension = "type.googleapis.com/envoy.extensions.retry"
+    return {
+        "retry_on": f"{unsent},reset" if route.repeats else unsent,
+        "num_retries": 1,
+        "retry_back_off": {"base_interval": "0.005s", "max_interval": "0.05s"},
+        # Not to the same dead process: to the stable's other one, or to the fallback, whichever there is.
+        "retry_host_predicate": [
+            {
+                "name": "envoy.retry_host_predicates.previous_hosts",
+                "typed_config": {"@type": f"{extension}.host.previous_hosts.v3.PreviousHostsPredicate"},
+            }
+        ],
+        "host_selection_retry_max_attempts": "3",
+        "retry_priority": {
+            "name": "envoy.retry_priorities.previous_priorities",
+            "typed_config": {
+                "@type": f"{extension}.priority.previous_priorities.v3.PreviousPrioritiesConfig",
+                "update_frequency": 1,
+            },
+        },
+    }
 
 
 def _weighted(place: Place, share: Share, protocol: str) -> Json:

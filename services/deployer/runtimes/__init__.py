@@ -36,6 +36,7 @@ class Endpoint:
         environment_digest: The digest of the requirements that it must satisfy; only needed to start it.
         process: What runs; None before it was started.
         ready: True while it answers ready.
+        leaving: True once it is to end: it answers what it was sent, and is sent nothing more.
     """
 
     id: UUID
@@ -46,6 +47,7 @@ class Endpoint:
     environment_digest: str = ""
     process: Process | None = None
     ready: bool = False
+    leaving: bool = False
 
 
 class Runtime(Protocol):

@@ -106,6 +106,7 @@ def _deployment(row: Row) -> Deployment:
         weight=body.get("weight", 0),
         mirrored=body.get("mirrored", False),
         went_back=body.get("went_back", False),
+        acts=body.get("acts", False),
         hold=hold,
         **roles,
     )

@@ -39,9 +39,13 @@ class Endpoints:
             "UPDATE endpoints SET pid = $2, started_at = $3 WHERE id = $1", endpoint, process.pid, process.started_at
         )
 
-    async def set_ready(self, endpoint: UUID, *, ready: bool) -> None:
-        """The process answers, or no longer does."""
-        await self._connection.execute("UPDATE endpoints SET ready = $2 WHERE id = $1", endpoint, ready)
+    async def answers(self, endpoint: UUID) -> None:
+        """The process is warm, and takes requests."""
+        await self._connection.execute("UPDATE endpoints SET ready = true WHERE id = $1 AND NOT leaving", endpoint)
+
+    async def leave(self, endpoint: UUID) -> None:
+        """The process is to end: nothing new is sent to it, whatever becomes of its version."""
+        await self._connection.execute("UPDATE endpoints SET ready = false, leaving = true WHERE id = $1", endpoint)
 
     async def remove(self, endpoint: UUID) -> None:
         """The process is gone."""
@@ -73,4 +77,5 @@ def _endpoint(row: Row) -> Endpoint:
         Address(row["http_address"], row["grpc_address"]),
         process=process,
         ready=row["ready"],
+        leaving=row["leaving"],
     )
