@@ -62,7 +62,7 @@ def _judged(judge: Judge, columns: dict[str, Column], batch: int) -> list[tuple[
     found: list[tuple[int, Finding]] = []
     for start in range(0, len(columns["f00"]), batch):
         piece = {name: np.asarray(column)[start : start + batch] for name, column in columns.items()}
-        state, findings = judge.observe(state, count(judge.profile, piece), NOON)
+        state, findings = judge.observe(state, [count(judge.profile, piece)], NOON)
         found += [(start + batch, finding) for finding in findings]
     return found
 

@@ -111,8 +111,9 @@ class Promise(_Part):
 class Drift(_Part):
     """How a model's drift is judged."""
 
-    effect: Literal["psi"] = "psi"
-    """The effect that counts: the population stability index; other effects are shown beside it."""
+    effect: Literal["psi", "js", "ks", "wasserstein"] = "psi"
+    """The effect that counts: the population stability index, the Jensen-Shannon distance, the Kolmogorov-Smirnov
+    distance, or the Wasserstein distance in deviations of the reference; the others are shown beside it."""
 
     tolerance: Annotated[float, Field(gt=0)] | None = None
     """How large the effect may be, in its own unit. Without it: the platform's default."""

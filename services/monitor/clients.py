@@ -94,6 +94,8 @@ def settings_of(version: pb.Version) -> dict[str, Any]:
     """A version's drift settings, without what is left at the shipped default."""
     told = version.drift
     settings: dict[str, Any] = {}
+    if told.effect:
+        settings["effect"] = told.effect
     if told.tolerance:
         settings["tolerance"] = told.tolerance
     if told.feature_tolerances:

@@ -31,6 +31,7 @@ def effect_of(effect: FeatureEffect) -> pb.FeatureEffect:
         tolerance=effect.tolerance,
         share=effect.share,
         log_evidence=effect.log_evidence,
+        effects=effect.effects,
     )
 
 
@@ -44,7 +45,7 @@ def signal_of(watch: Watch, finding: Finding) -> pb.Signal:
         version=watch.version,
         epoch=watch.epoch,
         role=watch.role,
-        effect="psi",
+        effect=finding.effect,
         features=[effect_of(effect) for effect in finding.features],
         since=timestamp_of(finding.since),
         rows_since=finding.rows_since,

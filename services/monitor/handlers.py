@@ -157,11 +157,13 @@ async def _watch_records(
     )
     windows = [batch.window for batch in arrived if batch.window is not None]
     if judge is not None and windows:
-        await _judge(watch, judge, sum(windows[1:], start=windows[0]), [batch.traceparent for batch in arrived], uow)
+        await _judge(watch, judge, windows, [batch.traceparent for batch in arrived], uow)
 
 
-async def _judge(watch: Watch, judge: Judge, window: Window, links: list[str], uow: MonitorUnitOfWork) -> None:
-    state, findings = judge.observe(await _state_of(watch, judge, uow), window, uow.now)
+async def _judge(
+    watch: Watch, judge: Judge, windows: Sequence[Window], links: list[str], uow: MonitorUnitOfWork
+) -> None:
+    state, findings = judge.observe(await _state_of(watch, judge, uow), windows, uow.now)
     await uow.watches.save_state(watch.id, state.to_bytes(), state.day, state.restarts)
     for finding in findings:
         with telemetry.span(f"signal {watch.model}", links=links):

@@ -75,9 +75,21 @@ def jensen_shannon(reference: Counts, window: Counts) -> float:
     >>> jensen_shannon(np.array([10, 0]), np.array([0, 10]))
     1.0
     """
-    p, q = _shares(reference, window)
-    middle = (p + q) / 2
-    return float(np.sqrt(max(0.0, (_bits(p, middle) + _bits(q, middle)) / 2)))
+    return float(np.sqrt(divergence_terms(*_shares(reference, window)).sum()))
+
+
+def divergence_terms(reference: Numbers, window: Numbers) -> Numbers:
+    """Each bin's part in the Jensen-Shannon divergence, in bits.
+
+    Args:
+        reference: Shares p, 0 to 1, any shape.
+        window: Shares q, of a shape that broadcasts with it.
+
+    Returns:
+        0 or more; it grows as either share moves away from the other.
+    """
+    middle = (reference + window) / 2
+    return np.maximum(0.0, (_bits(reference, middle) + _bits(window, middle)) / 2)
 
 
 def kolmogorov_smirnov(reference: Counts, window: Counts) -> float:
@@ -136,6 +148,6 @@ def _shares(reference: Counts, window: Counts) -> tuple[Numbers, Numbers]:
     return reference / rows, window / seen
 
 
-def _bits(p: Numbers, middle: Numbers) -> float:
-    held = p > 0
-    return float((p[held] * np.log2(p[held] / middle[held])).sum())
+def _bits(shares: Numbers, middle: Numbers) -> Numbers:
+    held = shares > 0
+    return np.where(held, shares * np.log2(np.where(held, shares, 1.0) / np.where(middle > 0, middle, 1.0)), 0.0)

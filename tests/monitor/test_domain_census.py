@@ -81,7 +81,7 @@ def watched(state: State, columns: dict[str, Column], batch: int = 100) -> tuple
             for name, column in columns.items()
         }
         at = MORNING + timedelta(seconds=start / 1_000)
-        state, findings = judge().observe(state, count(judge().profile, piece), at)
+        state, findings = judge().observe(state, [count(judge().profile, piece)], at)
         found += [(start + batch, finding) for finding in findings]
     return state, found
 

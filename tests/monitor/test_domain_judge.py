@@ -49,7 +49,7 @@ class Watch:
         for start in range(0, len(columns["f00"]), batch):
             self.now += timedelta(seconds=1)
             piece = {name: np.asarray(column)[start : start + batch] for name, column in columns.items()}
-            self.state, found = self.judge.observe(self.state, count(self.judge.profile, piece), self.now)
+            self.state, found = self.judge.observe(self.state, [count(self.judge.profile, piece)], self.now)
             self.found.extend(found)
         return self.found[before:]
 
@@ -134,6 +134,51 @@ def test_a_tolerance_of_its_own_lets_a_feature_move() -> None:
     assert detected(lenient.see(stuck)) == []
 
 
+@pytest.mark.parametrize("effect", ["psi", "js", "ks", "wasserstein"])
+def test_whichever_effect_is_judged_a_feature_that_is_wholly_broken_is_detected_and_the_others_are_shown(
+    effect: str,
+) -> None:
+    random = np.random.default_rng(6)
+    watched = Watch(stream(random, 20_000), Settings(effect=effect))
+    assert watched.see(stream(random, 5_000), batch=250) == []
+    moved = stream(random, 2_000)
+    found = detected(watched.see({**moved, "f00": np.asarray(moved["f00"]) + 2.0}))
+    assert [feature.feature for feature in found[0].features] == ["f00"]
+    assert found[0].effect == effect
+    assert found[0].features[0].effects[effect] == found[0].features[0].effect
+    assert set(found[0].features[0].effects) == {"psi", "js", "ks", "wasserstein"}
+
+
+@pytest.mark.parametrize(("effect", "tolerance"), [("psi", 0.1), ("js", 0.12), ("ks", 0.12), ("wasserstein", 0.3)])
+def test_the_same_shift_is_detected_below_its_effect_and_tolerated_above_it(effect: str, tolerance: float) -> None:
+    """Half a deviation is 0.25 of psi, 0.21 of js, 0.20 of ks, 0.5 of wasserstein."""
+    random = np.random.default_rng(6)
+    reference, moved = stream(random, 50_000), stream(random, 20_000)
+    moved["f00"] = np.asarray(moved["f00"]) + 0.5
+    strict = Watch(reference, Settings(effect=effect, tolerance=tolerance))
+    lenient = Watch(reference, Settings(effect=effect, tolerance=3 * tolerance))
+    assert [each.feature for each in detected(strict.see(moved, batch=500))[0].features] == ["f00"]
+    assert detected(lenient.see(moved, batch=500)) == []
+
+
+def test_evidence_grows_batch_by_batch_however_many_are_looked_at_together() -> None:
+    watched, random = watch()
+    pieces = [count(watched.judge.profile, stream(random, 100)) for _ in range(30)]
+    together, _ = watched.judge.observe(watched.state, pieces, watched.now)
+    state = watched.state
+    for piece in pieces:
+        state, _ = watched.judge.observe(state, [piece], watched.now)
+    assert state.to_bytes() == together.to_bytes()
+
+
+def test_from_the_second_day_on_the_chance_of_an_alarm_is_shared_by_the_day_before() -> None:
+    watched, random = watch()
+    watched.see(stream(random, 2_000))
+    watched.now += timedelta(days=1)
+    watched.see(stream(random, 100))
+    assert (watched.state.expected, watched.state.rows_before) == (2_000, 2_000)
+
+
 def test_a_repaired_feed_is_cleared_and_then_watched_again() -> None:
     watched, random = watch(rows=20_000)
     stuck = {**stream(random, 1_000), "f04": np.full(1_000, "Rome", dtype=object)}
@@ -171,7 +216,7 @@ def test_a_score_that_follows_a_broken_input_is_its_consequence() -> None:
     found: list[Finding] = []
     for second in range(20):
         window = count(judge.profile, {"x": np.full(100, 9.0), "score": random.beta(1, 9, 100)})
-        state, findings = judge.observe(state, window, MORNING + timedelta(seconds=second))
+        state, findings = judge.observe(state, [window], MORNING + timedelta(seconds=second))
         found += findings
     assert {effect.feature for finding in detected(found) for effect in finding.features} == {"x"}
     assert state.drifting == ("x",)
@@ -181,7 +226,7 @@ def test_a_score_that_moves_by_itself_is_detected() -> None:
     random = np.random.default_rng(4)
     judge = Judge(profile_of({"x": random.normal(size=9_000)}, scores={"score": random.random(9_000)}), Settings())
     window = count(judge.profile, {"x": random.normal(size=1_000), "score": random.beta(1, 9, 1_000)})
-    _, found = judge.observe(judge.begin(MORNING), window, MORNING)
+    _, found = judge.observe(judge.begin(MORNING), [window], MORNING)
     assert [effect.feature for effect in detected(list(found))[0].features] == ["score"]
 
 
@@ -237,8 +282,8 @@ def test_the_state_is_small_and_survives_as_bytes() -> None:
     assert again.to_bytes() == data
     columns = stream(random, 100)
     window = count(watched.judge.profile, columns)
-    one, _ = watched.judge.observe(watched.state, window, watched.now)
-    two, _ = watched.judge.observe(again, window, watched.now)
+    one, _ = watched.judge.observe(watched.state, [window], watched.now)
+    two, _ = watched.judge.observe(again, [window], watched.now)
     assert one.to_bytes() == two.to_bytes()
 
 
@@ -252,17 +297,17 @@ def test_a_window_of_another_profile_is_refused() -> None:
     watched, random = watch()
     other = profile_of(stream(random, 100))
     with pytest.raises(Invalid):
-        watched.judge.observe(watched.state, count(other, stream(random, 10)), watched.now)
+        watched.judge.observe(watched.state, [count(other, stream(random, 10))], watched.now)
     with pytest.raises(Invalid):
         watched.judge.observe(
-            replace(watched.state, profile=other.digest), count(watched.judge.profile, stream(random, 10)), MORNING
+            replace(watched.state, profile=other.digest), [count(watched.judge.profile, stream(random, 10))], MORNING
         )
 
 
 def test_an_empty_batch_changes_nothing() -> None:
     watched, random = watch()
     window = count(watched.judge.profile, stream(random, 0))
-    state, found = watched.judge.observe(watched.state, window, watched.now)
+    state, found = watched.judge.observe(watched.state, [window], watched.now)
     assert (state, found) == (watched.state, ())
     assert watched.judge.standing(state).features == ()
 

@@ -2,10 +2,11 @@
 
 The promise is the expected number of false alarms per deployment and year. Both levels have half of it. A day has its
 share of the year. Evidence restarts in a day: at each alarm, and when the version's role or its reference changes; the
-restarts of a day share its part, the first half of it, the second a sixth, and so on: 1/2 + 1/6 + 1/12 + ... = 1. And
-within one stretch of evidence the change may have begun at any pane; the panes share in the same way. So each part is
-spent before its data is seen, and by the linearity of expectation the sum is at most the promise, whatever depends on
-whatever.
+first stretch of a day has three quarters of its part, those after restarts a quarter: 1/2 + 1/6 + 1/12 + ... of it. And
+within one stretch of evidence the change may have begun with any record; the records share in a way of their own: a
+tenth for changes that come early, wherever the day ends, and nine tenths evenly over as many records as the day before
+had. So each part is spent before its data is seen, and by the linearity of expectation the sum is at most the
+promise, whatever depends on whatever.
 """
 
 from __future__ import annotations
@@ -16,11 +17,15 @@ from types import MappingProxyType
 import numpy as np
 
 from services.chassis.errors import Invalid
+from services.monitor.domain.measures import MEASURES
 from services.profile.columns import Counts, Numbers
 
 DAYS_PER_YEAR = 365.25
 LEVELS = 2  # noticed and detected
 ALL_CLEAR = 0.05  # the chance that an all-clear is wrong; it raises no alarm, and what still drifts is detected again
+EARLY = 64.0  # half of what is kept for early changes is for the first so many records: one pane
+EARLY_SHARE = 0.1  # where a day is known: it costs 0.1 nats, and an early change gains seven
+FIRST = 0.75  # of a day's part, for its first stretch: most days have but one
 
 
 @dataclass(frozen=True)
@@ -28,30 +33,33 @@ class Settings:
     """What a model's owner may set about its watching.
 
     Args:
-        tolerance: The population stability index up to which a change is tolerated. 0.2: from there on practice calls
-            a change significant (Yurdakul 2018, Statistical Properties of Population Stability Index; Siddiqi puts the
-            line between 0.1 and 0.25), and it is seven times what any census column moved in a year.
+        effect: The effect that is judged: one of `measures.MEASURES`.
+        tolerance: Up to where a change is tolerated, in the effect's unit; without it, the measure's own.
         tolerances: Other tolerances, by feature.
         false_alarms_per_year: Expected false alarms per deployment and year, above 0 and at most 365.
 
     Raises:
-        Invalid: A tolerance isn't above 0, or the false alarms are out of range.
+        Invalid: There is no such effect, a tolerance isn't above 0, or the false alarms are out of range.
     """
 
-    tolerance: float = 0.2
+    effect: str = "psi"
+    tolerance: float | None = None
     tolerances: MappingProxyType[str, float] = field(default_factory=lambda: MappingProxyType({}))
     false_alarms_per_year: float = 1.0
 
     def __post_init__(self) -> None:
+        if self.effect not in MEASURES:
+            raise Invalid(f"{self.effect!r} isn't judged; {', '.join(MEASURES)} are", where="effect")
         for name, tolerance in (("tolerance", self.tolerance), *self.tolerances.items()):
-            if not tolerance > 0:
+            if tolerance is not None and not tolerance > 0:
                 raise Invalid("a tolerance is above 0", where=name)
         if not 0 < self.false_alarms_per_year <= 365:  # noqa: PLR2004  # more than one a day is no alarm
             raise Invalid("false alarms per year are above 0 and at most 365", where="false_alarms_per_year")
 
     def of(self, feature: str) -> float:
         """The tolerance of a feature."""
-        return self.tolerances.get(feature, self.tolerance)
+        whole = MEASURES[self.effect].tolerance if self.tolerance is None else self.tolerance
+        return self.tolerances.get(feature, whole)
 
 
 def log_threshold(false_alarms_per_year: float, restart: int) -> float:
@@ -61,17 +69,30 @@ def log_threshold(false_alarms_per_year: float, restart: int) -> float:
         false_alarms_per_year: The promise.
         restart: How many times evidence has restarted today before, 0 or more.
 
-    >>> round(float(np.exp(log_threshold(1.0, 0))))  # twice 365.25 days, twice the day's first restart
-    1461
+    >>> round(float(np.exp(log_threshold(1.0, 0))))  # twice 365.25 days, by the first stretch's three quarters
+    974
     """
-    share = false_alarms_per_year / LEVELS / DAYS_PER_YEAR
-    return float(-np.log(share) + np.log((restart + 1) * (restart + 2)))
+    day = false_alarms_per_year / LEVELS / DAYS_PER_YEAR
+    part = (1 - FIRST) / (restart * (restart + 1)) if restart else FIRST
+    return float(-np.log(day * part))
 
 
-def log_weights(panes: Counts) -> Numbers:
-    """The logarithm of each start's share: 1 / (j (j + 1)) for the pane j, which all together give 1.
+def log_weights(starts: Counts, rows: int, expected: int) -> Numbers:
+    """The logarithm of what is kept for changes that begin with one of some records.
 
     Args:
-        panes: The starts' numbers, from 1, any shape.
+        starts: How many records of the stretch came before them, any shape.
+        rows: How many they are, at least 1.
+        expected: How many records the stretch is expected to have; 0 where nobody knows.
+
+    Returns:
+        Of the same shape. What is kept for all records of a stretch is at most 1, however many come.
+
+    >>> round(float(np.exp(log_weights(np.array(0), 64, 0))), 3)  # half, where nothing is known of the day
+    0.5
     """
-    return np.asarray(-np.log(panes * (panes + 1.0)))
+    early = EARLY * rows / ((starts + EARLY) * (starts + rows + EARLY))
+    if not expected:
+        return np.asarray(np.log(early))
+    even = (np.minimum(starts + rows, expected) - np.minimum(starts, expected)) / expected
+    return np.asarray(np.log(EARLY_SHARE * early + (1 - EARLY_SHARE) * even))

@@ -1,83 +1,125 @@
 """Evidence that records no longer come from where the reference came from: what `drift.noticed` stands on.
 
-For a part with the reference's counts r and a start's counts x, the e-value is a ratio of two predictions of x, each
-made one record after another: by "the world has changed, by little or by much" over "it is the one that r came from".
+A part's shares p are unknown; what the reference says of them is a Dirichlet distribution with its counts and a little
+more (`_unseen_rows`), so its own uncertainty is in all that follows, and every record sharpens it. Beside "unchanged"
+stand alternatives, which the reference fixes:
 
-- *Unchanged*: the world's shares are unknown, r is what is known of them. Under Jeffreys' prior x then follows the
-  Dirichlet-multinomial with r + 1/2. So the reference's own uncertainty is in it: with 5,000 rows of reference a
-  million records never look far from it just because the reference was.
-- *Changed*: the shares are scattered about the reference's, with a concentration c: a Dirichlet-multinomial with
-  c times the reference's shares, in equal parts for c from "everything is different" to "hardly anything is".
+    location   the shares are tilted, p_b e^(t_b) / sum of p_a e^(t_a), by t = d z, with z the normal score of a group
+               and d from -1 to 1: a number that moved a little
+    scale      the same by t = s z^2: a number that spreads more or less
+    gain       one group has a share of q, more than the reference's: a category, missing or new values
+    loss       one group has half of its share
 
-Averaged over the prior the ratio is a non-negative martingale that starts at 1 (for any fixed shares it is one up to
-terms of the order of one over the reference's rows in a group), so by Ville's inequality it ever exceeds 1/a with
-probability a at most. Summed over starts with weights that sum to 1, and averaged over parts whatever their
-dependence, it stays an e-value.
+A batch multiplies the evidence for an alternative by what it predicted of the batch's counts x, of m records, over what
+"unchanged" predicted. For one group's share that is q^x (1-q)^(m-x) over the Beta-binomial. For a tilt it is the mean
+of e^(x t) / (sum of p_b e^(t_b))^m over what is known of p when the batch is in; as 1 / y^m is convex, that is at least
+the same at the mean of p (Jensen), and this smaller ratio is what counts. So the expectation is at most 1 while nothing
+has changed, for a batch of any size. The sum over all starts then needs one number per alternative:
 
-Sources: Good (1967), J. R. Stat. Soc. B 29; Ville (1939); Vovk and Wang (2021), Ann. Statist. 49(3), on averaging;
-Shin, Ramdas and Rinaldo (2023), New Engl. J. Stat. Data Sci. 2, on sums over starts.
+    evidence  <-  (evidence + what is kept for a change that begins with this batch) * ratio
+
+This is the Shiryaev-Roberts e-detector. What is kept for all starts sums to 1 (`budget`), alternatives and parts are
+averaged, so all of it together is a nonnegative supermartingale that starts at most at 1: by Ville's inequality it
+ever reaches 1/a with probability a at most, averaged over what the reference leaves open.
+
+Sources: Shin, Ramdas and Rinaldo (2023), E-detectors, New Engl. J. Stat. Data Sci. 2; Good (1967), J. R. Stat. Soc. B
+29, on the Dirichlet; Ville (1939); Vovk and Wang (2021), Ann. Statist. 49(3), on averaging; van der Waerden (1952) on
+normal scores.
 """
 
 from __future__ import annotations
 
+from statistics import NormalDist
+
 import numpy as np
 
-from services.monitor.domain.budget import log_weights
-from services.monitor.domain.parts import Parts
+from services.monitor.domain.parts import Part, Parts
 from services.monitor.domain.special import log_gamma
-from services.profile.columns import Counts, Numbers
+from services.profile.columns import Numbers
 
 JEFFREYS = 0.5
+SHIFTS = {0.1: 0.35, 0.25: 0.3, 0.5: 0.2, 1.0: 0.15}  # reference deviations, to both sides, and the prior of each:
+# any shift between is within a factor of 1.6 of one; the smallest is the hardest to see, so it gets the most
+SPREADS = (0.5, 0.8, 1.25, 2.0)  # factors of the variance
+GAINS = (0.02, 0.1, 0.5)  # of all rows, moved into one group
+LOSS = 0.5  # of one group's rows
+SHARES = {
+    True: (0.7, 0.1, 0.15, 0.05),  # of a number's prior: small shifts are the commonest change, and hardest to see
+    False: (0.0, 0.0, 0.75, 0.25),  # of a text's, and of a number with hardly a value
+}
+LEAST_ORDERED = 4  # groups: below, above, missing, and one between are no order yet
+LEAST = -1e300  # a logarithm that stands for none
 CONCENTRATIONS = (8.0, 64.0, 512.0, 4096.0)  # on ten groups: an expected stability index of about 1, 0.14, 0.02, 0.002
 
 
-class Predictions:
-    """The two predictions of a profile's parts, made ready once.
+class Alternatives:
+    """How the parts of a profile may have changed, made ready once.
 
     Args:
         parts: What is judged.
     """
 
     def __init__(self, parts: Parts) -> None:
-        used = parts.used()
-        posterior = np.where(used, parts.reference + JEFFREYS, 0.0)
-        shares = posterior / posterior.sum(axis=-1, keepdims=True)
-        priors = np.stack([posterior, *(shares * concentration for concentration in CONCENTRATIONS)])
-        self._totals = priors.sum(axis=-1)
-        self._priors = np.where(used, priors, 1.0)  # a group that a part lacks has no rows: any prior gives it 0
-        self._log_totals = log_gamma(self._totals)
-        self._log_priors = log_gamma(self._priors)
+        self._known = np.where(parts.used, parts.reference + _unseen_rows(parts), 0.0)
+        shares = self._known / self._known.sum(axis=-1, keepdims=True)
+        self._tilts = np.stack([_tilts(*each) for each in zip(parts.parts, shares, parts.groups, strict=True)])
+        self._factors = np.exp(self._tilts)
+        moved = _moved(np.where(parts.used, shares, 0.5))
+        self._log_share, self._log_rest = np.log(moved), np.log1p(-moved)
+        with np.errstate(divide="ignore"):
+            self.log_prior = np.log(
+                [_prior(*each, parts.width) for each in zip(parts.parts, parts.groups, strict=True)]
+            )
 
-    def log_evidence(self, counts: Numbers) -> Numbers:
-        """The e-value of each start and part.
+    def begin(self) -> Numbers:
+        """No evidence: natural logarithms, shape (parts, alternatives)."""
+        return np.full(self.log_prior.shape, -np.inf)
+
+    def grown(self, log_evidence: Numbers, before: Numbers, batch: Numbers, log_weight: float) -> Numbers:
+        """The evidence with a batch more.
 
         Args:
-            counts: Effective rows from each start to now, shape (starts, parts, groups).
+            log_evidence: Shape (parts, alternatives).
+            before: Effective rows of the stretch before the batch, shape (parts, groups).
+            batch: Effective rows of the batch, shape (parts, groups).
+            log_weight: Natural logarithm of what is kept for a change that begins with this batch.
+        """
+        with_new = np.maximum(log_evidence, log_weight)
+        with_new += np.log(np.exp(log_evidence - with_new) + np.exp(log_weight - with_new))
+        return with_new + self._log_ratios(before, batch)
+
+    def _log_ratios(self, before: Numbers, batch: Numbers) -> Numbers:
+        known = self._known + before
+        total, rows = known.sum(axis=-1, keepdims=True), batch.sum(axis=-1, keepdims=True)
+        after = (known + batch) / (total + rows)
+        tilted = _times(self._tilts, batch) - rows * np.log(_times(self._factors, after))
+        others = rows - batch
+        moved = batch[:, np.newaxis] * self._log_share + others[:, np.newaxis] * self._log_rest
+        hits = np.maximum(known, JEFFREYS)  # a group that a part lacks: no row is ever in it, so it gains nothing
+        moved -= _log_beta_binomial(hits, total - known, batch, others)[:, np.newaxis]
+        return np.concatenate((tilted, moved.reshape(len(batch), -1)), axis=1)
+
+    def by_part(self, log_evidence: Numbers) -> Numbers:
+        """Each part's evidence over all alternatives, shape (parts,)."""
+        return _log_sum(log_evidence + self.log_prior)
+
+    def likeliest_start(self, place: int, counts: Numbers, log_weights: Numbers) -> int:
+        """The start at which a part's change is estimated to have begun.
+
+        Args:
+            place: The part.
+            counts: Its effective rows from each start to now, shape (starts, groups).
+            log_weights: What is kept for each start, shape (starts,).
 
         Returns:
-            Its natural logarithm, shape (starts, parts); 0 where there are no rows.
+            Where "everything after it is scattered about the reference, by little or by much" is the likeliest, beside
+            "nothing has changed": a ratio of two Dirichlet-multinomials, averaged over how much.
         """
-        rows = counts.sum(axis=-1)
-        grown = log_gamma(self._priors[:, np.newaxis] + counts) - self._log_priors[:, np.newaxis]
-        totals = self._log_totals[:, np.newaxis] - log_gamma(self._totals[:, np.newaxis] + rows)
-        predicted = totals + grown.sum(axis=-1)
-        changed = np.logaddexp.reduce(predicted[1:], axis=0) - np.log(len(CONCENTRATIONS))
-        return np.asarray(changed - predicted[0])
-
-
-def combined(log_evidence: Numbers, starts: Counts) -> Numbers:
-    """Each part's evidence over all starts together.
-
-    Args:
-        log_evidence: Per start and part, shape (starts, parts).
-        starts: The pane that each start is, shape (starts,).
-
-    Returns:
-        Natural logarithm, shape (parts,). Starts that were joined away take their weight with them, which only
-        lessens it.
-    """
-    weighted = log_evidence + log_weights(starts)[:, np.newaxis]
-    return np.asarray(np.logaddexp.reduce(weighted, axis=0))
+        held = self._known[place] > 0
+        known = self._known[place, held]
+        changed = [_log_predicted(known * (each / known.sum()), counts[:, held]) for each in CONCENTRATIONS]
+        unchanged = _log_predicted(known, counts[:, held])
+        return int(np.argmax(np.logaddexp.reduce(changed, axis=0) - unchanged + log_weights))
 
 
 def averaged(log_evidence: Numbers) -> float:
@@ -86,4 +128,85 @@ def averaged(log_evidence: Numbers) -> float:
     >>> round(averaged(np.log(np.array([1.0, 3.0]))), 4) == round(float(np.log(2.0)), 4)
     True
     """
-    return float(np.logaddexp.reduce(log_evidence) - np.log(log_evidence.size))
+    return float(_log_sum(log_evidence) - np.log(log_evidence.size))
+
+
+def _times(matrices: Numbers, vectors: Numbers) -> Numbers:
+    return np.asarray((matrices @ vectors[..., np.newaxis])[..., 0])
+
+
+def _log_sum(logarithms: Numbers) -> Numbers:
+    most = np.maximum(logarithms.max(axis=-1, keepdims=True), LEAST)
+    with np.errstate(divide="ignore"):
+        return np.asarray(most[..., 0] + np.log(np.exp(logarithms - most).sum(axis=-1)))
+
+
+def _unseen_rows(parts: Parts) -> Numbers:
+    """What is added to the reference's rows: half a row per group, and of unseen values as many as are to be expected.
+
+    The next number is as likely as any to be the least or the greatest of all, so each end counts one row; the next
+    text is as likely to be a new one as one of the reference's rows was the only one of its kind (Good 1953).
+    """
+    added = np.full(parts.reference.shape, JEFFREYS)
+    for place, part in enumerate(parts.parts):
+        alone = 0 if part.ordered else int(np.count_nonzero(part.feature.counts[:-2] == 1))
+        added[place, list(part.unseen)] = 1.0 if part.ordered else JEFFREYS + alone
+    return added
+
+
+def _tilts(part: Part, shares: Numbers, groups: int) -> Numbers:
+    """The tilts of location and scale, shape (tilts, groups); missing values keep their share."""
+    scores = np.zeros(shares.size)
+    present = groups - (part.groups[-1] >= 0)
+    held = shares[:present] / shares[:present].sum()
+    if part.ordered:
+        scores[:present] = _normal_scores(held)
+    tilts = np.stack([*(shift * sign * scores for shift in SHIFTS for sign in (1, -1)), *_spreads(scores)])
+    kept = np.log(np.exp(tilts[:, :present]) @ held)
+    tilts[:, present:] = kept[:, np.newaxis]
+    return tilts
+
+
+def _spreads(scores: Numbers) -> list[Numbers]:
+    return [(1 - 1 / factor) / 2 * scores**2 for factor in SPREADS]
+
+
+def _normal_scores(shares: Numbers) -> Numbers:
+    """The standard normal quantiles at the middle of each group, with mean 0 and variance 1."""
+    middles = np.cumsum(shares) - shares / 2
+    scores = np.array([NormalDist().inv_cdf(middle) for middle in middles.tolist()])
+    scores -= shares @ scores
+    return np.asarray(scores / (np.sqrt(shares @ scores**2) or 1.0))
+
+
+def _moved(shares: Numbers) -> Numbers:
+    """Each group's share where it alone gained or lost, shape (parts, gains and losses, groups)."""
+    return np.stack([*(shares + gain * (1 - shares) for gain in GAINS), shares * LOSS], axis=1)
+
+
+def _log_beta_binomial(hits: Numbers, misses: Numbers, more_hits: Numbers, more_misses: Numbers) -> Numbers:
+    """The logarithm of the chance of so many more hits and misses in one order."""
+    total, more = hits + misses, more_hits + more_misses
+    known = log_gamma(total) - log_gamma(hits) - log_gamma(misses)
+    return known + log_gamma(hits + more_hits) + log_gamma(misses + more_misses) - log_gamma(total + more)
+
+
+def _prior(part: Part, groups: int, width: int) -> Numbers:
+    """The prior of a part's alternatives, which sums to 1."""
+    location, scale, gain, loss = SHARES[part.ordered and groups > LEAST_ORDERED]
+    ours = np.arange(width) < groups
+    return np.concatenate(
+        (
+            location * np.repeat(list(SHIFTS.values()), 2) / 2,
+            np.full(len(SPREADS), scale / len(SPREADS)),
+            *(ours * (gain / len(GAINS) / groups) for _ in GAINS),
+            ours * (loss / groups),
+        )
+    )
+
+
+def _log_predicted(known: Numbers, counts: Numbers) -> Numbers:
+    """The Dirichlet-multinomial's logarithm, without what all have in common; shape (starts,)."""
+    total, rows = known.sum(keepdims=True), counts.sum(axis=-1)
+    grown = log_gamma(known + counts) - log_gamma(known)
+    return np.asarray(grown.sum(axis=-1) + log_gamma(total) - log_gamma(total + rows))

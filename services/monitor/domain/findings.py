@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TypeAlias
@@ -15,12 +15,13 @@ class FeatureEffect:
     Args:
         feature: Its name.
         part: What of it was judged, in words: the feature, or the feature apart from its commonest value.
-        effect: The population stability index over the finding's records, 0 or more.
+        effect: The judged effect over the finding's records, 0 or more.
         lower: Its anytime-valid lower confidence bound.
         upper: Its anytime-valid upper confidence bound.
         tolerance: What it was held against.
         share: Its share of the finding, 0 to 1; a finding's shares sum to 1.
         log_evidence: Natural logarithm of its e-value.
+        effects: Every effect over the same records, by name.
     """
 
     feature: str
@@ -31,6 +32,7 @@ class FeatureEffect:
     tolerance: float
     share: float
     log_evidence: float
+    effects: Mapping[str, float]
 
 
 @dataclass(frozen=True)
@@ -38,6 +40,7 @@ class Finding:
     """Something that the judge has to say about a version in its role.
 
     Args:
+        effect: The name of the effect that was judged.
         features: The features that it is about, largest share first.
         since: When the change is estimated to have begun; of an all-clear, when it is estimated to have ended.
         rows_since: Records seen since then.
@@ -48,6 +51,7 @@ class Finding:
         sentence: The finding in words.
     """
 
+    effect: str
     features: tuple[FeatureEffect, ...]
     since: datetime
     rows_since: int

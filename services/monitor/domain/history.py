@@ -14,7 +14,6 @@ from datetime import datetime
 
 import numpy as np
 
-from services.profile import Window
 from services.profile.columns import Counts
 
 PANE_ROWS = 64  # the finest start: below some dozens of records no bound says anything
@@ -25,13 +24,11 @@ class Stretch:
     """Records that followed one another.
 
     Args:
-        pane: The number of the pane it starts with, from 1.
         began: When its first record arrived.
         rows: How many records.
-        counts: Rows per bin, shape (bins of all features,).
+        counts: Rows per part and group, shape (parts, groups).
     """
 
-    pane: int
     began: datetime
     rows: int
     counts: Counts
@@ -43,39 +40,38 @@ class History:
 
     Args:
         stretches: The stretches.
-        panes: How many panes have been started.
     """
 
     stretches: tuple[Stretch, ...] = ()
-    panes: int = 0
 
     @property
     def rows(self) -> int:
         """How many records arrived since evidence restarted."""
         return sum(stretch.rows for stretch in self.stretches)
 
-    def add(self, window: Window, at: datetime) -> History:
-        """The history with a batch more."""
-        if not window.rows:
-            return self
+    def add(self, rows: int, counts: Counts, at: datetime) -> History:
+        """The history with a batch more, of at least one record."""
         if self.stretches and self.stretches[-1].rows < PANE_ROWS:
             last = self.stretches[-1]
-            grown = replace(last, rows=last.rows + window.rows, counts=last.counts + window.counts)
-            return replace(self, stretches=(*self.stretches[:-1], grown))
-        fresh = Stretch(self.panes + 1, at, window.rows, window.counts)
-        return History(_joined((*self.stretches, fresh)), self.panes + 1)
+            grown = replace(last, rows=last.rows + rows, counts=last.counts + counts)
+            return History((*self.stretches[:-1], grown))
+        return History(_joined((*self.stretches, Stretch(at, rows, counts))))
 
     def since(self) -> Counts:
-        """Rows per bin from each start to now, shape (starts, bins of all features)."""
+        """Rows per part and group from each start to now, shape (starts, parts, groups)."""
         return np.cumsum([stretch.counts for stretch in reversed(self.stretches)], axis=0)[::-1]
+
+    def total(self) -> Counts:
+        """Rows per part and group of all stretches, shape (parts, groups); of at least one."""
+        return np.asarray(np.sum([stretch.counts for stretch in self.stretches], axis=0))
 
     def rows_since(self) -> Counts:
         """Records from each start to now, shape (starts,)."""
         return np.cumsum([stretch.rows for stretch in reversed(self.stretches)])[::-1]
 
     def starts(self) -> Counts:
-        """The pane that each start is, shape (starts,)."""
-        return np.array([stretch.pane for stretch in self.stretches])
+        """How many records came before each start, shape (starts,)."""
+        return self.rows - self.rows_since()
 
 
 def _joined(stretches: tuple[Stretch, ...]) -> tuple[Stretch, ...]:

@@ -2,15 +2,16 @@
 
     judge = Judge(profile, Settings())
     state = judge.begin(now)
-    state, findings = judge.observe(state, window, now)      # in arrival order, each record once
+    state, findings = judge.observe(state, windows, now)      # in arrival order, each record once
 
-Every batch joins the history of the present stretch of evidence. Then each start in it is asked three things:
+Every batch joins the history of the present stretch of evidence and the evidence itself. Then all is looked at once:
+each start in the history is asked the first two questions, the evidence the third.
 
-1. Is a part's stability index over the records since this start beyond its tolerance at the least (`drift`)?
+1. Is a part's effect over the records since this start beyond its tolerance at the least (`drift`)?
    `Detected`: the part drifts from now on, and evidence restarts. Parts that surely changed too, and by estimate
    beyond their tolerance, join the alarm instead of raising one each a few hundred records later. A score is what the
    model makes of its inputs, so while an input drifts, scores aren't judged.
-2. Is a drifting part's index over the records since this start, all of them after the alarm, within its tolerance at
+2. Is a drifting part's effect over the records since this start, all of them after the alarm, within its tolerance at
    the most? When it is for all drifting parts: `Cleared`, and evidence restarts. Any start after the alarm will do, not
    only the alarm itself: the broken records that came before a repair would hide the repair for as long again.
 3. Does anything speak for a change at all (`evidence`)? `Noticed`, once per stretch.
@@ -21,6 +22,7 @@ give the same findings on any replica.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
@@ -29,12 +31,11 @@ from numpy.typing import NDArray
 
 from services.chassis.errors import Invalid
 from services.monitor.domain import findings as words
-from services.monitor.domain.budget import ALL_CLEAR, Settings, log_threshold
-from services.monitor.domain.evidence import Predictions, averaged
+from services.monitor.domain.budget import ALL_CLEAR, Settings, log_threshold, log_weights
+from services.monitor.domain.evidence import averaged
 from services.monitor.domain.findings import Cleared, Detected, FeatureEffect, Finding, Noticed
 from services.monitor.domain.history import History
-from services.monitor.domain.look import Look
-from services.monitor.domain.parts import Parts
+from services.monitor.domain.look import Look, Yardsticks
 from services.monitor.domain.state import State
 from services.profile import ReferenceProfile, Role, Window
 
@@ -65,11 +66,11 @@ class Judge:
     def __init__(self, profile: ReferenceProfile, settings: Settings) -> None:
         self.profile = profile
         self.settings = settings
-        self._parts = Parts(profile)
-        self._predictions = Predictions(self._parts)
+        self._against = Yardsticks(profile, settings)
+        self._parts = self._against.parts
         scores = {feature.name for feature in profile.features if feature.role is Role.SCORE}
-        self._scores = np.array([part.feature in scores for part in self._parts.parts])
-        self._tolerances = np.array([settings.of(part.feature) for part in self._parts.parts])
+        self._scores = np.array([part.feature.name in scores for part in self._parts.parts])
+        self._tolerances = self._against.tolerances
 
     def begin(self, at: datetime, restarts: int = 0) -> State:
         """A fresh state, for a version that took a role at a moment.
@@ -80,25 +81,29 @@ class Judge:
                 part of the year's false alarms.
         """
         day = at.astimezone(UTC).date()
-        return State(self.profile.digest, 0, day, restarts, noticed=False, drifting=(), history=History())
+        evidence = self._against.alternatives.begin()
+        return State(self.profile.digest, day=day, restarts=restarts, log_evidence=evidence)
 
-    def observe(self, state: State, window: Window, at: datetime) -> tuple[State, tuple[Finding, ...]]:
-        """Take a batch in, and say what it shows.
+    def observe(self, state: State, windows: Sequence[Window], at: datetime) -> tuple[State, tuple[Finding, ...]]:
+        """Take batches in, and say what they show.
 
         Args:
             state: What `begin` or the last `observe` gave.
-            window: The batch's counts, under the judge's profile.
-            at: When it arrived.
+            windows: Each batch's counts, under the judge's profile. Evidence grows batch by batch; the more records
+                one has, the more is lost to Jensen's inequality: from a tenth of the reference on it is felt.
+            at: When they arrived.
         """
-        if not state.profile == window.profile.digest == self.profile.digest:
-            raise Invalid("the state, the window and the judge have different profiles")
-        state = _of_the_day(state, at)
-        history = state.history.add(window, at)
-        state = replace(state, history=history, rows_seen=state.rows_seen + window.rows)
-        if not history.stretches:
+        if not all(state.profile == digest == self.profile.digest for digest in (w.profile.digest for w in windows)):
+            raise Invalid("the state, the windows and the judge have different profiles")
+        state, most = self._of_the_day(state, at), -np.inf
+        for window in windows:
+            if window.rows:
+                state = self._grown(state, window, at)
+                most = max(most, self._news(state))
+        if not state.history.stretches:
             return state, ()
         look = self._look(state)
-        return self._detect(state, look, at) or self._clear(state, look, at) or self._notice(state, look, at)
+        return self._detect(state, look, at) or self._clear(state, look, at) or self._notice(state, look, most, at)
 
     def standing(self, state: State) -> Standing:
         """How things stand over the records of the present stretch of evidence."""
@@ -108,9 +113,34 @@ class Judge:
         everything = look.at(0, np.arange(len(self._parts)))
         return Standing(look.described(*everything, self._log_chance(state)), averaged(look.log_evidence))
 
+    def _grown(self, state: State, window: Window, at: datetime) -> State:
+        counts = self._parts.collect(window.counts)
+        history = state.history
+        log_weight = float(log_weights(np.array(history.rows), window.rows, state.expected))
+        before = history.total() if history.stretches else np.zeros_like(counts)
+        effective = self._parts.effective
+        evidence = self._against.alternatives.grown(
+            state.log_evidence, effective(before), effective(counts), log_weight
+        )
+        return replace(
+            state,
+            history=history.add(window.rows, counts, at),
+            log_evidence=evidence,
+            rows_seen=state.rows_seen + window.rows,
+        )
+
+    def _news(self, state: State) -> float:
+        """The evidence that something changed whose change would be news, as a natural logarithm."""
+        watched = self._watched(state)
+        if state.noticed or not watched.any():
+            return -np.inf
+        return averaged(self._against.alternatives.by_part(state.log_evidence)[watched])
+
     def _detect(self, state: State, look: Look, at: datetime) -> tuple[State, tuple[Finding, ...]] | None:
         chance = self._log_chance(state)
         starts, places = look.pairs((look.effects > self._tolerances) & self._watched(state), chance)
+        if not starts.size:
+            return None
         excess = look.bounds(starts, places, chance).lower / self._tolerances[places]
         if not np.any(excess > 1.0):
             return None
@@ -121,7 +151,7 @@ class Judge:
         features = look.described(np.array(list(alarmed.values())), np.array(list(alarmed)), chance)
         found = self._finding(Detected, words.detected_sentence, features, state, look, start, at)
         drifting = (*state.drifting, *(self._parts.parts[place].name for place in alarmed))
-        return _restarted(replace(state, drifting=tuple(dict.fromkeys(drifting)))), (found,)
+        return self._restarted(replace(state, drifting=tuple(dict.fromkeys(drifting)))), (found,)
 
     def _joining(self, state: State, look: Look) -> dict[int, int]:
         """The parts that surely changed, and by estimate beyond their tolerance, with the likeliest start of each."""
@@ -149,13 +179,12 @@ class Judge:
         features = look.described(np.array(list(earliest.values())), np.array(list(earliest)), LOG_ALL_CLEAR)
         start = max(earliest.values())
         found = self._finding(Cleared, words.cleared_sentence, features, state, look, start, at)
-        return _restarted(replace(state, drifting=())), (found,)
+        return self._restarted(replace(state, drifting=())), (found,)
 
-    def _notice(self, state: State, look: Look, at: datetime) -> tuple[State, tuple[Finding, ...]]:
-        news = self._watched(state)
-        if state.noticed or not news.any() or averaged(look.log_evidence[news]) < -self._log_chance(state):
+    def _notice(self, state: State, look: Look, most: float, at: datetime) -> tuple[State, tuple[Finding, ...]]:
+        if most < -self._log_chance(state):
             return state, ()
-        log_evidence = np.where(news, look.log_evidence, -np.inf)
+        log_evidence = np.where(self._watched(state), look.log_evidence, -np.inf)
         strongest = int(np.argmax(log_evidence))
         telling = np.union1d(np.flatnonzero(log_evidence >= -self._log_chance(state)), [strongest])
         start = look.likeliest_start(strongest)
@@ -177,6 +206,7 @@ class Judge:
         rows = int(look.history.rows_since()[start])
         per_year = self.settings.false_alarms_per_year
         return kind(
+            effect=self.settings.effect,
             features=features,
             since=since,
             rows_since=rows,
@@ -188,7 +218,8 @@ class Judge:
         )
 
     def _look(self, state: State) -> Look:
-        return Look(self._parts, self._predictions, self._tolerances, state.history)
+        by_part = self._against.alternatives.by_part(state.log_evidence)
+        return Look(self._against, state.history, state.expected, by_part)
 
     def _log_chance(self, state: State) -> float:
         return -log_threshold(self.settings.false_alarms_per_year, state.restarts)
@@ -198,16 +229,23 @@ class Judge:
 
     def _watched(self, state: State) -> NDArray[np.bool_]:
         """The parts whose change would be news: of features that don't drift, and scores only while nothing does."""
-        known = {part.feature for part in self._parts.parts if part.name in state.drifting}
-        news = np.array([part.feature not in known for part in self._parts.parts])
-        return news & ~self._scores if known else news
+        if not state.drifting:
+            return np.ones(len(self._parts), dtype=bool)
+        known = {part.feature.name for part in self._parts.parts if part.name in state.drifting}
+        news = np.array([part.feature.name not in known for part in self._parts.parts])
+        return np.asarray(news & ~self._scores)
 
+    def _of_the_day(self, state: State, at: datetime) -> State:
+        """The state, with fresh evidence where a day has begun; a clock that goes back doesn't bring one back."""
+        day = at.astimezone(UTC).date()
+        if day <= state.day:
+            return state
+        expected = state.rows_seen - state.rows_before
+        return replace(self._afresh(state), day=day, restarts=0, rows_before=state.rows_seen, expected=expected)
 
-def _of_the_day(state: State, at: datetime) -> State:
-    """The state, with fresh evidence where a new day has begun; a clock that goes back doesn't bring one back."""
-    day = at.astimezone(UTC).date()
-    return replace(state, day=day, restarts=0, noticed=False, history=History()) if day > state.day else state
+    def _restarted(self, state: State) -> State:
+        return replace(self._afresh(state), restarts=state.restarts + 1)
 
-
-def _restarted(state: State) -> State:
-    return replace(state, restarts=state.restarts + 1, noticed=False, history=History())
+    def _afresh(self, state: State) -> State:
+        evidence = self._against.alternatives.begin()
+        return replace(state, noticed=False, history=History(), log_evidence=evidence)

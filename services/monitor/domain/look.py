@@ -3,52 +3,61 @@
 from __future__ import annotations
 
 from functools import cached_property
+from types import MappingProxyType
 
 import numpy as np
 from numpy.typing import NDArray
 
-from services.monitor.domain import drift
-from services.monitor.domain.budget import log_weights
-from services.monitor.domain.evidence import Predictions, combined
+from services.monitor.domain.budget import Settings, log_weights
+from services.monitor.domain.drift import Bounds, Drift
+from services.monitor.domain.evidence import Alternatives
 from services.monitor.domain.findings import FeatureEffect
-from services.monitor.domain.history import History
+from services.monitor.domain.history import PANE_ROWS, History
+from services.monitor.domain.measures import MEASURES
 from services.monitor.domain.parts import Parts
+from services.profile import ReferenceProfile
 from services.profile.columns import Counts, Numbers
+
+
+class Yardsticks:
+    """All that a look is held against, made ready once per profile and settings.
+
+    Args:
+        profile: The reference.
+        settings: What its owner tolerates.
+    """
+
+    def __init__(self, profile: ReferenceProfile, settings: Settings) -> None:
+        self.parts = Parts(profile)
+        self.alternatives = Alternatives(self.parts)
+        self.drifts = MappingProxyType({name: Drift(self.parts, measure) for name, measure in MEASURES.items()})
+        self.drift = self.drifts[settings.effect]
+        self.tolerances = np.array([settings.of(part.feature.name) for part in self.parts.parts])
 
 
 class Look:
     """What a history shows against a reference.
 
     Args:
-        parts: What is judged.
-        predictions: The two predictions of each part.
-        tolerances: Of each part, shape (parts,).
+        against: What it is held against.
         history: The records, at least one stretch of them.
+        expected: How many records the stretch is expected to have.
+        log_evidence: Of each part, shape (parts,).
     """
 
-    def __init__(self, parts: Parts, predictions: Predictions, tolerances: Numbers, history: History) -> None:
-        self.parts, self.tolerances, self.history = parts, tolerances, history
-        self._predictions = predictions
-        self._counts = parts.collect(history.since())
-        self._log_weights = log_weights(history.starts())
+    def __init__(self, against: Yardsticks, history: History, expected: int, log_evidence: Numbers) -> None:
+        self._against, self.history, self.log_evidence = against, history, log_evidence
+        self._counts = against.parts.effective(history.since())
+        self._log_weights = log_weights(history.starts(), PANE_ROWS, expected)
 
     @cached_property
     def effects(self) -> Numbers:
-        """The stability index, shape (starts, parts)."""
-        return drift.effects(self.parts, self._counts)
-
-    @cached_property
-    def _by_start(self) -> Numbers:
-        return self._predictions.log_evidence(self._counts)
-
-    @cached_property
-    def log_evidence(self) -> Numbers:
-        """Each part's evidence over all starts, shape (parts,)."""
-        return combined(self._by_start, self.history.starts())
+        """The judged effect, shape (starts, parts)."""
+        return self._against.drift.effects(self._counts)
 
     def likeliest_start(self, place: int) -> int:
-        """The start for which a part's evidence is strongest: where its change is estimated to have begun."""
-        return int(np.argmax(self._by_start[:, place] + self._log_weights))
+        """The start at which a part's change is estimated to have begun."""
+        return self._against.alternatives.likeliest_start(place, self._counts[:, place], self._log_weights)
 
     def at(self, start: int, places: Counts) -> tuple[Counts, Counts]:
         """One start paired with each of some parts."""
@@ -56,34 +65,40 @@ class Look:
 
     def pairs(self, where: NDArray[np.bool_], log_chance: float) -> tuple[Counts, Counts]:
         """The starts and parts of a mask, without those that have too few rows for any bound to say anything."""
-        worth = drift.worth_bounding(self.parts, self._counts, -log_chance)
+        if not where.any():
+            return np.empty(0, np.int64), np.empty(0, np.int64)
+        worth = self._against.drift.worth_bounding(self._counts, log_chance + self._log_weights)
         starts, places = np.nonzero(where & worth)
         return starts, places
 
-    def bounds(self, starts: Counts, places: Counts, log_chance: float) -> drift.Bounds:
-        """The stability index of pairs, with bounds that for all starts together fail with the given chance."""
-        return drift.bounds(self.parts, self._counts[starts, places], places, log_chance + self._log_weights[starts])
+    def bounds(self, starts: Counts, places: Counts, log_chance: float) -> Bounds:
+        """The effect of pairs, with bounds that for all starts together fail with the given chance."""
+        return self._against.drift.bounds(self._counts, starts, places, log_chance + self._log_weights[starts])
 
     def described(self, starts: Counts, places: Counts, log_chance: float) -> tuple[FeatureEffect, ...]:
         """Pairs in words and numbers: for each feature the part furthest beyond its tolerance; largest share first."""
         bounds = self.bounds(starts, places, log_chance)
-        order = np.lexsort((-bounds.effect, -bounds.lower / self.tolerances[places]))
+        order = np.lexsort((-bounds.effect, -bounds.lower / self._against.tolerances[places]))
         first: dict[str, int] = {}
         for pair in order.tolist():
-            first.setdefault(self.parts.parts[places[pair]].feature, pair)
+            first.setdefault(self._against.parts.parts[places[pair]].feature.name, pair)
         total = sum(float(bounds.effect[pair]) for pair in first.values()) or 1.0
-        described = (self._described(bounds, pair, int(places[pair]), total) for pair in first.values())
+        described = (
+            self._described(bounds, pair, int(starts[pair]), int(places[pair]), total) for pair in first.values()
+        )
         return tuple(sorted(described, key=lambda effect: -effect.share))
 
-    def _described(self, bounds: drift.Bounds, pair: int, place: int, total: float) -> FeatureEffect:
-        part = self.parts.parts[place]
+    def _described(self, bounds: Bounds, pair: int, start: int, place: int, total: float) -> FeatureEffect:
+        part = self._against.parts.parts[place]
+        counts = self._counts[start]
         return FeatureEffect(
-            feature=part.feature,
+            feature=part.feature.name,
             part=part.name,
             effect=float(bounds.effect[pair]),
             lower=float(bounds.lower[pair]),
             upper=float(bounds.upper[pair]),
-            tolerance=float(self.tolerances[place]),
+            tolerance=float(self._against.tolerances[place]),
             share=float(bounds.effect[pair]) / total,
             log_evidence=float(self.log_evidence[place]),
+            effects={name: float(drift.effects(counts)[place]) for name, drift in self._against.drifts.items()},
         )

@@ -2,8 +2,10 @@
 
 A person reads the population stability index on about ten groups, and a bound on few groups needs few records: so
 neighbouring bins (rare categories) are pooled until each group holds a tenth of the reference. Pooling can only lessen
-a divergence, so a bound from below on the groups holds for the bins too. Values that the reference never held are a
-group of their own, and so are missing values.
+a divergence, so a bound from below on the groups holds for the bins too. Values that the reference never held are
+groups of their own, those below its range, those above it, new categories, and so are missing values:
+
+    below  (.., ..]  (.., ..]  ..  above  missing          commonest  ..  rare ones  new  missing
 
 Many features mostly hold one value: 96 of 100 people have no capital gains. Whatever happens to the other four hardly
 moves an index over everybody, and yet it is what the model reads. Such a feature is two things, whether it differs
@@ -14,12 +16,12 @@ index of all rows of a census column is at most 0.010, that of the rows apart at
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
-from services.profile import Feature, ReferenceProfile
+from services.profile import Feature, Kind, ReferenceProfile
 from services.profile.columns import Counts, Numbers
 
 LEAST_SHARE = 0.1  # deciles: Siddiqi (2006), Credit Risk Scorecards, ch. 6
@@ -31,21 +33,38 @@ class Part:
     """One thing that is judged.
 
     Args:
-        feature: The feature's name.
+        feature: The feature.
         apart_from: The value that the rows aren't, in words; empty where all rows are judged.
         groups: For each bin of the feature its group, or -1 where the bin's rows aren't judged here.
-        overdispersion: The feature's: its counts are divided by it.
     """
 
-    feature: str
+    feature: Feature = field(repr=False)
     apart_from: str
     groups: tuple[int, ...]
-    overdispersion: float
 
     @property
     def name(self) -> str:
         """What is judged, in words."""
-        return f"{self.feature} apart from {self.apart_from}" if self.apart_from else self.feature
+        return f"{self.feature.name} apart from {self.apart_from}" if self.apart_from else self.feature.name
+
+    @property
+    def ordered(self) -> bool:
+        """Whether its groups are in the order of their values: of a numeric feature, missing ones last."""
+        return self.feature.kind is Kind.NUMERIC
+
+    @property
+    def unseen(self) -> tuple[int, ...]:
+        """The groups of values that the reference cannot hold."""
+        return tuple(sorted({self.groups[place] for place in self.feature.never_seen()} - {-1}))
+
+    def values(self) -> Numbers:
+        """Of a numeric feature: a value that stands for each group but that of missing ones, in the feature's unit."""
+        present = self.feature.bins - 1
+        pooled = np.array(self.groups[:present])
+        rows = np.maximum(self.feature.counts[:present], 1e-9)  # a group of empty bins lies in their middle
+        judged = pooled >= 0
+        sums = np.bincount(pooled[judged], weights=(rows * self.feature.values)[judged])
+        return np.asarray(sums / np.bincount(pooled[judged], weights=rows[judged]))
 
 
 class Parts:
@@ -58,37 +77,36 @@ class Parts:
     def __init__(self, profile: ReferenceProfile) -> None:
         self.parts = tuple(part for feature in profile.features for part in _parts_of(feature))
         self.groups = np.array([max(part.groups) + 1 for part in self.parts])
-        self.overdispersion = np.array([part.overdispersion for part in self.parts])
-        self._width = int(self.groups.max())
+        self.width = int(self.groups.max())
+        self.used: NDArray[np.bool_] = np.arange(self.width) < self.groups[:, np.newaxis]
+        self._overdispersion = np.array([part.feature.overdispersion for part in self.parts])[:, np.newaxis]
         self._places(profile)
-        self.reference = self.collect(profile.counts)
+        self.reference = self.effective(self.collect(profile.counts))
 
     def __len__(self) -> int:
         return len(self.parts)
 
-    def collect(self, counts: Counts) -> Numbers:
-        """The groups' effective counts.
+    def collect(self, counts: Counts) -> Counts:
+        """The rows per group.
 
         Args:
-            counts: Rows per bin, shape (..., bins of all features).
+            counts: Rows per bin, shape (bins of all features,).
 
         Returns:
-            Shape (..., parts, groups): rows divided by the part's overdispersion; 0 beyond a part's own groups.
+            Shape (parts, groups); 0 beyond a part's own groups.
         """
-        sums = np.add.reduceat(counts[..., self._source], self._starts, axis=-1)
-        collected = np.zeros((*counts.shape[:-1], len(self.parts) * self._width))
-        collected[..., self._target] = sums
-        shaped = collected.reshape(*counts.shape[:-1], len(self.parts), self._width)
-        return np.asarray(shaped / self.overdispersion[:, np.newaxis])
+        collected = np.zeros(len(self.parts) * self.width, dtype=np.int64)
+        collected[self._target] = np.add.reduceat(counts[self._source], self._starts)
+        return collected.reshape(len(self.parts), self.width)
 
-    def used(self) -> NDArray[np.bool_]:
-        """Which groups a part has, shape (parts, groups)."""
-        return np.asarray(np.arange(self._width) < self.groups[:, np.newaxis])
+    def effective(self, counts: Counts) -> Numbers:
+        """Rows per group, shape (..., parts, groups), as so many independent rows: divided by the overdispersion."""
+        return np.asarray(counts / self._overdispersion)
 
     def _places(self, profile: ReferenceProfile) -> None:
         offsets = dict(zip((feature.name for feature in profile.features), profile.offsets.tolist(), strict=False))
         pairs = sorted(
-            (place * self._width + group, offsets[part.feature] + bin_)
+            (place * self.width + group, offsets[part.feature.name] + bin_)
             for place, part in enumerate(self.parts)
             for bin_, group in enumerate(part.groups)
             if group >= 0
@@ -101,35 +119,26 @@ class Parts:
 def _parts_of(feature: Feature) -> list[Part]:
     commonest = int(np.argmax(feature.counts))
     everything = set(range(feature.bins))
-    parts = [Part(feature.name, "", _groups(feature, everything), feature.overdispersion)]
+    parts = [Part(feature, "", _groups(feature, everything))]
     if feature.counts[commonest] > MAJORITY * feature.counts.sum() and np.count_nonzero(feature.counts) > 1:
-        groups = _groups(feature, everything - {commonest})
-        parts.append(Part(feature.name, _value(feature, commonest), groups, feature.overdispersion))
+        parts.append(Part(feature, _value(feature, commonest), _groups(feature, everything - {commonest})))
     return parts
 
 
 def _groups(feature: Feature, judged: set[int]) -> tuple[int, ...]:
-    """Pool neighbours until a group holds its share; a bin that holds it alone stays alone."""
+    """Pool neighbours until a group holds its share; what holds it alone stays alone, like unseen and missing."""
     least = LEAST_SHARE * sum(int(feature.counts[place]) for place in judged)
+    alone = {*feature.never_seen(), feature.bins - 1}
     groups = [-1] * feature.bins
-    latest, held = 0, 0.0
-    apart = [place for place in (*feature.never_seen(), feature.bins - 1) if place in judged]
-    for place in sorted(judged.difference(apart)):
+    latest, held, closed = -1, 0.0, True
+    for place in sorted(judged):
         rows = int(feature.counts[place])
-        if held >= least or (held and rows >= least):
+        if closed or place in alone or held >= least or (held and rows >= least):
             latest, held = latest + 1, 0.0
         groups[place] = latest
         held += rows
-    for place in set(feature.never_seen()) & judged:
-        groups[place] = latest + 1
-    if feature.bins - 1 in judged:
-        groups[-1] = max(groups) + 1
-    return _without_gaps(groups)
-
-
-def _without_gaps(groups: list[int]) -> tuple[int, ...]:
-    named = {group: place for place, group in enumerate(sorted(set(groups) - {-1}))}
-    return tuple(named.get(group, -1) for group in groups)
+        closed = place in alone
+    return tuple(groups)
 
 
 def _value(feature: Feature, place: int) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import struct
 import zlib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
 from typing import Any
 
@@ -13,39 +13,48 @@ import numpy as np
 
 from services.chassis.errors import Invalid
 from services.monitor.domain.history import History, Stretch
+from services.profile.columns import Numbers
 
-FORMAT = 1
+FORMAT = 2
 MOST_BYTES = 16 * 2**20  # fifty stretches of five thousand features' commonest bins; never near it in practice
-_HEADER = struct.Struct("<I")  # the length of the JSON that comes before the counts
+_HEADER = struct.Struct("<I")  # the length of the JSON that comes before the numbers
+_NUMBER = 8  # bytes
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class State:
     """What is known of a version in its role.
 
     Args:
         profile: The digest of the profile that it is judged by.
-        rows_seen: Records seen in this role.
         day: The day (UTC) that the present stretch of evidence belongs to.
         restarts: How many times evidence has restarted on that day before the present stretch.
+        log_evidence: Natural logarithm of the evidence, shape (parts, alternatives).
+        history: The records of the present stretch.
+        rows_seen: Records seen in this role.
+        rows_before: Records seen in this role before that day.
+        expected: Records that the day before had; 0 where it isn't known.
         noticed: Whether the present stretch has noticed a change already.
         drifting: The names of the parts that drift; empty where none does.
-        history: The records of the present stretch.
     """
 
     profile: str
-    rows_seen: int
     day: date
     restarts: int
-    noticed: bool
-    drifting: tuple[str, ...]
-    history: History
+    log_evidence: Numbers
+    history: History = field(default_factory=History)
+    rows_seen: int = 0
+    rows_before: int = 0
+    expected: int = 0
+    noticed: bool = False
+    drifting: tuple[str, ...] = ()
 
     def to_bytes(self) -> bytes:
         """Its bytes."""
         header = json.dumps(_header_of(self), sort_keys=True, separators=(",", ":")).encode()
         counts = b"".join(stretch.counts.astype("<i8").tobytes() for stretch in self.history.stretches)
-        return zlib.compress(_HEADER.pack(len(header)) + header + counts, level=1)
+        evidence = self.log_evidence.astype("<f8").tobytes()
+        return zlib.compress(_HEADER.pack(len(header)) + header + evidence + counts, level=1)
 
     @staticmethod
     def from_bytes(data: bytes) -> State:
@@ -63,31 +72,40 @@ def _header_of(state: State) -> dict[str, object]:
     return {
         "format": FORMAT,
         "profile": state.profile,
-        "rows_seen": state.rows_seen,
         "day": state.day.isoformat(),
         "restarts": state.restarts,
+        "rows": [state.rows_seen, state.rows_before, state.expected],
         "noticed": state.noticed,
         "drifting": state.drifting,
-        "panes": state.history.panes,
-        "stretches": [[s.pane, s.began.timestamp(), s.rows] for s in state.history.stretches],
+        "evidence": state.log_evidence.shape,
+        "groups": state.history.stretches[0].counts.shape if state.history.stretches else (),
+        "stretches": [[each.began.timestamp(), each.rows] for each in state.history.stretches],
     }
 
 
-def _state_of(header: Any, counts: bytes) -> State:
+def _state_of(header: Any, numbers: bytes) -> State:
     if header["format"] != FORMAT:
         raise ValueError(f"its format is {header['format']!r}, not {FORMAT}")
-    flat = np.frombuffer(counts, dtype="<i8").astype(np.int64)
-    shaped = flat.reshape(len(header["stretches"]), -1) if flat.size else flat
-    stretches = tuple(
-        Stretch(int(pane), datetime.fromtimestamp(began, UTC), int(rows), row)
-        for (pane, began, rows), row in zip(header["stretches"], shaped, strict=True)
-    )
+    parts, alternatives = map(int, header["evidence"])
+    stretches = header["stretches"]
+    behind = _NUMBER * parts * alternatives
+    evidence = np.frombuffer(numbers[:behind], dtype="<f8").astype(np.float64).reshape(parts, alternatives)
+    counts = np.frombuffer(numbers[behind:], dtype="<i8").astype(np.int64).reshape(len(stretches), *header["groups"])
+    seen, before, expected = map(int, header["rows"])
     return State(
         profile=str(header["profile"]),
-        rows_seen=int(header["rows_seen"]),
         day=date.fromisoformat(header["day"]),
         restarts=int(header["restarts"]),
+        log_evidence=evidence,
+        history=History(
+            tuple(
+                Stretch(datetime.fromtimestamp(began, UTC), int(rows), held)
+                for (began, rows), held in zip(stretches, counts, strict=True)
+            )
+        ),
+        rows_seen=seen,
+        rows_before=before,
+        expected=expected,
         noticed=bool(header["noticed"]),
         drifting=tuple(map(str, header["drifting"])),
-        history=History(stretches, int(header["panes"])),
     )

@@ -13,7 +13,7 @@ from services.registry.domain.datasets import DatasetInput
 from services.registry.domain.models import ModelFacts
 from services.registry.domain.promises import PromiseWish
 
-_EFFECTS: Final = ("", "psi")  # what the monitor judges; the others it shows
+_EFFECTS: Final = ("", "psi", "js", "ks", "wasserstein")  # what the monitor judges
 _ALL_TRAFFIC: Final = 100  # percent
 
 
@@ -82,7 +82,7 @@ def checked(asked: Registration) -> Registration:
 
 def _check_drift(drift: Drift) -> None:
     if drift.effect not in _EFFECTS:
-        raise Invalid(f"{drift.effect[:80]!r} isn't judged: psi is", where="drift.effect", fix="leave it out")
+        raise Invalid(f"{drift.effect[:80]!r} isn't judged; {', '.join(_EFFECTS[1:])} are", where="drift.effect")
     numbers = {"tolerance": drift.tolerance, "false_alarms_per_year": drift.false_alarms_per_year}
     numbers |= {f"feature_tolerances[{name}]": value for name, value in drift.feature_tolerances.items()}
     for name, value in numbers.items():

@@ -58,6 +58,26 @@ class FeatureEffect(_message.Message):
 
     DESCRIPTOR: _descriptor.Descriptor
 
+    @_typing.final
+    class EffectsEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        value: _builtins.float
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _builtins.float = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
     FEATURE_FIELD_NUMBER: _builtins.int
     EFFECT_FIELD_NUMBER: _builtins.int
     LOWER_FIELD_NUMBER: _builtins.int
@@ -65,6 +85,7 @@ class FeatureEffect(_message.Message):
     TOLERANCE_FIELD_NUMBER: _builtins.int
     SHARE_FIELD_NUMBER: _builtins.int
     LOG_EVIDENCE_FIELD_NUMBER: _builtins.int
+    EFFECTS_FIELD_NUMBER: _builtins.int
     feature: _builtins.str
     """The feature, such as education; the model's score is named score."""
     effect: _builtins.float
@@ -79,6 +100,10 @@ class FeatureEffect(_message.Message):
     """Its share of the whole finding, 0 to 1; the shares sum to 1."""
     log_evidence: _builtins.float
     """Natural logarithm of its e-value."""
+    @_builtins.property
+    def effects(self) -> _containers.ScalarMap[_builtins.str, _builtins.float]:
+        """Every effect over the same records, by its name: psi, js, ks, wasserstein."""
+
     def __init__(
         self,
         *,
@@ -89,10 +114,11 @@ class FeatureEffect(_message.Message):
         tolerance: _builtins.float = ...,
         share: _builtins.float = ...,
         log_evidence: _builtins.float = ...,
+        effects: _abc.Mapping[_builtins.str, _builtins.float] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["effect", b"effect", "feature", b"feature", "log_evidence", b"log_evidence", "lower", b"lower", "share", b"share", "tolerance", b"tolerance", "upper", b"upper"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["effect", b"effect", "effects", b"effects", "feature", b"feature", "log_evidence", b"log_evidence", "lower", b"lower", "share", b"share", "tolerance", b"tolerance", "upper", b"upper"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -135,7 +161,7 @@ class Signal(_message.Message):
     role: _builtins.str
     """The role: stable or candidate."""
     effect: _builtins.str
-    """The effect that is judged: psi."""
+    """The effect that is judged: psi, js, ks or wasserstein."""
     rows_since: _builtins.int
     """Records seen since then."""
     rows_seen: _builtins.int

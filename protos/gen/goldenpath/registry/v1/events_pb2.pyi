@@ -269,7 +269,7 @@ class DriftSettings(_message.Message):
     FEATURE_TOLERANCES_FIELD_NUMBER: _builtins.int
     FALSE_ALARMS_PER_YEAR_FIELD_NUMBER: _builtins.int
     effect: _builtins.str
-    """The effect that counts: psi, or empty for the same. Others are refused until they are judged."""
+    """The effect that counts: psi, js, ks or wasserstein; empty: psi."""
     tolerance: _builtins.float
     """How large the effect may be, in the effect's own unit, above 0. 0: the shipped default."""
     false_alarms_per_year: _builtins.float
