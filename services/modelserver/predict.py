@@ -39,6 +39,7 @@ _DTYPES = {
 _SELECTS_COLUMNS = frozenset({"ColumnTransformer", "make_column_selector"})
 # Classifiers whose predict isn't the likeliest class: a tuned threshold, or Platt scaling beside the margin.
 _OWN_LABELS = frozenset({"FixedThresholdClassifier", "TunedThresholdClassifierCV", "SVC", "NuSVC"})
+_ROUNDING = 1e-9  # relative: a thousand float64 sums' worth, and far below what any score is read to
 
 
 class Output(NamedTuple):
@@ -113,9 +114,14 @@ def _quicker(estimator: Any, signature: Signature, rows: Rows, expected: Predict
     warnings.filterwarnings("ignore", message="X does not have valid feature names")  # the schema has checked them
     predictor = _predictor(estimator, arrange_matrix(signature))
     try:
-        return predictor if predictor.predict(rows) == expected else None
+        return predictor if _alike(predictor.predict(rows), expected) else None
     except Exception:  # noqa: BLE001 (the DataFrame worked; that the matrix doesn't only means that it isn't used)
         return None
+
+
+def _alike(one: Prediction, other: Prediction) -> bool:
+    """Whether two predictions differ by rounding at the most: in another layout a sum goes another way round."""
+    return one.labels == other.labels and np.allclose(one.scores, other.scores, rtol=_ROUNDING, atol=0.0)
 
 
 def _takes_a_matrix(estimator: Any, columns: Sequence[Input]) -> bool:
