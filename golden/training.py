@@ -48,6 +48,12 @@ class Training:
             )
         return str(found[-1])
 
+    def stop(self) -> None:
+        """End it where it still goes on; the notebook's kernel ends with it."""
+        if self.process.poll() is None:
+            self.process.terminate()
+            self.process.communicate()
+
 
 def start(
     notebook: Path, output: Path, *, parameters: Mapping[str, object], tracking: str, artifacts: Path

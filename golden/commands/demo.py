@@ -15,7 +15,10 @@ NoDrift = Annotated[bool, typer.Option("--no-drift", help="Nothing breaks: 1995'
 Keep = Annotated[bool, typer.Option("--keep", help="Leave the platform running afterwards.")]
 Home = Annotated[Path | None, typer.Option("--home", help="Where the demo keeps its platform; emptied first.")]
 Patience = Annotated[float, typer.Option("--patience", help="Seconds that any one thing may take.", min=5)]
-Sabotage = Annotated[str, typer.Option("--sabotage", hidden=True, help="Break something, so that the demo must fail.")]
+Broken = Annotated[str, typer.Option("--sabotage", hidden=True, help="Break something, so that the demo must fail.")]
+Trained = Annotated[
+    list[str] | None, typer.Option("--trained", hidden=True, help="A version's run, in --home already.")
+]
 
 
 def demo(
@@ -24,17 +27,20 @@ def demo(
     keep: Keep = False,
     home: Home = None,
     patience: Patience = 90.0,
-    sabotage: Sabotage = "",
+    sabotage: Broken = "",
+    trained: Trained = None,
 ) -> None:
     """Train, gate, deploy, canary, drift, hold, roll back: shown on real census records, and checked."""
     from golden.demo.performance import Performance
+    from golden.demo.sabotage import Sabotage
 
     play = Performance(
         home=home,
         patience=timedelta(seconds=patience),
         no_drift=no_drift,
         keep=keep,
-        sabotage=sabotage,
+        sabotage=Sabotage(sabotage),
+        trained=trained or (),
         console=console,
     )
     try:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from itertools import cycle
@@ -17,15 +17,15 @@ from golden import project as projects
 from golden import registration, training
 from golden.commands.register import point_at
 from golden.connection import Connection
+from golden.demo.sabotage import Sabotage, change_a_byte, revoke_in_canary
 from golden.demo.screen import Screen
 from golden.demo.story import Story
 from golden.demo.traffic import Traffic
 from golden.traces import Episode, episodes_of, read_spans, story_of
 from goldenpath.deployer.v1 import events_pb2 as decisions
-from goldenpath.governance.v1 import governance_service_pb2 as governance
 from goldenpath.registry.v1 import registry_service_pb2 as registry
 from services.chassis import telemetry
-from services.chassis.errors import Conflict, Invalid, Unavailable
+from services.chassis.errors import Conflict, Unavailable
 
 if TYPE_CHECKING:
     from golden.embedded.platform import Platform
@@ -40,7 +40,6 @@ _WAY_BACK: Final = {
     ("registry", "process deployment.rolled_back"),
 }
 _UNANSWERED: Final = {"collection_process", "known_gaps"}
-SABOTAGES: Final = ("monitor-stopped", "verdict-revoked", "artifact-byte", "governance-down")
 
 
 class Performance:
@@ -51,17 +50,23 @@ class Performance:
         patience: How long any one thing may take.
         no_drift: True: nothing breaks, and 1995's traffic must stay quiet.
         keep: True: the platform is left running.
-        sabotage: One of SABOTAGES: what is broken on purpose, so that the demo must fail; empty: nothing.
+        sabotage: What is broken on purpose, so that the demo must fail.
+        trained: The runs of versions 1 and 2, where the home's MLflow has them: it isn't emptied then, and nothing is
+            trained.
         console: Where it is shown.
     """
 
     def __init__(
-        self, *, home: Path | None, patience: timedelta, no_drift: bool, keep: bool, sabotage: str, console: Console
+        self,
+        *,
+        home: Path | None,
+        patience: timedelta,
+        no_drift: bool,
+        keep: bool,
+        sabotage: Sabotage,
+        trained: Sequence[str],
+        console: Console,
     ) -> None:
-        if sabotage and sabotage not in SABOTAGES:
-            raise Invalid(
-                f"there is no sabotage {sabotage!r}", where="--sabotage", fix=f"one of {', '.join(SABOTAGES)}"
-            )
         from golden.embedded import platform
 
         self.home = home or platform.default_home() / "demo"
@@ -69,6 +74,8 @@ class Performance:
         self._no_drift = no_drift
         self._keep = keep
         self._sabotage = sabotage
+        self._trained = trained
+        self._trainings: list[training.Training] = []
         self._console = console
         self._screen = Screen(console)
         self._example = _example()
@@ -86,7 +93,7 @@ class Performance:
             with self._traffic(running, story) as traffic:
                 self._version_1(running, story)
                 traffic.start()
-                self._version_2(running, story, traffic)
+                self._version_2(story, traffic)
                 self._quiet(story, traffic) if self._no_drift else self._drift(running, story, traffic)
             self._summary(running, story, traffic, time.monotonic() - began)
 
@@ -95,13 +102,15 @@ class Performance:
         from golden.embedded import platform
 
         self._screen.act("The platform")
-        platform.down(self.home, wipe=True)
+        platform.down(self.home, wipe=not self._trained)
         try:
             with self._screen.step("up", "golden") as step:
                 running = platform.up(self.home, only=None, ports=platform.Ports.free(), say=step.now)
                 step.say("registry, governance, deployer, monitor · Kafka, PostgreSQL, Envoy")
             yield running
         finally:
+            for unfinished in self._trainings:
+                unfinished.stop()
             if not self._keep:
                 platform.down(self.home, wipe=False)
 
@@ -134,11 +143,14 @@ class Performance:
         self._screen.act("Version 1: a linear model, without the amounts")
         project = projects.load(self._draft())
         with self._screen.step("train", "notebook") as step:
-            run = self._train(running, 1).run_id()
+            self._train(running, 1)
+            run = self._run_of(1)
             step.say("on 60,000 real records of 1994")
-        self._next = self._train(running, 2)
-        self._register(story, project, run, said="with its author's token")
-        self._break(running, "governance-down")
+        self._train(running, 2)
+        self._sabotage.strike("governance-down", lambda: running.stop("governance"))
+        made = self._register(story, project, run, said="with its author's token").registered
+        stored = running.folders.artifacts / "artifacts" / made.artifact_digest
+        self._sabotage.strike("artifact-byte", lambda: change_a_byte(stored))
         story.refused(1, missing=_UNANSWERED)
         point_at(project, _UNANSWERED, self._console)
         with self._screen.step("document", "registry") as step:
@@ -150,27 +162,24 @@ class Performance:
         story.approved(1)
         story.live(1)
 
-    def _version_2(self, running: Platform, story: Story, traffic: Traffic[Any]) -> None:
+    def _version_2(self, story: Story, traffic: Traffic[Any]) -> None:
         self._screen.act("Version 2: boosted trees, with the amounts")
         project = projects.load(self._draft_folder)
         with self._screen.step("train", "notebook") as step:
-            run = self._next.run_id()
+            run = self._run_of(2)
             step.say("was trained meanwhile")
         story.served_enough(traffic)
         before = story.author.registry.GetVersion(registry.GetVersionRequest(model=story.model, version=1))
         after = self._register(story, project, run, said="better on held-out records")
-        self._break(running, "artifact-byte", digest=after.registered.artifact_digest)
         story.approved(2)
-        if self._sabotage == "verdict-revoked":
-            story.in_canary(2)
-            self._break(running, "verdict-revoked", story=story)
+        self._sabotage.strike("verdict-revoked", lambda: revoke_in_canary(story, 2))
         was, now = (version.registered.metrics["log_loss"] for version in (before.version, after))
         story.promoted(2, traffic, f"log loss {was:.3f} → {now:.3f}")
 
     def _drift(self, running: Platform, story: Story, traffic: Traffic[Any]) -> None:
         from examples.credit import traffic as feed
 
-        self._break(running, "monitor-stopped")
+        self._sabotage.strike("monitor-stopped", lambda: running.stop("monitor"))
         self._screen.act("Act one: the education feed is stuck at one value")
         began = datetime.now(UTC)
         traffic.break_with(feed.education_stuck)
@@ -189,14 +198,20 @@ class Performance:
         self._screen.act("1995's real traffic on the 1994 model: nothing is wrong, so nothing may happen")
         story.quiet(traffic, _QUIET_RECORDS)
 
-    def _train(self, running: Platform, version: int) -> training.Training:
-        return training.start(
-            self._example / "train.ipynb",
-            self.home / "notebooks" / f"version-{version}.ipynb",
-            parameters={"version": version},
-            tracking=running.endpoints().tracking,
-            artifacts=running.folders.mlflow,
-        )
+    def _train(self, running: Platform, version: int) -> None:
+        """Begin to train a version."""
+        if not self._trained:
+            started = training.start(
+                self._example / "train.ipynb",
+                self.home / "notebooks" / f"version-{version}.ipynb",
+                parameters={"version": version},
+                tracking=running.endpoints().tracking,
+                artifacts=running.folders.mlflow,
+            )
+            self._trainings.append(started)
+
+    def _run_of(self, version: int) -> str:
+        return self._trained[version - 1] if self._trained else self._trainings[version - 1].run_id()
 
     def _register(self, story: Story, project: projects.Project, run: str, *, said: str) -> registry.Version:
         with self._screen.step("register", "registry") as step:
@@ -225,18 +240,6 @@ class Performance:
         """What the scientist writes once governance has named what is missing."""
         answers = self._draft_folder / "data" / "datasheet.completed.md"
         shutil.copyfile(answers, project.at(project.dataset.datasheet))
-
-    def _break(self, running: Platform, what: str, *, digest: str = "", story: Story | None = None) -> None:
-        """Do what was asked for on the command line, and nothing otherwise."""
-        if self._sabotage != what:
-            return
-        sabotages: dict[str, Callable[[], None]] = {
-            "governance-down": lambda: running.stop("governance"),
-            "monitor-stopped": lambda: running.stop("monitor"),
-            "artifact-byte": lambda: _change_a_byte(running.folders.artifacts / "artifacts" / digest),
-            "verdict-revoked": lambda: _revoke(story),
-        }
-        sabotages[what]()
 
     def _summary(self, running: Platform, story: Story, traffic: Traffic[Any], seconds: float) -> None:
         tally = traffic.tally()
@@ -283,17 +286,3 @@ def _check_connected(episodes: Sequence[Episode], *, went_back: bool) -> None:
         raise Conflict("no trace goes from the signal to the decision and the registry's alias")
     if widest < _PROCESSES or lost:
         raise Conflict(f"the traces aren't connected: {widest} processes in the widest, spans are missing in {lost}")
-
-
-def _change_a_byte(artifact: Path) -> None:
-    model = next(path for path in sorted(artifact.rglob("model.*")) if path.is_file())
-    content = bytearray(model.read_bytes())
-    content[len(content) // 2] ^= 1
-    model.chmod(0o644)
-    model.write_bytes(bytes(content))
-
-
-def _revoke(story: Story | None) -> None:
-    if story is not None:
-        request = governance.RevokeRequest(model=story.model, version=2, reason="sabotage")
-        story.reviewer.governance.Revoke(request)

@@ -11,9 +11,9 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 import grpc
-from google.protobuf.timestamp_pb2 import Timestamp
 
-from golden.connection import Connection
+from golden.connection import Connection, error_of
+from golden.demo.answers import false_alarms, known, seconds_between
 from golden.demo.screen import Screen, Step
 from golden.demo.traffic import Tally, Traffic
 from goldenpath.deployer.v1 import deployer_service_pb2 as deployer
@@ -21,8 +21,7 @@ from goldenpath.deployer.v1 import events_pb2 as decisions
 from goldenpath.governance.v1 import events_pb2 as judged
 from goldenpath.governance.v1 import governance_service_pb2 as governance
 from goldenpath.monitor.v1 import monitor_service_pb2 as monitor
-from services.chassis.errors import Conflict, Denied, NotFound
-from services.chassis.grpc_errors import error_of
+from services.chassis.errors import Conflict, Denied
 
 ENVIRONMENT: Final = "production"
 _SERVED_BEFORE_SUCCESSOR: Final = 600  # the rules go back only to a version that served 500 records well
@@ -65,7 +64,7 @@ class Story:
             named = {key for row in failed for key in row.missing}
             if named != missing:
                 raise Conflict(f"governance named {sorted(named)}, and {sorted(missing)} was missing")
-            step.took(_between(verdict.requested_at, verdict.decided_at))
+            step.took(seconds_between(verdict.requested_at, verdict.decided_at))
             said = ", ".join(sorted(key.replace("_", " ") for key in missing))
             step.say(f"refused: the datasheet has no answer for {said}")
 
@@ -158,15 +157,13 @@ class Story:
                 raise Conflict(f"the signal names {named}, and {sorted(columns)} was changed")
             step.say(
                 f"after {signal.rows_since:,} records · {', '.join(name for name in named if name in columns)}"
-                f" · at most {_rate(signal.false_alarms_per_year)}"
+                f" · at most {false_alarms(signal.false_alarms_per_year)}"
             )
             return str(signal.id)
 
     def _detected_since(self, began: datetime) -> monitor.SignalRecord | None:
-        try:
-            records = self.author.monitor.ListSignals(monitor.ListSignalsRequest(model=self.model)).records
-        except grpc.RpcError:
-            return None  # a monitor that doesn't answer has detected nothing
+        listed = known(lambda: self.author.monitor.ListSignals(monitor.ListSignalsRequest(model=self.model)))
+        records = listed.records if listed else ()
         for record in reversed(records):  # the first of them: what comes later speaks of the same trouble
             if record.level == "detected" and record.signal.raised_at.ToDatetime(UTC) >= began:
                 return record
@@ -185,7 +182,7 @@ class Story:
             if helps != (verb == decisions.VERB_ROLL_BACK):
                 raise Conflict(f"the numbers don't bear the decision out: {decision.reason}")
             said = "go back: it helps" if helps else "hold: going back is worse"
-            step.took(_between(decision.received_at, decision.decided_at))
+            step.took(seconds_between(decision.received_at, decision.decided_at))
             step.say(
                 f"{said}   {numbers.measure.replace('_', ' ')} {numbers.current_loss:.3f} → {numbers.target_loss:.3f}"
                 f"   on {numbers.rows:,} affected records"
@@ -193,13 +190,8 @@ class Story:
             return decision
 
     def _decision(self, signal: str) -> decisions.Decision | None:
-        try:
-            return self.author.deployer.GetDecision(deployer.GetDecisionRequest(id=signal)).decision
-        except grpc.RpcError as failure:
-            error = error_of(failure)
-            if isinstance(error, NotFound):
-                return None
-            raise error from None
+        answer = known(lambda: self.author.deployer.GetDecision(deployer.GetDecisionRequest(id=signal)))
+        return answer.decision if answer else None
 
     def held_then_cleared(self, signal: str, repair: Callable[[], None]) -> None:
         """While it is held nothing moves; once the feed is repaired the signal clears and the hold lifts."""
@@ -223,7 +215,7 @@ class Story:
             made = self._decision(decision.id)
             if made is None or not made.HasField("effective_at"):
                 raise Conflict("the rollback has no effective moment")
-            step.took(_between(made.decided_at, made.effective_at))
+            step.took(seconds_between(made.decided_at, made.effective_at))
             step.say(f"version {version} has all the traffic{_failures(before, traffic)}")
 
     def quiet(self, traffic: Traffic[Any], records: int) -> None:
@@ -247,17 +239,14 @@ class Story:
         return self.author.deployer.GetDeployment(asked).deployment
 
     def _report(self) -> monitor.GetReportResponse:
-        try:
-            asked = monitor.GetReportRequest(model=self.model, environment=ENVIRONMENT)
-            return self.author.monitor.GetReport(asked)
-        except grpc.RpcError:
-            return monitor.GetReportResponse(sentence="no records yet")
+        asked = monitor.GetReportRequest(model=self.model, environment=ENVIRONMENT)
+        report = known(lambda: self.author.monitor.GetReport(asked))
+        return report or monitor.GetReportResponse(sentence="no records yet")
 
     def _stable(self, step: Step, version: int) -> None:
         def reached() -> bool:
-            try:
-                at = self.deployment()
-            except grpc.RpcError:
+            at = known(self.deployment)
+            if at is None:
                 return False
             step.now(at.rollout.judgement)
             self._not_failed(at, version)
@@ -269,17 +258,10 @@ class Story:
         asked = governance.GetVerdictRequest(model=self.model, version=version)
 
         def found() -> judged.Verdict | None:
-            try:
-                verdict = self.author.governance.GetVerdict(asked).verdict
-            except grpc.RpcError:
-                return None
-            return verdict if verdict.state == state else None
+            answer = known(lambda: self.author.governance.GetVerdict(asked))
+            return answer.verdict if answer and answer.verdict.state == state else None
 
         return step.until(found, within=self.patience, what=judged.VerdictState.Name(state))
-
-
-def _between(start: Timestamp, end: Timestamp) -> float:
-    return (end.ToDatetime() - start.ToDatetime()).total_seconds()
 
 
 def _failures(before: Tally, traffic: Traffic[Any]) -> str:
@@ -292,7 +274,3 @@ def _failures(before: Tally, traffic: Traffic[Any]) -> str:
     if since.failures:
         raise Conflict(f"{since.failures} of {since.requests} requests failed: {'; '.join(traffic.tally().errors)}")
     return f" · 0 of {since.requests:,} requests failed"
-
-
-def _rate(per_year: float) -> str:
-    return "one false alarm a year" if per_year == 1 else f"{per_year:g} false alarms a year"
