@@ -19,7 +19,8 @@ from services.chassis.runner import Background, Closing, serve
 from services.chassis.topics import create_topics
 from services.chassis.watching import Changes
 from services.deployer import consumers, http_api
-from services.deployer.clients import GovernanceClient, HttpServers, MonitorClient, RegistryClient
+from services.deployer.clients.servers import HttpServers
+from services.deployer.clients.siblings import GovernanceClient, MonitorClient, RegistryClient
 from services.deployer.grpc_api import DeployerApi
 from services.deployer.jobs.decisions import DecisionsJob
 from services.deployer.jobs.rollouts import RolloutsJob
@@ -55,6 +56,7 @@ async def run() -> int:
         "monitor": Sibling("monitor", settings.monitor_address, token=token),
     }
     governance, registry = GovernanceClient(siblings["governance"]), RegistryClient(siblings["registry"])
+    monitor = MonitorClient(siblings["monitor"])
     servers = HttpServers()
     proxy = EnvoyRouter(settings.proxy_folder, admin=settings.proxy_admin, clock=clock)
     runtime = LocalRuntime(
@@ -70,10 +72,11 @@ async def run() -> int:
         proxy,
         governance=governance,
         registry=registry,
+        monitor=monitor,
         servers=servers,
         clock=clock,
     )
-    deciding = DecisionsJob(database, leases, monitor=MonitorClient(siblings["monitor"]), servers=servers, clock=clock)
+    deciding = DecisionsJob(database, leases, monitor=monitor, servers=servers, clock=clock)
     consumer = Consumer(
         "deployer",
         consumers.TOPICS,

@@ -25,7 +25,7 @@ from services.chassis.leases import Leases
 from services.chassis.testing import eventually
 from services.chassis.watching import Changes
 from services.deployer import queries
-from services.deployer.clients import HttpServers
+from services.deployer.clients.servers import HttpServers
 from services.deployer.domain.deployment import Place
 from services.deployer.domain.going_back import Signal, Trouble
 from services.deployer.domain.policy import Policy
@@ -142,6 +142,12 @@ class Deployer:
             entries, _ = await queries.list_history(PLACE, "", 1000, uow)
         return [entry.type.removeprefix("deployment.") for entry in reversed(entries)]
 
+    async def sentences(self) -> list[str]:
+        """What happened, oldest first, for a person."""
+        async with self.database.begin() as uow:
+            entries, _ = await queries.list_history(PLACE, "", 1000, uow)
+        return [entry.sentence for entry in reversed(entries)]
+
     async def decision(self, name: str = "signal") -> events_pb2.Decision:
         async with self.database.begin() as uow:
             return await queries.get_decision(name, uow)
@@ -215,7 +221,14 @@ async def deployer(database: DatabaseOfTest, router: EnvoyRouter, client: httpx.
         routing = RoutingJob(made, leases, router, name="test")
         tending = ServersJob(made, leases, runtime, router, clock=clock)
         moving = RolloutsJob(
-            made, leases, router, governance=governance, registry=registry, servers=servers, clock=clock
+            made,
+            leases,
+            router,
+            governance=governance,
+            registry=registry,
+            monitor=monitor,
+            servers=servers,
+            clock=clock,
         )
         deciding = DecisionsJob(made, leases, monitor=monitor, servers=servers, clock=clock)
         runs = (changes.run, routing.run, tending.run, moving.run, deciding.run)

@@ -95,10 +95,22 @@ def test_a_rollout_goes_through_its_steps_and_ends_promoted() -> None:
 
 
 def test_a_shadow_comes_before_the_first_step() -> None:
-    policy = Policy(mirror=timedelta(minutes=1))
-    moved = rollout().provision(digest="b", verdict_id="v", policy=policy).provisioned(first=False)
+    moved = rollout().provision(digest="b", verdict_id="v", policy=Policy(shadow=True)).provisioned(first=False)
     assert (moved.state, moved.weight) == (State.SHADOW, 0)
     assert moved.advance("fine", verdict_id="").weight == 5
+
+
+def test_after_a_shadow_step_alone_a_version_has_all_the_traffic() -> None:
+    policy = Policy(shadow=True, steps=(100,))
+    moved = rollout().provision(digest="b", verdict_id="v", policy=policy).provisioned(first=False)
+    assert moved.state is State.SHADOW
+    assert moved.advance("fine", verdict_id="").state is State.PROMOTED
+
+
+def test_an_agent_is_never_mirrored_and_a_first_version_has_nothing_to_mirror() -> None:
+    begun = rollout().provision(digest="b", verdict_id="v", policy=Policy(shadow=True, acts=True))
+    assert begun.provisioned(first=False).state is State.CANARY
+    assert rollout().provision(digest="b", verdict_id="v", policy=Policy(shadow=True)).provisioned(first=True).over
 
 
 @pytest.mark.parametrize("state", [State.PROMOTED, State.ROLLED_BACK, State.FAILED, State.SUPERSEDED])
@@ -131,7 +143,7 @@ def test_of_those_that_wait_the_newest_goes_on_unless_a_person_named_one() -> No
 
 
 def test_a_policy_survives_being_kept() -> None:
-    policy = Policy(steps=(10, 50, 100), mirror=timedelta(seconds=3), back_without_answer=True)
+    policy = Policy(steps=(10, 50, 100), answer_within=timedelta(seconds=3), shadow=True, back_without_answer=True)
     assert from_json(to_json(policy)) == policy
     assert from_json({}) == POLICY
 
@@ -146,6 +158,8 @@ def test_a_policy_survives_being_kept() -> None:
         pytest.param({"error_margin": 0.0}, id="no margin"),
         pytest.param({"latency_margin": 0.5}, id="faster than itself"),
         pytest.param({"minimum_sample": 0}, id="no sample"),
+        pytest.param({"minimum_pairs": 0}, id="no pairs"),
+        pytest.param({"disagreement_limit": 1.0}, id="all may disagree"),
     ],
 )
 def test_a_policy_that_means_nothing_is_refused(wrong: dict[str, object]) -> None:

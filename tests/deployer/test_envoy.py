@@ -2,10 +2,11 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sized
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -167,8 +168,8 @@ async def test_a_switch_under_load_fails_nothing_and_leaves_nobody_behind(
     assert set(names[before + CLIENTS :]) == {"two"}  # some were under way
 
 
-async def _more_than(names: list[str], count: int) -> bool:
-    return len(names) > count
+async def _more_than(made: Sized, count: int) -> bool:
+    return len(made) > count
 
 
 async def test_a_dead_server_is_no_outage_while_a_fallback_stands(
@@ -249,7 +250,7 @@ async def test_a_version_that_left_is_forgotten_once_nothing_is_under_way(
     await switched(router, routing(two))
     two[0].delay = 0.5
     slow = asyncio.ensure_future(answered_by(client))
-    await eventually(lambda: _more_than([str(seen) for seen in two[0].seen], 0))
+    await eventually(lambda: _more_than(two[0].seen, 0))
     alone = Routing((Upstream(PLACE, 2, (two[1].address,)),), (Route(PLACE, (Share(2, Arm.STABLE, 5, 100),)),))
     await switched(router, alone)
     assert await router.prune(alone, token=1)
@@ -274,6 +275,23 @@ async def test_requests_failures_and_latencies_are_counted_per_version(
 
     async def counted() -> bool:
         traffic = (await router.traffic())[PLACE, 1].since(before)
+        return (traffic.requests, traffic.failures, traffic.answers) == (3, 1, 3)
+
+    await eventually(counted)
+
+
+async def test_copies_failures_among_them_are_counted_on_the_version_that_got_them(
+    router: EnvoyRouter, client: httpx.AsyncClient, two: list[Backend]
+) -> None:
+    await switched(router, routing(two, mirror=True))
+    before = (await router.traffic()).get((PLACE, 2), Traffic())
+    for copies, status in enumerate((200, 200, 500)):
+        two[1].status = status
+        assert await answered_by(client) == "one"
+        await eventually(partial(_more_than, two[1].seen, copies))
+
+    async def counted() -> bool:
+        traffic = (await router.traffic())[PLACE, 2].since(before)
         return (traffic.requests, traffic.failures, traffic.answers) == (3, 1, 3)
 
     await eventually(counted)

@@ -136,12 +136,19 @@ def judge(candidate: Traffic, stable: Traffic, policy: Policy, *, judged_at: int
     if judged_at and look_of(judged_at, policy.minimum_sample) == look:
         return Judgement(Word.INCONCLUSIVE, f"looks again at {policy.minimum_sample * 2 ** (look + 1)} requests")
     error = policy.false_pass / 2 ** (look + 1)
-    return _worse(_failures(candidate, stable, policy, error), _slowness(candidate, stable, policy, error))
+    return worst(_failures(candidate, stable, policy, error), _slowness(candidate, stable, policy, error), looked=True)
 
 
 def out_of_time(judgement: Judgement, elapsed: timedelta, policy: Policy) -> bool:
     """True where a step has gone on for as long as it may without an answer: a person is asked."""
     return judgement.word is Word.INCONCLUSIVE and elapsed >= policy.maximum_step
+
+
+def worst(*judgements: Judgement, looked: bool = False) -> Judgement:
+    """All of them together: the worst word, and every sentence."""
+    words = {judgement.word for judgement in judgements}
+    word = next(word for word in (Word.FAIL, Word.INCONCLUSIVE, Word.PASS) if word in words)
+    return Judgement(word, "; ".join(judgement.sentence for judgement in judgements), looked)
 
 
 def _failures(candidate: Traffic, stable: Traffic, policy: Policy, error: float) -> Judgement:
@@ -168,9 +175,3 @@ def _word(bounds: Interval, margin: float) -> Word:
     if bounds.upper < margin:
         return Word.PASS
     return Word.FAIL if bounds.lower > margin else Word.INCONCLUSIVE
-
-
-def _worse(failures: Judgement, slowness: Judgement) -> Judgement:
-    words = {failures.word, slowness.word}
-    word = next(word for word in (Word.FAIL, Word.INCONCLUSIVE, Word.PASS) if word in words)
-    return Judgement(word, f"{failures.sentence}; {slowness.sentence}", looked=True)

@@ -55,7 +55,8 @@ async def give_traffic(rollout_id: UUID, place: Place, uow: DeployerUnitOfWork) 
     body = events_pb2.DeploymentStarted(
         position=events.position_of(begun, moved.id), verdict_id=moved.verdict_id, artifact_digest=moved.digest
     )
-    sentence = f"version {moved.version} began with {moved.weight} % of the traffic"
+    share = f"{moved.weight} %" if moved.weight else "a copy"
+    sentence = f"version {moved.version} began with {share} of the traffic"
     await events.tell_once_effective(uow, place, events.STARTED, body, sentence)
     if moved.state is State.PROMOTED:
         await _tell_promoted(deployment, begun, moved, uow)
