@@ -23,6 +23,7 @@ from services.deployer.clients.servers import HttpServers
 from services.deployer.clients.siblings import GovernanceClient, MonitorClient, RegistryClient
 from services.deployer.grpc_api import DeployerApi
 from services.deployer.jobs.decisions import DecisionsJob
+from services.deployer.jobs.guard import GuardJob
 from services.deployer.jobs.rollouts import RolloutsJob
 from services.deployer.jobs.routing import RoutingJob
 from services.deployer.jobs.servers import ServersJob
@@ -77,6 +78,7 @@ async def run() -> int:
         clock=clock,
     )
     deciding = DecisionsJob(database, leases, monitor=monitor, servers=servers, clock=clock)
+    guarding = GuardJob(database, leases, proxy, clock=clock)
     consumer = Consumer(
         "deployer",
         consumers.TOPICS,
@@ -115,6 +117,7 @@ async def run() -> int:
             Background("servers", tending.run),
             Background("rollouts", moving.run),
             Background("decisions", deciding.run),
+            Background("guard", guarding.run),
             Background("consumer", consumer.run),
             grpc,
             http,

@@ -32,6 +32,7 @@ from services.deployer.domain.policy import Policy
 from services.deployer.grpc_api import DeployerApi
 from services.deployer.handlers import going_back, rollouts
 from services.deployer.jobs.decisions import DecisionsJob
+from services.deployer.jobs.guard import GuardJob
 from services.deployer.jobs.rollouts import RolloutsJob
 from services.deployer.jobs.routing import RoutingJob
 from services.deployer.jobs.servers import ServersJob
@@ -152,6 +153,10 @@ class Deployer:
         async with self.database.begin() as uow:
             return await queries.get_decision(name, uow)
 
+    async def newest_decision(self) -> events_pb2.Decision:
+        async with self.database.begin() as uow:
+            return (await queries.list_decisions("", "", "", 1, uow))[0][0]
+
     async def serves(self, version: int) -> service_pb2.Deployment:
         """Wait until a version has all the traffic and nothing is under way; requests flow meanwhile."""
 
@@ -231,7 +236,8 @@ async def deployer(database: DatabaseOfTest, router: EnvoyRouter, client: httpx.
             clock=clock,
         )
         deciding = DecisionsJob(made, leases, monitor=monitor, servers=servers, clock=clock)
-        runs = (changes.run, routing.run, tending.run, moving.run, deciding.run)
+        guarding = GuardJob(made, leases, router, clock=clock)
+        runs = (changes.run, routing.run, tending.run, moving.run, deciding.run, guarding.run)
         return [asyncio.ensure_future(run()) for run in runs]
 
     deployer = Deployer(made, governance, registry, monitor, runtime, api, client, router, start)

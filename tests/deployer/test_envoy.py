@@ -112,6 +112,23 @@ async def test_units_stay_with_their_version_and_the_share_is_as_decided(
     assert all(later[unit] == "two" for unit, name in first.items() if name == "two")
 
 
+async def test_a_unit_stays_where_it_is_when_the_candidate_is_promoted_and_some_stay_behind(
+    router: EnvoyRouter, client: httpx.AsyncClient, two: list[Backend]
+) -> None:
+    upstreams = routing(two).upstreams
+    units = [f"unit-{number}" for number in range(600)]
+
+    async def who(*shares: Share) -> dict[str, str]:
+        await switched(router, Routing(upstreams, (Route(PLACE, shares),)))
+        return {unit: await answered_by(client, **{"x-unit-id": unit}) for unit in units}
+
+    canary = await who(Share(1, Arm.STABLE, 3, 70), Share(2, Arm.CANDIDATE, 4, 30))
+    promoted = await who(Share(1, Arm.HOLDBACK, 5, 5), Share(2, Arm.STABLE, 5, 95))
+    assert all(promoted[unit] == "two" for unit, name in canary.items() if name == "two")
+    # 5 % of 600 with a standard deviation of 5.3: four of them to either side.
+    assert 9 <= sum(name == "one" for name in promoted.values()) <= 51
+
+
 async def test_stamps_are_the_proxys_own_and_a_clients_are_overwritten(
     router: EnvoyRouter, client: httpx.AsyncClient, two: list[Backend]
 ) -> None:
@@ -129,7 +146,8 @@ async def test_stamps_are_the_proxys_own_and_a_clients_are_overwritten(
     }
     assert headers["x-request-id"] != "mine"
     assert headers["traceparent"] == "kept"
-    assert response.headers["x-goldenpath-version"] == "1"
+    told = {name: response.headers[f"x-goldenpath-{name}"] for name in ("version", "arm", "probability")}
+    assert told == {"version": "1", "arm": "stable", "probability": "1"}
 
 
 async def test_a_copy_is_stamped_as_one_and_shares_the_request_id(

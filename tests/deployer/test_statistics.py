@@ -12,6 +12,7 @@ from scipy.spatial.distance import jensenshannon
 from services.chassis.errors import Invalid
 from services.deployer.domain.canary import Judgement, Word, judge, look_of, out_of_time, share_difference, wilson
 from services.deployer.domain.comparison import Reference, compare_losses, compare_shifts, jensen_shannon
+from services.deployer.domain.guard import look_at
 from services.deployer.domain.losses import losses
 from services.deployer.domain.policy import Policy
 from services.deployer.domain.shadow import Disagreement, Passed, judge_answers, judge_step
@@ -153,6 +154,42 @@ def test_what_has_passed_in_a_shadow_step_waits_for_the_rest_and_a_failure_is_st
 def test_more_answers_cannot_differ_than_there_are() -> None:
     with pytest.raises(Invalid):
         judge_answers(Disagreement(3, 4), POLICY)
+
+
+def test_a_stable_at_the_margin_is_taken_back_no_oftener_than_promised_however_long_it_serves() -> None:
+    rng = np.random.default_rng(17)
+    alarms = 0
+    for _ in range(400):
+        words = []
+        for look in range(8):  # the last is at 25,500 requests on the holdback
+            sample = POLICY.minimum_sample * 2**look
+            failed, before = rng.binomial(20 * sample, 0.01 + POLICY.error_margin), rng.binomial(sample, 0.01)
+            words.append(look_at(traffic(20 * sample, int(failed)), traffic(sample, int(before)), POLICY, look=look))
+        alarms += any(word is not None and word.word is Word.FAIL for word in words)
+    # 5 % of 400 with a standard deviation of 4.4: two and a half of them on top.
+    assert alarms <= 31
+
+
+@pytest.mark.parametrize(
+    ("stable", "holdback", "word"),
+    [
+        pytest.param(traffic(2000), traffic(200), Word.PASS, id="alike"),
+        pytest.param(traffic(2000, 400), traffic(200), Word.FAIL, id="fails more"),
+        pytest.param(Traffic(2000, 0, {500.0: 2000}), traffic(200), Word.FAIL, id="is slower"),
+        pytest.param(traffic(2000), traffic(200, 100), Word.PASS, id="is better"),
+    ],
+)
+def test_the_guard_fails_a_stable_that_does_worse_than_the_version_before_it(
+    stable: Traffic, holdback: Traffic, word: Word
+) -> None:
+    judged = look_at(stable, holdback, POLICY, look=1)
+    assert judged is not None
+    assert judged.word is word
+
+
+def test_the_guard_waits_for_a_sample_that_doubles() -> None:
+    assert look_at(traffic(2000, 2000), traffic(199), POLICY, look=1) is None
+    assert look_at(traffic(199), traffic(2000), POLICY, look=1) is None
 
 
 def test_quantiles_are_the_smallest_latency_that_the_share_did_not_exceed() -> None:

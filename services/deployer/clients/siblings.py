@@ -115,6 +115,7 @@ def policy_of(version: registry_pb2.Version) -> Policy:
         shadow=asked.shadow,
         disagreement_limit=asked.disagreement_limit or shipped.disagreement_limit,
         minimum_pairs=asked.minimum_pairs or shipped.minimum_pairs,
+        holdback=asked.holdback,
         back_without_answer=high,
         back_when_revoked=high,
         acts=version.registered.kind == registry_events_pb2.KIND_AGENT,

@@ -126,7 +126,7 @@ def judge(candidate: Traffic, stable: Traffic, policy: Policy, *, judged_at: int
     """
     look = look_of(candidate.requests, policy.minimum_sample)
     if candidate.requests and stable.requests:
-        early = _failures(candidate, stable, policy, policy.false_pass * _EARLY)
+        early = failures(candidate, stable, policy, policy.false_pass * _EARLY)
         if early.word is Word.FAIL:
             return early
     if look is None or stable.requests == 0:
@@ -136,7 +136,7 @@ def judge(candidate: Traffic, stable: Traffic, policy: Policy, *, judged_at: int
     if judged_at and look_of(judged_at, policy.minimum_sample) == look:
         return Judgement(Word.INCONCLUSIVE, f"looks again at {policy.minimum_sample * 2 ** (look + 1)} requests")
     error = policy.false_pass / 2 ** (look + 1)
-    return worst(_failures(candidate, stable, policy, error), _slowness(candidate, stable, policy, error), looked=True)
+    return worst(failures(candidate, stable, policy, error), slowness(candidate, stable, policy, error), looked=True)
 
 
 def out_of_time(judgement: Judgement, elapsed: timedelta, policy: Policy) -> bool:
@@ -151,7 +151,8 @@ def worst(*judgements: Judgement, looked: bool = False) -> Judgement:
     return Judgement(word, "; ".join(judgement.sentence for judgement in judgements), looked)
 
 
-def _failures(candidate: Traffic, stable: Traffic, policy: Policy, error: float) -> Judgement:
+def failures(candidate: Traffic, stable: Traffic, policy: Policy, error: float) -> Judgement:
+    """Whether a version fails more requests than another does, by more than the margin."""
     bounds = share_difference(candidate.failures, candidate.requests, stable.failures, stable.requests, error=error)
     sentence = (
         f"failures {candidate.failures} of {candidate.requests} against {stable.failures} of {stable.requests}: "
@@ -160,7 +161,8 @@ def _failures(candidate: Traffic, stable: Traffic, policy: Policy, error: float)
     return Judgement(_word(bounds, policy.error_margin), sentence)
 
 
-def _slowness(candidate: Traffic, stable: Traffic, policy: Policy, error: float) -> Judgement:
+def slowness(candidate: Traffic, stable: Traffic, policy: Policy, error: float) -> Judgement:
+    """Whether more of a version's answers are slow than of another's, by more than the margin."""
     if min(candidate.answers, stable.answers) < _LEAST_LATENCIES:
         return Judgement(Word.INCONCLUSIVE, f"{candidate.answers} and {stable.answers} answers are too few for latency")
     tail = stable.quantile(_TAIL)

@@ -13,6 +13,7 @@ from typing import Any, Final
 from services.chassis.errors import Invalid
 
 _ALL: Final = 100
+_MOST_HELD_BACK: Final = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +27,7 @@ class Policy:
             were built differently give 2 % of the people another label; the same one from another seed, 1 %.
         minimum_pairs: Answers on the same requests before they are judged for the first time. Of 200 pairs 3 may
             differ: that rules out a share of 5 % at 97.5 %.
+        holdback: Percent of the units that stay with the previous version after a promotion, 0 to 5: 0 is none.
         minimum_sample: Requests on the candidate before a step is judged for the first time. With 100 and no
             failure, an excess of 5 points in the share of failures is ruled out at 97.5 %.
         maximum_step: The longest that a step may take; then a person is asked.
@@ -34,7 +36,8 @@ class Policy:
         latency_slack: Below this much more than the stable's 95th percentile nothing is slow: what nobody notices
             must not stop a rollout.
         slow_margin: How much larger than the stable's the candidate's share of slow requests may be, 0 to 1.
-        false_pass: The probability that a candidate at the margin passes a step, over all looks, 0 to 1.
+        false_pass: The probability that a candidate at the margin passes a step, over all looks, 0 to 1; and that a
+            stable at the margin is taken back for its holdback's sake.
         provisioning: The longest that a server may take to be ready.
         minimum_served: Requests that an earlier stable must have served without a signal to be gone back to.
         minimum_outcomes: Outcomes from which losses decide; below it, score shift does.
@@ -49,6 +52,7 @@ class Policy:
     shadow: bool = False
     disagreement_limit: float = 0.05
     minimum_pairs: int = 200
+    holdback: int = 0
     minimum_sample: int = 100
     maximum_step: timedelta = timedelta(hours=1)
     error_margin: float = 0.05
@@ -82,6 +86,8 @@ class Policy:
         for name in ("minimum_sample", "minimum_pairs"):
             if getattr(self, name) < 1:
                 raise Invalid("must be at least 1", where=f"rollout.{name}")
+        if not 0 <= self.holdback <= _MOST_HELD_BACK:
+            raise Invalid(f"must be 0 to {_MOST_HELD_BACK} percent", where="rollout.holdback")
 
     @property
     def mirrored(self) -> bool:

@@ -127,7 +127,7 @@ async def _going_on(rollout_id: UUID, place: Place, uow: DeployerUnitOfWork) -> 
 async def _move(deployment: Deployment, rollout: Rollout, uow: DeployerUnitOfWork) -> Deployment:
     await uow.rollouts.save(rollout)
     if rollout.state is State.PROMOTED:
-        after = deployment.promoted()
+        after = deployment.promoted(holdback=rollout.policy.holdback)
         if after.stable is not None:
             await uow.stays.begin(rollout.place, after.stable)
     else:
