@@ -143,6 +143,19 @@ class Rollout(_Part):
     latency_margin: Annotated[float, Field(gt=1)] | None = None
     """How much slower than the stable version's the 95th percentile may be, as a ratio: 1.5 is half as slow again."""
 
+    shadow: bool = False
+    """Whether the new version first gets a copy of the traffic, whose answers nobody sees, to be compared. Not for an
+    agent: it would act twice."""
+
+    disagreement_limit: Annotated[float, Field(gt=0, lt=1)] | None = None
+    """The share of those answers that may differ from the stable version's."""
+
+    minimum_pairs: Annotated[int, Field(ge=1)] | None = None
+    """Answers on the same requests that are compared before they are judged."""
+
+    holdback: Annotated[int, Field(ge=0, le=5)] = 0
+    """Percent of the units that stay with the previous version after a promotion, to compare with."""
+
 
 class Project(_Part):
     """A project: one model, its data, and what it promises."""

@@ -120,4 +120,8 @@ def _rollout(project: Project) -> events.RolloutSettings:
         maximum_step_seconds=said.maximum_step.total_seconds() if said.maximum_step else 0.0,
         error_margin=said.error_margin or 0.0,
         latency_margin=said.latency_margin or 0.0,
+        shadow=said.shadow,
+        disagreement_limit=said.disagreement_limit or 0.0,
+        minimum_pairs=said.minimum_pairs or 0,
+        holdback=said.holdback,
     )

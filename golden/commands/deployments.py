@@ -106,13 +106,17 @@ def show_deployment(found: deployer.Deployment) -> None:
     at, now = found.position, datetime.now(UTC)
     console.print(f"[bold]{at.model}/{at.environment}[/bold]   epoch {at.epoch}   {escape(found.url)}")
     if at.stable_version:
-        share = 100 - at.candidate_weight
+        share = 100 - at.candidate_weight - at.holdback_weight
         console.print(f"  stable     version {at.stable_version}   {share} %   for {ago(found.effective_at, now)}")
     if at.candidate_version:
         state = deployer.RolloutState.Name(found.rollout.state).removeprefix("ROLLOUT_STATE_").lower()
         said = f"   [dim]{escape(found.rollout.judgement)}[/dim]" if found.rollout.judgement else ""
         console.print(f"  candidate  version {at.candidate_version}   {at.candidate_weight} %   {state}{said}")
-    if found.warm_version:
+    if at.holdback_version:
+        console.print(
+            f"  holdback   version {at.holdback_version}   {at.holdback_weight} %   to compare with, and go back to"
+        )
+    elif found.warm_version:
         console.print(f"  warm       version {found.warm_version}   to go back to")
     if found.queued_version:
         console.print(f"  queued     version {found.queued_version}")

@@ -6,10 +6,11 @@ Emits     deployer.events (deployment.started, advanced, promoted, rollback_deci
           failed)
 Serves    gRPC goldenpath.deployer.v1.DeployerService; HTTP: /v1/deployments, and what every service has
 
-What is decided is a row; four leased jobs make it so, and running any of them twice changes nothing:
+What is decided is a row; five leased jobs make it so, and running any of them twice changes nothing:
 
-    servers     every stable, candidate and warm version has a server process
+    servers     every stable, candidate and warm version has its server processes
     rollouts    a rollout takes its next step, once a judge and governance allow it
     decisions   a signal is answered: go back, hold, or train again
+    guard       a stable is compared with the version before it, where units stayed with that one
     routing     the proxy sends the traffic where it was decided, and says so
 """

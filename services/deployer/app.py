@@ -19,9 +19,11 @@ from services.chassis.runner import Background, Closing, serve
 from services.chassis.topics import create_topics
 from services.chassis.watching import Changes
 from services.deployer import consumers, http_api
-from services.deployer.clients import GovernanceClient, HttpServers, MonitorClient, RegistryClient
+from services.deployer.clients.servers import HttpServers
+from services.deployer.clients.siblings import GovernanceClient, MonitorClient, RegistryClient
 from services.deployer.grpc_api import DeployerApi
 from services.deployer.jobs.decisions import DecisionsJob
+from services.deployer.jobs.guard import GuardJob
 from services.deployer.jobs.rollouts import RolloutsJob
 from services.deployer.jobs.routing import RoutingJob
 from services.deployer.jobs.servers import ServersJob
@@ -55,6 +57,7 @@ async def run() -> int:
         "monitor": Sibling("monitor", settings.monitor_address, token=token),
     }
     governance, registry = GovernanceClient(siblings["governance"]), RegistryClient(siblings["registry"])
+    monitor = MonitorClient(siblings["monitor"])
     servers = HttpServers()
     proxy = EnvoyRouter(settings.proxy_folder, admin=settings.proxy_admin, clock=clock)
     runtime = LocalRuntime(
@@ -70,10 +73,12 @@ async def run() -> int:
         proxy,
         governance=governance,
         registry=registry,
+        monitor=monitor,
         servers=servers,
         clock=clock,
     )
-    deciding = DecisionsJob(database, leases, monitor=MonitorClient(siblings["monitor"]), servers=servers, clock=clock)
+    deciding = DecisionsJob(database, leases, monitor=monitor, servers=servers, clock=clock)
+    guarding = GuardJob(database, leases, proxy, clock=clock)
     consumer = Consumer(
         "deployer",
         consumers.TOPICS,
@@ -112,6 +117,7 @@ async def run() -> int:
             Background("servers", tending.run),
             Background("rollouts", moving.run),
             Background("decisions", deciding.run),
+            Background("guard", guarding.run),
             Background("consumer", consumer.run),
             grpc,
             http,

@@ -100,6 +100,8 @@ def position_of(deployment: Deployment, rollout: UUID | None = None) -> events_p
         candidate_version=deployment.candidate.version if deployment.candidate else 0,
         candidate_weight=deployment.weight,
         rollout=str(rollout) if rollout else "",
+        holdback_version=deployment.warm.version if deployment.warm and deployment.held_back else 0,
+        holdback_weight=deployment.held_back,
     )
 
 

@@ -79,9 +79,8 @@ async def _on_deployment_retired(received: Received[deployer_pb.DeploymentRetire
     gone = deployer_pb.Position()
     gone.CopyFrom(received.body.position)
     gone.stable_version = gone.candidate_version = gone.candidate_weight = 0
-    retired_at = Timestamp()
-    retired_at.FromDatetime(received.event.time)
-    await handlers.note_moment(_moment(received, gone, retired_at), uow)
+    gone.holdback_version = gone.holdback_weight = 0
+    await handlers.note_moment(_moment(received, gone, received.body.effective_at), uow)
 
 
 def _moment(
@@ -108,4 +107,6 @@ def _moment(
         topic=received.raw.topic,
         partition=received.raw.partition,
         offset=received.raw.offset,
+        holdback_version=position.holdback_version,
+        holdback_weight=position.holdback_weight,
     )

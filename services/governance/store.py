@@ -99,8 +99,9 @@ class Moments:
         """Keep a moment; the same one again changes nothing."""
         await self._connection.execute(
             """INSERT INTO moments (model, environment, epoch, stable_version, candidate_version, candidate_weight,
-                                    effective_at, verdict_version, verdict, topic, partition, "offset")
-               VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12) ON CONFLICT DO NOTHING""",
+                                    effective_at, verdict_version, verdict, topic, partition, "offset",
+                                    holdback_version, holdback_weight)
+               VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14) ON CONFLICT DO NOTHING""",
             *_values(moment),
         )
 

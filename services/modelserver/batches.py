@@ -29,6 +29,7 @@ _ARMS: Final = {
     Arm.STABLE: events_pb2.ARM_STABLE,
     Arm.CANDIDATE: events_pb2.ARM_CANDIDATE,
     Arm.SHADOW: events_pb2.ARM_SHADOW,
+    Arm.HOLDBACK: events_pb2.ARM_HOLDBACK,
 }
 
 

@@ -4,7 +4,7 @@
 | --- | --- | --- |
 | x-request-id | pairs a shadow record with its twin | empty |
 | x-goldenpath-epoch | the deployment's epoch | 0 |
-| x-goldenpath-arm | stable, candidate, shadow or replay | stable |
+| x-goldenpath-arm | stable, candidate, shadow, holdback or replay | stable |
 | x-goldenpath-probability | the probability of that choice, above 0, at most 1 | 1 |
 | x-unit-id (from the client) | the customer, card or device | empty |
 | traceparent | the caller's trace | none |
@@ -30,6 +30,7 @@ class Arm(Enum):
     STABLE = "stable"
     CANDIDATE = "candidate"
     SHADOW = "shadow"
+    HOLDBACK = "holdback"
     REPLAY = "replay"
 
 

@@ -12,4 +12,5 @@ The life of a record. A poll of a partition is one transaction: the offset row m
 the partition finds it moved, and discards), each batch finds the watch of its version in its role and epoch, is counted
 under the version's profile and put before the judge, and is kept in the sample. What the judge finds becomes a signal
 and an event in the same transaction. An outcome is kept by its record's id, and meets the record when somebody asks.
+A record of a mirrored copy enters no window: it meets the stable's answer to the same request, and both are compared.
 """

@@ -17,7 +17,7 @@ from goldenpath.monitor.v1.monitor_service_pb2_grpc import MonitorServiceService
 from services.chassis.database import Database
 from services.chassis.grpc_server import page_size
 from services.chassis.watching import Changes
-from services.monitor import events, queries
+from services.monitor import events, pairing, queries
 from services.monitor.clients import Judges
 from services.monitor.handlers import PRODUCTION
 from services.monitor.signal_store import Signals
@@ -67,6 +67,12 @@ class MonitorApi(MonitorServiceServicer):
         """The kept sample of records that a signal speaks of."""
         async with self._database.read() as connection:
             return await queries.sample(request.signal_id, request.limit, connection)
+
+    async def GetDisagreement(self, request: pb.GetDisagreementRequest, _: Context) -> pb.GetDisagreementResponse:
+        """How often a mirrored candidate answered otherwise than the stable version did."""
+        environment = request.environment or PRODUCTION
+        async with self._database.read() as connection:
+            return await pairing.disagreement(request.model, environment, request.version, request.epoch, connection)
 
     async def WatchSignals(self, request: pb.WatchSignalsRequest, _: Context) -> AsyncIterator[pb.WatchSignalsResponse]:
         """Signals as they are raised and cleared, from now on."""

@@ -18,7 +18,7 @@ from goldenpath.monitor.v1 import events_pb2 as pb
 from services.chassis import telemetry
 from services.chassis.errors import Invalid
 from services.chassis.topics import MONITOR
-from services.monitor import batches, events
+from services.monitor import batches, events, pairing
 from services.monitor.domain.findings import Cleared, Detected, Finding
 from services.monitor.domain.judge import Judge
 from services.monitor.domain.state import State
@@ -119,6 +119,7 @@ async def take_records(
     """Records arrived: each that is new enters its watch's evidence, once."""
     new = await uow.records.admit([(batch.body.server, batch.body.batch) for batch in arrived], uow.now)
     fresh = [batch for batch in _first_of_each(arrived) if (batch.body.server, batch.body.batch) in new]
+    await pairing.pair_records(fresh, judges, uow)
     served = sorted((batch for batch in fresh if batch.place.role), key=lambda batch: batch.place)
     for place, group in groupby(served, key=lambda batch: batch.place):
         watch = await _watch_of(place, uow)

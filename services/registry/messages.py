@@ -101,6 +101,10 @@ def _rollout(message: told.RolloutSettings) -> Rollout:
         message.maximum_step_seconds,
         message.error_margin,
         message.latency_margin,
+        message.shadow,
+        message.disagreement_limit,
+        message.minimum_pairs,
+        message.holdback,
     )
 
 
@@ -192,6 +196,10 @@ def version_message(version: Version) -> pb.Version:
             maximum_step_seconds=rollout.maximum_step_seconds,
             error_margin=rollout.error_margin,
             latency_margin=rollout.latency_margin,
+            shadow=rollout.shadow,
+            disagreement_limit=rollout.disagreement_limit,
+            minimum_pairs=rollout.minimum_pairs,
+            holdback=rollout.holdback,
         ),
         retired=version.retired,
         traceparent=version.traceparent,

@@ -25,13 +25,14 @@ from services.chassis.leases import Leases
 from services.chassis.testing import eventually
 from services.chassis.watching import Changes
 from services.deployer import queries
-from services.deployer.clients import HttpServers
+from services.deployer.clients.servers import HttpServers
 from services.deployer.domain.deployment import Place
 from services.deployer.domain.going_back import Signal, Trouble
 from services.deployer.domain.policy import Policy
 from services.deployer.grpc_api import DeployerApi
 from services.deployer.handlers import going_back, rollouts
 from services.deployer.jobs.decisions import DecisionsJob
+from services.deployer.jobs.guard import GuardJob
 from services.deployer.jobs.rollouts import RolloutsJob
 from services.deployer.jobs.routing import RoutingJob
 from services.deployer.jobs.servers import ServersJob
@@ -142,9 +143,19 @@ class Deployer:
             entries, _ = await queries.list_history(PLACE, "", 1000, uow)
         return [entry.type.removeprefix("deployment.") for entry in reversed(entries)]
 
+    async def sentences(self) -> list[str]:
+        """What happened, oldest first, for a person."""
+        async with self.database.begin() as uow:
+            entries, _ = await queries.list_history(PLACE, "", 1000, uow)
+        return [entry.sentence for entry in reversed(entries)]
+
     async def decision(self, name: str = "signal") -> events_pb2.Decision:
         async with self.database.begin() as uow:
             return await queries.get_decision(name, uow)
+
+    async def newest_decision(self) -> events_pb2.Decision:
+        async with self.database.begin() as uow:
+            return (await queries.list_decisions("", "", "", 1, uow))[0][0]
 
     async def serves(self, version: int) -> service_pb2.Deployment:
         """Wait until a version has all the traffic and nothing is under way; requests flow meanwhile."""
@@ -215,10 +226,18 @@ async def deployer(database: DatabaseOfTest, router: EnvoyRouter, client: httpx.
         routing = RoutingJob(made, leases, router, name="test")
         tending = ServersJob(made, leases, runtime, router, clock=clock)
         moving = RolloutsJob(
-            made, leases, router, governance=governance, registry=registry, servers=servers, clock=clock
+            made,
+            leases,
+            router,
+            governance=governance,
+            registry=registry,
+            monitor=monitor,
+            servers=servers,
+            clock=clock,
         )
         deciding = DecisionsJob(made, leases, monitor=monitor, servers=servers, clock=clock)
-        runs = (changes.run, routing.run, tending.run, moving.run, deciding.run)
+        guarding = GuardJob(made, leases, router, clock=clock)
+        runs = (changes.run, routing.run, tending.run, moving.run, deciding.run, guarding.run)
         return [asyncio.ensure_future(run()) for run in runs]
 
     deployer = Deployer(made, governance, registry, monitor, runtime, api, client, router, start)

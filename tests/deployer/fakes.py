@@ -12,9 +12,10 @@ import numpy as np
 from golden.embedded.processes import free_port
 from services.chassis.errors import GoldenpathError, Unavailable
 from services.deployer.clients import Admission, Sample
-from services.deployer.domain.deployment import Place
+from services.deployer.domain.deployment import Place, Role
 from services.deployer.domain.policy import Policy
 from services.deployer.domain.routing import Address
+from services.deployer.domain.shadow import Disagreement
 from services.deployer.runtimes import Endpoint, Process
 from services.deployer.store.versions import Known
 from tests.deployer.backends import Backend
@@ -55,10 +56,12 @@ class FakeRegistry:
 
 
 class FakeMonitor:
-    """Has one sample, or nothing."""
+    """Has one sample, or nothing; and one count of paired answers, or nothing."""
 
     def __init__(self) -> None:
         self.given: Sample | None = None
+        self.answers: Disagreement | None = None
+        self.asked: list[Role] = []
         self.hangs = False
 
     async def sample(self, signal_id: str, *, within: timedelta) -> Sample:
@@ -67,6 +70,12 @@ class FakeMonitor:
         if self.given is None:
             raise Unavailable(f"no monitor knows {signal_id}")
         return self.given
+
+    async def disagreement(self, place: Place, candidate: Role, *, within: timedelta) -> Disagreement:
+        self.asked.append(candidate)
+        if self.answers is None:
+            raise Unavailable(f"no monitor watches {place} within {within}")
+        return self.answers
 
 
 class FakeRuntime:

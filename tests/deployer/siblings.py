@@ -29,6 +29,8 @@ class Siblings(
     digests: dict[int, str] = field(default_factory=dict)
     example: str = ""
     admits: bool = True
+    shadow: bool = False
+    answers: monitor_pb2.GetDisagreementResponse = field(default_factory=monitor_pb2.GetDisagreementResponse)
     sample: monitor_pb2.GetSampleResponse = field(default_factory=monitor_pb2.GetSampleResponse)
     port: int = 0
 
@@ -50,11 +52,18 @@ class Siblings(
         version.registered.artifact_digest = self.digests[request.version]
         version.rollout.steps.extend([20, 100])
         version.rollout.minimum_sample = 80
+        version.rollout.shadow = self.shadow
         return registry_pb2.GetVersionResponse(version=version)
 
     async def GetSample(self, request: monitor_pb2.GetSampleRequest, context: Any) -> monitor_pb2.GetSampleResponse:  # noqa: N802 - gRPC's name
         del request, context
         return self.sample
+
+    async def GetDisagreement(  # noqa: N802 - gRPC's name
+        self, request: monitor_pb2.GetDisagreementRequest, context: Any
+    ) -> monitor_pb2.GetDisagreementResponse:
+        del request, context
+        return self.answers
 
 
 @asynccontextmanager

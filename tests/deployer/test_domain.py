@@ -95,10 +95,22 @@ def test_a_rollout_goes_through_its_steps_and_ends_promoted() -> None:
 
 
 def test_a_shadow_comes_before_the_first_step() -> None:
-    policy = Policy(mirror=timedelta(minutes=1))
-    moved = rollout().provision(digest="b", verdict_id="v", policy=policy).provisioned(first=False)
+    moved = rollout().provision(digest="b", verdict_id="v", policy=Policy(shadow=True)).provisioned(first=False)
     assert (moved.state, moved.weight) == (State.SHADOW, 0)
     assert moved.advance("fine", verdict_id="").weight == 5
+
+
+def test_after_a_shadow_step_alone_a_version_has_all_the_traffic() -> None:
+    policy = Policy(shadow=True, steps=(100,))
+    moved = rollout().provision(digest="b", verdict_id="v", policy=policy).provisioned(first=False)
+    assert moved.state is State.SHADOW
+    assert moved.advance("fine", verdict_id="").state is State.PROMOTED
+
+
+def test_an_agent_is_never_mirrored_and_a_first_version_has_nothing_to_mirror() -> None:
+    begun = rollout().provision(digest="b", verdict_id="v", policy=Policy(shadow=True, acts=True))
+    assert begun.provisioned(first=False).state is State.CANARY
+    assert rollout().provision(digest="b", verdict_id="v", policy=Policy(shadow=True)).provisioned(first=True).over
 
 
 @pytest.mark.parametrize("state", [State.PROMOTED, State.ROLLED_BACK, State.FAILED, State.SUPERSEDED])
@@ -131,7 +143,7 @@ def test_of_those_that_wait_the_newest_goes_on_unless_a_person_named_one() -> No
 
 
 def test_a_policy_survives_being_kept() -> None:
-    policy = Policy(steps=(10, 50, 100), mirror=timedelta(seconds=3), back_without_answer=True)
+    policy = Policy(steps=(10, 50, 100), answer_within=timedelta(seconds=3), shadow=True, back_without_answer=True)
     assert from_json(to_json(policy)) == policy
     assert from_json({}) == POLICY
 
@@ -146,6 +158,9 @@ def test_a_policy_survives_being_kept() -> None:
         pytest.param({"error_margin": 0.0}, id="no margin"),
         pytest.param({"latency_margin": 0.5}, id="faster than itself"),
         pytest.param({"minimum_sample": 0}, id="no sample"),
+        pytest.param({"minimum_pairs": 0}, id="no pairs"),
+        pytest.param({"holdback": 6}, id="too many held back"),
+        pytest.param({"disagreement_limit": 1.0}, id="all may disagree"),
     ],
 )
 def test_a_policy_that_means_nothing_is_refused(wrong: dict[str, object]) -> None:
@@ -225,6 +240,38 @@ def test_the_warm_version_stands_behind_the_stable_and_behind_nobody_else() -> N
     warm, stable = Address("w:1", "w:2"), Address("s:1", "s:2")
     routing = routing_of([TWO.promoted()], {(PLACE, 1): [warm], (PLACE, 2): [stable]})
     assert {upstream.version: upstream.fallback for upstream in routing.upstreams} == {2: (warm,), 1: ()}
+
+
+def test_units_stay_with_the_version_before_where_the_policy_wants_it() -> None:
+    promoted = TWO.promoted(holdback=5)
+    shares = routing_of([promoted], {}).routes[0].shares
+    assert [(share.version, share.arm, share.epoch, share.weight) for share in shares] == [
+        (1, Arm.HOLDBACK, 4, 5),
+        (2, Arm.STABLE, 4, 95),
+    ]
+    assert EMPTY.with_candidate(1, "a").promoted(holdback=5).held_back == 0
+    assert promoted.gone_back(Role(1, "a"), automatic=True).held_back == 0
+    assert promoted.without_warm().held_back == 0
+
+
+def test_a_holdback_and_the_stable_stand_behind_each_other() -> None:
+    warm, stable = Address("w:1", "w:2"), Address("s:1", "s:2")
+    routing = routing_of([TWO.promoted(holdback=5)], {(PLACE, 1): [warm], (PLACE, 2): [stable]})
+    assert {upstream.version: upstream.fallback for upstream in routing.upstreams} == {2: (warm,), 1: (stable,)}
+
+
+@given(st.integers(0, 99), st.integers(0, 5))
+def test_a_candidates_share_goes_before_the_holdbacks_and_the_stable_always_keeps_some(weight: int, held: int) -> None:
+    route = routing_of([TWO.promoted(holdback=held).with_candidate(3, "c").with_share(weight)], {}).routes[0]
+    weights = {share.arm: share.weight for share in route.shares}
+    assert sum(weights.values()) == 100
+    assert weights.get(Arm.CANDIDATE, 0) == weight
+    assert weights.get(Arm.HOLDBACK, 0) <= held
+    assert weights[Arm.STABLE] >= 1
+
+
+def test_a_version_that_comes_again_as_the_candidate_is_held_back_no_longer() -> None:
+    assert TWO.promoted(holdback=5).with_candidate(1, "a").held_back == 0
 
 
 def test_nothing_is_routed_before_the_first_version_serves() -> None:

@@ -2,10 +2,11 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sized
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -111,6 +112,23 @@ async def test_units_stay_with_their_version_and_the_share_is_as_decided(
     assert all(later[unit] == "two" for unit, name in first.items() if name == "two")
 
 
+async def test_a_unit_stays_where_it_is_when_the_candidate_is_promoted_and_some_stay_behind(
+    router: EnvoyRouter, client: httpx.AsyncClient, two: list[Backend]
+) -> None:
+    upstreams = routing(two).upstreams
+    units = [f"unit-{number}" for number in range(600)]
+
+    async def who(*shares: Share) -> dict[str, str]:
+        await switched(router, Routing(upstreams, (Route(PLACE, shares),)))
+        return {unit: await answered_by(client, **{"x-unit-id": unit}) for unit in units}
+
+    canary = await who(Share(1, Arm.STABLE, 3, 70), Share(2, Arm.CANDIDATE, 4, 30))
+    promoted = await who(Share(1, Arm.HOLDBACK, 5, 5), Share(2, Arm.STABLE, 5, 95))
+    assert all(promoted[unit] == "two" for unit, name in canary.items() if name == "two")
+    # 5 % of 600 with a standard deviation of 5.3: four of them to either side.
+    assert 9 <= sum(name == "one" for name in promoted.values()) <= 51
+
+
 async def test_stamps_are_the_proxys_own_and_a_clients_are_overwritten(
     router: EnvoyRouter, client: httpx.AsyncClient, two: list[Backend]
 ) -> None:
@@ -128,7 +146,8 @@ async def test_stamps_are_the_proxys_own_and_a_clients_are_overwritten(
     }
     assert headers["x-request-id"] != "mine"
     assert headers["traceparent"] == "kept"
-    assert response.headers["x-goldenpath-version"] == "1"
+    told = {name: response.headers[f"x-goldenpath-{name}"] for name in ("version", "arm", "probability")}
+    assert told == {"version": "1", "arm": "stable", "probability": "1"}
 
 
 async def test_a_copy_is_stamped_as_one_and_shares_the_request_id(
@@ -167,8 +186,8 @@ async def test_a_switch_under_load_fails_nothing_and_leaves_nobody_behind(
     assert set(names[before + CLIENTS :]) == {"two"}  # some were under way
 
 
-async def _more_than(names: list[str], count: int) -> bool:
-    return len(names) > count
+async def _more_than(made: Sized, count: int) -> bool:
+    return len(made) > count
 
 
 async def test_a_dead_server_is_no_outage_while_a_fallback_stands(
@@ -249,7 +268,7 @@ async def test_a_version_that_left_is_forgotten_once_nothing_is_under_way(
     await switched(router, routing(two))
     two[0].delay = 0.5
     slow = asyncio.ensure_future(answered_by(client))
-    await eventually(lambda: _more_than([str(seen) for seen in two[0].seen], 0))
+    await eventually(lambda: _more_than(two[0].seen, 0))
     alone = Routing((Upstream(PLACE, 2, (two[1].address,)),), (Route(PLACE, (Share(2, Arm.STABLE, 5, 100),)),))
     await switched(router, alone)
     assert await router.prune(alone, token=1)
@@ -274,6 +293,23 @@ async def test_requests_failures_and_latencies_are_counted_per_version(
 
     async def counted() -> bool:
         traffic = (await router.traffic())[PLACE, 1].since(before)
+        return (traffic.requests, traffic.failures, traffic.answers) == (3, 1, 3)
+
+    await eventually(counted)
+
+
+async def test_copies_failures_among_them_are_counted_on_the_version_that_got_them(
+    router: EnvoyRouter, client: httpx.AsyncClient, two: list[Backend]
+) -> None:
+    await switched(router, routing(two, mirror=True))
+    before = (await router.traffic()).get((PLACE, 2), Traffic())
+    for copies, status in enumerate((200, 200, 500)):
+        two[1].status = status
+        assert await answered_by(client) == "one"
+        await eventually(partial(_more_than, two[1].seen, copies))
+
+    async def counted() -> bool:
+        traffic = (await router.traffic())[PLACE, 2].since(before)
         return (traffic.requests, traffic.failures, traffic.answers) == (3, 1, 3)
 
     await eventually(counted)

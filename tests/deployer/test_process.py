@@ -44,7 +44,7 @@ from tests.deployer.conftest import Proxy
 from tests.deployer.siblings import Siblings, siblings
 from tests.modelserver.conftest import put, save
 
-ORDER = ("admitted", "provisioning", "canary", "promoted")
+ORDER = ("admitted", "provisioning", "shadow", "canary", "promoted")
 KEPT = ("PATH", "HOME", "LANG", "TMPDIR")
 
 
@@ -267,14 +267,17 @@ async def test_a_rollout_finishes_though_the_deployer_is_killed_in_each_of_its_s
     await process.approve(1)
     await process.serves(1)
     process.statuses.clear()
+    process.siblings.shadow = True
     await process.approve(2)
     for state in ORDER:
         await process.meanwhile(partial(_reached, process, state))
         await process.restart()
+        process.siblings.answers.pairs = 1000 if state == "shadow" else 0  # else it might be past the state already
     await process.serves(2)
     assert set(process.statuses) == {200}
     history = (await process.ask("ListHistory", pb2.ListHistoryRequest(model=process.model))).entries
-    assert [entry.type for entry in reversed(history)] == ["deployment.started", "deployment.promoted"] * 2
+    happened = [entry.type.removeprefix("deployment.") for entry in reversed(history)]
+    assert happened == ["started", "promoted", "started", "advanced", "promoted"]
 
     # The stable and the one to go back to: no server was started twice, and none was left behind.
     await process.has_servers(2)

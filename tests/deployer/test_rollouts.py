@@ -7,9 +7,11 @@ from datetime import timedelta
 import numpy as np
 import pytest
 
+from goldenpath.deployer.v1 import deployer_service_pb2 as service_pb2
 from goldenpath.deployer.v1 import events_pb2
 from services.chassis.errors import Unavailable
 from services.chassis.testing import eventually
+from services.deployer.domain.shadow import Disagreement
 from services.deployer.handlers import going_back, rollouts
 from tests.deployer.conftest import PLACE, Deployer
 from tests.deployer.fakes import sample_of
@@ -134,6 +136,69 @@ async def test_a_step_without_an_answer_in_time_is_held_and_a_person_is_asked(de
 
     await eventually(held)
     assert "can't be judged" in (await deployer.state()).held_reason
+
+
+async def mirrored(deployer: Deployer) -> None:
+    """Version 2 gets a copy of version 1's traffic."""
+    await deployer.deployed(1)
+    deployer.registry.policy = replace(deployer.registry.policy, shadow=True, minimum_pairs=50)
+    await deployer.approve(2)
+
+    async def copied() -> bool:
+        return (await deployer.state()).rollout.state == service_pb2.ROLLOUT_STATE_SHADOW and bool(
+            deployer.monitor.asked
+        )
+
+    await deployer.meanwhile(copied)
+
+
+async def test_a_mirrored_candidate_that_answers_as_the_stable_does_gets_traffic(deployer: Deployer) -> None:
+    await mirrored(deployer)
+    state = await deployer.state()
+    assert (state.position.candidate_version, state.position.candidate_weight) == (2, 0)
+    assert deployer.monitor.asked[-1].epoch == state.position.epoch
+    deployer.monitor.answers = Disagreement(400, 4)
+    await deployer.serves(2)
+    assert await deployer.history() == ["started", "promoted", "started", "advanced", "promoted"]
+    sentences = await deployer.sentences()
+    assert sentences[2] == "version 2 began with a copy of the traffic"
+    assert "4 of 400 answers differ" in sentences[3]
+    arms = [headers["x-goldenpath-arm"] for headers in deployer.runtime.servers_of(2)[0].seen]
+    assert arms[0] == "shadow"
+
+
+async def test_a_mirrored_candidate_that_answers_otherwise_is_taken_back(deployer: Deployer) -> None:
+    await mirrored(deployer)
+    deployer.monitor.answers = Disagreement(400, 80)
+    await deployer.serves(1)
+    assert (await deployer.history())[-1] == "rolled_back"
+    assert "80 of 400 answers differ" in (await deployer.state()).rollout.judgement
+
+
+async def test_a_mirrored_candidate_that_fails_its_copies_is_taken_back_and_nobody_saw_it(deployer: Deployer) -> None:
+    await mirrored(deployer)
+    deployer.runtime.servers_of(2)[0].status = 500
+    statuses: list[int] = []
+
+    async def taken_back() -> bool:
+        statuses.extend(await deployer.requests(20))
+        return (await deployer.history())[-1] == "rolled_back"
+
+    await eventually(taken_back)
+    assert set(statuses) == {200}
+    assert "failures" in (await deployer.state()).rollout.judgement
+
+
+async def test_a_shadow_step_without_an_answer_of_the_monitor_stays_and_is_held_in_the_end(deployer: Deployer) -> None:
+    deployer.registry.policy = replace(deployer.registry.policy, maximum_step=timedelta(seconds=3))
+    await mirrored(deployer)
+
+    async def held() -> bool:
+        return (await deployer.state()).held
+
+    await deployer.meanwhile(held)
+    assert "the monitor gives no answer" in (await deployer.state()).held_reason
+    assert (await deployer.history())[-1] == "held"
 
 
 async def test_a_signal_about_the_stable_goes_back_when_that_helps(deployer: Deployer) -> None:

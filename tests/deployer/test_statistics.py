@@ -10,10 +10,12 @@ from scipy import stats as untyped
 from scipy.spatial.distance import jensenshannon
 
 from services.chassis.errors import Invalid
-from services.deployer.domain.canary import Word, judge, look_of, out_of_time, share_difference, wilson
+from services.deployer.domain.canary import Judgement, Word, judge, look_of, out_of_time, share_difference, wilson
 from services.deployer.domain.comparison import Reference, compare_losses, compare_shifts, jensen_shannon
+from services.deployer.domain.guard import look_at
 from services.deployer.domain.losses import losses
 from services.deployer.domain.policy import Policy
+from services.deployer.domain.shadow import Disagreement, Passed, judge_answers, judge_step
 from services.deployer.domain.traffic import Traffic
 
 POLICY = Policy()
@@ -108,6 +110,86 @@ def test_a_step_ends_when_its_time_is_over_and_nothing_is_known() -> None:
     assert out_of_time(unknown, POLICY.maximum_step, POLICY)
     assert not out_of_time(unknown, POLICY.maximum_step / 2, POLICY)
     assert not out_of_time(judge(traffic(100), traffic(2000), POLICY), POLICY.maximum_step, POLICY)
+
+
+def test_a_candidate_at_the_limit_of_disagreement_passes_no_oftener_than_promised() -> None:
+    rng = np.random.default_rng(13)
+    passed = 0
+    for _ in range(400):
+        pairs, differing, looked, word = 0, 0, 0, Word.INCONCLUSIVE
+        while word is Word.INCONCLUSIVE and pairs < 3200:
+            differing += int(rng.binomial(20, POLICY.disagreement_limit))
+            pairs += 20
+            made = judge_answers(Disagreement(pairs, differing), POLICY, judged_at=looked)
+            looked = pairs if made.looked else looked
+            word = made.word
+        passed += word is Word.PASS
+    # 5 % of 400 with a standard deviation of 4.4: two and a half of them on top.
+    assert passed <= 31
+
+
+@pytest.mark.parametrize(
+    ("found", "word"),
+    [
+        pytest.param(Disagreement(), Word.INCONCLUSIVE, id="nothing"),
+        pytest.param(Disagreement(199, 0), Word.INCONCLUSIVE, id="too few pairs"),
+        pytest.param(Disagreement(200, 3), Word.PASS, id="three of two hundred"),
+        pytest.param(Disagreement(200, 10), Word.INCONCLUSIVE, id="at the limit"),
+        pytest.param(Disagreement(200, 40), Word.FAIL, id="a fifth"),
+    ],
+)
+def test_answers_are_judged_by_the_share_that_differs(found: Disagreement, word: Word) -> None:
+    assert judge_answers(found, POLICY).word is word
+
+
+def test_what_has_passed_in_a_shadow_step_waits_for_the_rest_and_a_failure_is_still_heard() -> None:
+    fine, unknown = Judgement(Word.PASS, "fine", looked=True), Judgement(Word.INCONCLUSIVE, "too few")
+    judged, passed = judge_step(fine, unknown, Passed(), pairs=10)
+    assert (judged.word, passed) == (Word.INCONCLUSIVE, Passed("fine"))
+    judged, passed = judge_step(unknown, fine, passed, pairs=200)
+    assert (judged.word, passed) == (Word.PASS, Passed("fine", "fine", 200))
+    assert judge_step(Judgement(Word.FAIL, "bad"), unknown, passed, pairs=210)[0].word is Word.FAIL
+
+
+def test_more_answers_cannot_differ_than_there_are() -> None:
+    with pytest.raises(Invalid):
+        judge_answers(Disagreement(3, 4), POLICY)
+
+
+def test_a_stable_at_the_margin_is_taken_back_no_oftener_than_promised_however_long_it_serves() -> None:
+    rng = np.random.default_rng(17)
+    alarms = 0
+    for _ in range(400):
+        words = []
+        for look in range(8):  # the last is at 25,500 requests on the holdback
+            sample = POLICY.minimum_sample * 2**look
+            failed, before = rng.binomial(20 * sample, 0.01 + POLICY.error_margin), rng.binomial(sample, 0.01)
+            words.append(look_at(traffic(20 * sample, int(failed)), traffic(sample, int(before)), POLICY, look=look))
+        alarms += any(word is not None and word.word is Word.FAIL for word in words)
+    # 5 % of 400 with a standard deviation of 4.4: two and a half of them on top.
+    assert alarms <= 31
+
+
+@pytest.mark.parametrize(
+    ("stable", "holdback", "word"),
+    [
+        pytest.param(traffic(2000), traffic(200), Word.PASS, id="alike"),
+        pytest.param(traffic(2000, 400), traffic(200), Word.FAIL, id="fails more"),
+        pytest.param(Traffic(2000, 0, {500.0: 2000}), traffic(200), Word.FAIL, id="is slower"),
+        pytest.param(traffic(2000), traffic(200, 100), Word.PASS, id="is better"),
+    ],
+)
+def test_the_guard_fails_a_stable_that_does_worse_than_the_version_before_it(
+    stable: Traffic, holdback: Traffic, word: Word
+) -> None:
+    judged = look_at(stable, holdback, POLICY, look=1)
+    assert judged is not None
+    assert judged.word is word
+
+
+def test_the_guard_waits_for_a_sample_that_doubles() -> None:
+    assert look_at(traffic(2000, 2000), traffic(199), POLICY, look=1) is None
+    assert look_at(traffic(199), traffic(2000), POLICY, look=1) is None
 
 
 def test_quantiles_are_the_smallest_latency_that_the_share_did_not_exceed() -> None:

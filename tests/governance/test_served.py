@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 
 from services.governance.domain.served import Moment, shares
@@ -37,6 +38,13 @@ def test_a_candidate_without_weight_has_no_traffic() -> None:
 
 def test_a_share_that_lasts_is_dated_from_its_first_moment() -> None:
     assert told(moment(1, 1, 1), moment(2, 2, 2), moment(3, 3, 1), moment(4, 4, 1)) == [(1, "stable", 100, 3)]
+
+
+def test_a_holdback_shares_the_traffic_with_the_stable_and_a_candidate() -> None:
+    promoted = replace(moment(1, 4, 2), holdback_version=1, holdback_weight=5)
+    canary = replace(moment(2, 5, 2, 3, 25), holdback_version=1, holdback_weight=5)
+    assert told(promoted) == [(2, "stable", 95, 1), (1, "holdback", 5, 1)]
+    assert told(promoted, canary) == [(2, "stable", 70, 2), (3, "candidate", 25, 2), (1, "holdback", 5, 1)]
 
 
 def test_a_retired_deployment_serves_nobody() -> None:

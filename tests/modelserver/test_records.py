@@ -107,13 +107,17 @@ async def test_a_replay_leaves_no_record(client: httpx.AsyncClient, mixed: Serve
 
 
 async def test_epochs_and_arms_are_batched_apart(client: httpx.AsyncClient, mixed: Served) -> None:
-    for arm, epoch in (("stable", "7"), ("candidate", "7"), ("candidate", "8")):
+    for arm, epoch in (("stable", "7"), ("candidate", "7"), ("candidate", "8"), ("holdback", "7")):
         headers = ROUTED | {"x-goldenpath-arm": arm, "x-goldenpath-epoch": epoch}
         await client.post(INFER, json=person(), headers=headers)
     await mixed.server.stop()
-    found = {(batch.epoch, batch.arm) for batch in mixed.sink.batches}
-    assert found == {(7, events_pb2.ARM_STABLE), (7, events_pb2.ARM_CANDIDATE), (8, events_pb2.ARM_CANDIDATE)}
-    assert [batch.batch for batch in mixed.sink.batches] == [1, 2, 3]
+    assert {(batch.epoch, batch.arm) for batch in mixed.sink.batches} == {
+        (7, events_pb2.ARM_STABLE),
+        (7, events_pb2.ARM_CANDIDATE),
+        (8, events_pb2.ARM_CANDIDATE),
+        (7, events_pb2.ARM_HOLDBACK),
+    }
+    assert [batch.batch for batch in mixed.sink.batches] == [1, 2, 3, 4]
 
 
 async def test_the_event_says_what_it_is(client: httpx.AsyncClient, mixed: Served) -> None:

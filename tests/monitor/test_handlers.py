@@ -81,8 +81,8 @@ async def test_a_batch_that_comes_twice_enters_the_evidence_once(bench: Bench) -
     assert [row["rows_seen"] for row in await bench.rows("SELECT rows_seen FROM watches")] == [100]
 
 
-@pytest.mark.parametrize("arm", [pb.ARM_SHADOW, pb.ARM_UNSPECIFIED])
-async def test_shadow_records_count_nowhere(bench: Bench, arm: int) -> None:
+@pytest.mark.parametrize("arm", [pb.ARM_SHADOW, pb.ARM_HOLDBACK, pb.ARM_UNSPECIFIED])
+async def test_only_the_stable_and_the_candidate_are_watched(bench: Bench, arm: int) -> None:
     await bench.see(200, arm=arm)
     assert await bench.rows("SELECT * FROM watches") == []
 

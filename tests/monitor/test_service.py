@@ -39,7 +39,7 @@ from services.monitor.app import parts_of
 from services.profile import profile_of
 from tests.chassis.kit import publish_undecodable
 from tests.monitor.conftest import settings_for
-from tests.monitor.made_up import MadeUpRegistry, batch_of, credit, profile
+from tests.monitor.made_up import MadeUpRegistry, batch_of, column_of, credit, profile
 
 DRAIN = timedelta(seconds=1)
 
@@ -117,10 +117,13 @@ class Running:
                 return None
             raise
 
-    async def send(self, body: Message, type_name: str, *, topic: str = "", **more: Any) -> None:
+    async def send(
+        self, body: Message, type_name: str, *, topic: str = "", partition: int | None = None, **more: Any
+    ) -> None:
         """Put an event on a topic."""
         event = emitted(body, type_name, subject="model/credit", sequence=None, **more)
-        await self.producer.send_and_wait(topic or self.topic, event.data, headers=headers_of(event))
+        headers = headers_of(event)
+        await self.producer.send_and_wait(topic or self.topic, event.data, headers=headers, partition=partition)
 
     async def serve(self, rows: int, *, batch: int = 200, **broken: Any) -> list[records_pb.InferenceRecorded]:
         """Model servers tell of predictions; `broken` gives one value for all rows of a column."""
@@ -215,6 +218,26 @@ async def _make_topic(kafka: str, name: str) -> None:
         await admin.create_topics([NewTopic(name, 2, 1), NewTopic(f"{name}.dlq", 1, 1)])
     finally:
         await admin.close()
+
+
+async def test_a_mirrored_candidates_answers_are_compared_with_the_stables(monitor: Running) -> None:
+    scores = monitor.random.beta(1, 9, 400)
+    ids = column_of("request_id", np.array([f"request-{number}" for number in range(400)], dtype=object))
+    for arm, version, given in ((records_pb.ARM_SHADOW, 2, scores / 2), (records_pb.ARM_STABLE, 1, scores)):
+        columns = credit(monitor.random, 400)
+        body = batch_of(columns, given, arm=arm, version=version, epoch=version, request_ids=ids)
+        await monitor.send(body, "inference.recorded", partition=0)  # so that the copies come first
+    request = pb.GetDisagreementRequest(model="credit", version=2, epoch=2)
+
+    async def paired() -> Any:
+        found = await monitor.ask(monitor.stub.GetDisagreement, request)
+        return found if found.pairs else None
+
+    found = await eventually(paired)
+    differing = int(((scores > 0.5) != (scores / 2 > 0.5)).sum())
+    assert (found.pairs, found.disagreements, found.unpaired) == (400, differing, 0)
+    assert found.mean_absolute_difference == pytest.approx(scores.mean() / 2)
+    assert (await monitor.report()).rows_seen == 400
 
 
 async def test_a_stuck_feed_is_told_and_its_repair_too(monitor: Running) -> None:

@@ -174,6 +174,10 @@ def _asked(**more: Any) -> Registration:
         pytest.param(_asked(rollout=Rollout((5, 50))), "rollout.steps", id="steps that stop early"),
         pytest.param(_asked(rollout=Rollout(error_margin=2)), "rollout.error_margin", id="a share above one"),
         pytest.param(_asked(rollout=Rollout(latency_margin=0.5)), "rollout.latency_margin", id="a ratio below one"),
+        pytest.param(
+            _asked(rollout=Rollout(disagreement_limit=1.0)), "rollout.disagreement_limit", id="all may disagree"
+        ),
+        pytest.param(_asked(rollout=Rollout(holdback=6)), "rollout.holdback", id="too many held back"),
         pytest.param(_asked(datasets=(DatasetInput("c", "d" * 64),) * 2), "datasets", id="a dataset twice"),
     ],
 )

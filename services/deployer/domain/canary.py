@@ -126,7 +126,7 @@ def judge(candidate: Traffic, stable: Traffic, policy: Policy, *, judged_at: int
     """
     look = look_of(candidate.requests, policy.minimum_sample)
     if candidate.requests and stable.requests:
-        early = _failures(candidate, stable, policy, policy.false_pass * _EARLY)
+        early = failures(candidate, stable, policy, policy.false_pass * _EARLY)
         if early.word is Word.FAIL:
             return early
     if look is None or stable.requests == 0:
@@ -136,7 +136,7 @@ def judge(candidate: Traffic, stable: Traffic, policy: Policy, *, judged_at: int
     if judged_at and look_of(judged_at, policy.minimum_sample) == look:
         return Judgement(Word.INCONCLUSIVE, f"looks again at {policy.minimum_sample * 2 ** (look + 1)} requests")
     error = policy.false_pass / 2 ** (look + 1)
-    return _worse(_failures(candidate, stable, policy, error), _slowness(candidate, stable, policy, error))
+    return worst(failures(candidate, stable, policy, error), slowness(candidate, stable, policy, error), looked=True)
 
 
 def out_of_time(judgement: Judgement, elapsed: timedelta, policy: Policy) -> bool:
@@ -144,7 +144,15 @@ def out_of_time(judgement: Judgement, elapsed: timedelta, policy: Policy) -> boo
     return judgement.word is Word.INCONCLUSIVE and elapsed >= policy.maximum_step
 
 
-def _failures(candidate: Traffic, stable: Traffic, policy: Policy, error: float) -> Judgement:
+def worst(*judgements: Judgement, looked: bool = False) -> Judgement:
+    """All of them together: the worst word, and every sentence."""
+    words = {judgement.word for judgement in judgements}
+    word = next(word for word in (Word.FAIL, Word.INCONCLUSIVE, Word.PASS) if word in words)
+    return Judgement(word, "; ".join(judgement.sentence for judgement in judgements), looked)
+
+
+def failures(candidate: Traffic, stable: Traffic, policy: Policy, error: float) -> Judgement:
+    """Whether a version fails more requests than another does, by more than the margin."""
     bounds = share_difference(candidate.failures, candidate.requests, stable.failures, stable.requests, error=error)
     sentence = (
         f"failures {candidate.failures} of {candidate.requests} against {stable.failures} of {stable.requests}: "
@@ -153,7 +161,8 @@ def _failures(candidate: Traffic, stable: Traffic, policy: Policy, error: float)
     return Judgement(_word(bounds, policy.error_margin), sentence)
 
 
-def _slowness(candidate: Traffic, stable: Traffic, policy: Policy, error: float) -> Judgement:
+def slowness(candidate: Traffic, stable: Traffic, policy: Policy, error: float) -> Judgement:
+    """Whether more of a version's answers are slow than of another's, by more than the margin."""
     if min(candidate.answers, stable.answers) < _LEAST_LATENCIES:
         return Judgement(Word.INCONCLUSIVE, f"{candidate.answers} and {stable.answers} answers are too few for latency")
     tail = stable.quantile(_TAIL)
@@ -168,9 +177,3 @@ def _word(bounds: Interval, margin: float) -> Word:
     if bounds.upper < margin:
         return Word.PASS
     return Word.FAIL if bounds.lower > margin else Word.INCONCLUSIVE
-
-
-def _worse(failures: Judgement, slowness: Judgement) -> Judgement:
-    words = {failures.word, slowness.word}
-    word = next(word for word in (Word.FAIL, Word.INCONCLUSIVE, Word.PASS) if word in words)
-    return Judgement(word, f"{failures.sentence}; {slowness.sentence}", looked=True)

@@ -20,6 +20,7 @@ from typing import Final
 from services.chassis.errors import Conflict, Invalid, NotFound
 
 PRODUCTION: Final = "production"
+_ALL: Final = 100
 _NAME: Final = re.compile(r"[a-z][a-z0-9-]{0,62}")
 
 
@@ -52,6 +53,7 @@ class Arm(StrEnum):
 
     STABLE = "stable"
     CANDIDATE = "candidate"
+    HOLDBACK = "holdback"
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +96,7 @@ class Deployment:
         weight: The candidate's share of the traffic in percent, 0 to 100.
         mirrored: True while the candidate gets a copy of the traffic.
         warm: The version that is kept ready to go back to, and answers where the stable's server died.
+        holdback: The share of the units that was to stay with the warm version, in percent, 0 to 5.
         hold: Why nothing automatic happens; None where it may.
         went_back: True once this promotion's one automatic way back is used up.
         acts: True of an agent: what it is sent may have an effect, so nothing is sent to it a second time.
@@ -106,9 +109,17 @@ class Deployment:
     weight: int = 0
     mirrored: bool = False
     warm: Role | None = None
+    holdback: int = 0
     hold: Hold | None = None
     went_back: bool = False
     acts: bool = False
+
+    @property
+    def held_back(self) -> int:
+        """The warm version's share of the units in percent; the candidate's goes before, and the stable keeps some."""
+        if self.warm is None or (self.candidate is not None and self.candidate.version == self.warm.version):
+            return 0
+        return max(min(self.holdback, _ALL - 1 - self.weight), 0)
 
     def check_epoch(self, seen: int) -> None:
         """Let a command through that was given for the present state; 0 means whatever stands.
@@ -147,8 +158,12 @@ class Deployment:
             raise NotFound(f"{self.place} has no candidate")
         return replace(self, weight=weight, mirrored=mirrored)
 
-    def promoted(self) -> Deployment:
-        """The candidate becomes the stable; what was stable stays warm, and may be gone back to once."""
+    def promoted(self, *, holdback: int = 0) -> Deployment:
+        """The candidate becomes the stable; what was stable stays warm, and may be gone back to once.
+
+        Args:
+            holdback: Percent of the units that stay with it.
+        """
         if self.candidate is None:
             raise NotFound(f"{self.place} has no candidate to promote")
         epoch = self.epoch + 1
@@ -157,6 +172,7 @@ class Deployment:
             epoch=epoch,
             stable=replace(self.candidate, epoch=epoch),
             warm=self.stable,
+            holdback=holdback if self.stable else 0,
             hold=self.hold,
             acts=self.acts,
         )
@@ -169,7 +185,7 @@ class Deployment:
 
     def without_warm(self) -> Deployment:
         """What was kept ready doesn't start any more; the epoch stays."""
-        return replace(self, warm=None)
+        return replace(self, warm=None, holdback=0)
 
     def gone_back(self, target: Role, *, automatic: bool) -> Deployment:
         """An earlier version becomes the stable again; a candidate goes with it."""

@@ -13,6 +13,7 @@ from typing import Any, Final
 from services.chassis.errors import Invalid
 
 _ALL: Final = 100
+_MOST_HELD_BACK: Final = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,7 +22,12 @@ class Policy:
 
     Args:
         steps: The candidate's weights in percent, rising; the last is 100.
-        mirror: How long the candidate first gets a copy of the traffic; zero: not at all. Agents never do.
+        shadow: True: the candidate first gets a copy of the traffic, and its answers are compared with the stable's.
+        disagreement_limit: The share of those answers that may differ, 0 to 1. Two versions of the shipped example that
+            were built differently give 2 % of the people another label; the same one from another seed, 1 %.
+        minimum_pairs: Answers on the same requests before they are judged for the first time. Of 200 pairs 3 may
+            differ: that rules out a share of 5 % at 97.5 %.
+        holdback: Percent of the units that stay with the previous version after a promotion, 0 to 5: 0 is none.
         minimum_sample: Requests on the candidate before a step is judged for the first time. With 100 and no
             failure, an excess of 5 points in the share of failures is ruled out at 97.5 %.
         maximum_step: The longest that a step may take; then a person is asked.
@@ -30,7 +36,8 @@ class Policy:
         latency_slack: Below this much more than the stable's 95th percentile nothing is slow: what nobody notices
             must not stop a rollout.
         slow_margin: How much larger than the stable's the candidate's share of slow requests may be, 0 to 1.
-        false_pass: The probability that a candidate at the margin passes a step, over all looks, 0 to 1.
+        false_pass: The probability that a candidate at the margin passes a step, over all looks, 0 to 1; and that a
+            stable at the margin is taken back for its holdback's sake.
         provisioning: The longest that a server may take to be ready.
         minimum_served: Requests that an earlier stable must have served without a signal to be gone back to.
         minimum_outcomes: Outcomes from which losses decide; below it, score shift does.
@@ -42,7 +49,10 @@ class Policy:
     """
 
     steps: tuple[int, ...] = (5, 25, 100)
-    mirror: timedelta = timedelta()
+    shadow: bool = False
+    disagreement_limit: float = 0.05
+    minimum_pairs: int = 200
+    holdback: int = 0
     minimum_sample: int = 100
     maximum_step: timedelta = timedelta(hours=1)
     error_margin: float = 0.05
@@ -68,13 +78,21 @@ class Policy:
         rising = all(a < b for a, b in zip(self.steps, self.steps[1:], strict=False))
         if not self.steps or not rising or self.steps[0] < 1 or self.steps[-1] != _ALL:
             raise Invalid(f"the steps must rise from at least 1 to 100, not {list(self.steps)}", where="rollout.steps")
-        for name in ("error_margin", "slow_margin", "false_pass", "confidence"):
+        for name in ("error_margin", "slow_margin", "false_pass", "confidence", "disagreement_limit"):
             if not 0 < getattr(self, name) < 1:
                 raise Invalid("must lie between 0 and 1", where=f"rollout.{name}")
         if self.latency_margin < 1:
             raise Invalid("must be at least 1", where="rollout.latency_margin")
-        if self.minimum_sample < 1:
-            raise Invalid("must be at least 1", where="rollout.minimum_sample")
+        for name in ("minimum_sample", "minimum_pairs"):
+            if getattr(self, name) < 1:
+                raise Invalid("must be at least 1", where=f"rollout.{name}")
+        if not 0 <= self.holdback <= _MOST_HELD_BACK:
+            raise Invalid(f"must be 0 to {_MOST_HELD_BACK} percent", where="rollout.holdback")
+
+    @property
+    def mirrored(self) -> bool:
+        """True where a candidate gets a copy of the traffic; never an agent, since a copy would act twice."""
+        return self.shadow and not self.acts
 
 
 def to_json(policy: Policy) -> dict[str, Any]:

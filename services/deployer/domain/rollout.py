@@ -88,16 +88,16 @@ class Rollout:
     def provisioned(self, *, first: bool) -> Rollout:
         """Its server is ready. A first version takes all the traffic, any other begins its steps."""
         self._must_be(State.PROVISIONING)
-        if first or self.policy.steps == (100,):
-            return replace(self, state=State.PROMOTED, judgement="it is the first version" if first else "")
-        return replace(self, state=State.SHADOW if self.policy.mirror else State.CANARY)
+        if first:
+            return replace(self, state=State.PROMOTED, judgement="it is the first version")
+        return replace(self, state=State.SHADOW if self.policy.mirrored else self._first_step())
 
     def advance(self, judgement: str, *, verdict_id: str) -> Rollout:
         """A judge is satisfied, and governance was asked: more traffic, and in the end all of it."""
         self._must_be(*WITH_TRAFFIC)
         moved = replace(self, judgement=judgement, verdict_id=verdict_id or self.verdict_id)
         if self.state is State.SHADOW:
-            return replace(moved, state=State.CANARY)
+            return replace(moved, state=self._first_step())
         if self.step + 1 == len(self.policy.steps) - 1:
             return replace(moved, state=State.PROMOTED)
         return replace(moved, step=self.step + 1)
@@ -121,6 +121,9 @@ class Rollout:
         """A newer version takes its place before it had traffic."""
         self._must_be(State.ADMITTED, State.PROVISIONING)
         return replace(self, state=State.SUPERSEDED, judgement=f"version {by} took its place")
+
+    def _first_step(self) -> State:
+        return State.CANARY if len(self.policy.steps) > 1 else State.PROMOTED
 
     def _must_be(self, *states: State) -> None:
         if self.state not in states:

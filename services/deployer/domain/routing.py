@@ -2,7 +2,8 @@
 
 A version's endpoints are an upstream. A route divides a deployment's traffic between the stable and the candidate,
 and may send a copy to the candidate. The warm previous version stands behind the stable as its fallback, so that a
-crash of the stable's only process is no outage; where there is none, the stable has two.
+crash of the stable's only process is no outage; where there is none, the stable has two. Where a share of the units
+stays with the warm version, the stable stands behind that one in turn.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ class Upstream:
         place: Which deployment.
         version: The version.
         addresses: Its ready servers.
-        fallback: Servers of the warm previous version, used only while none of `addresses` answers.
+        fallback: Another version's servers, used only while none of `addresses` answers.
     """
 
     place: Place
@@ -109,24 +110,31 @@ def _upstreams(deployment: Deployment, ready: Ready) -> list[Upstream]:
     def addresses(role: Role | None) -> tuple[Address, ...]:
         return tuple(sorted(ready.get((deployment.place, role.version), ()))) if role else ()
 
+    behind = {Arm.STABLE: addresses(deployment.warm)}
+    if deployment.held_back:
+        behind[Arm.HOLDBACK] = addresses(deployment.stable)
     made = []
-    for role in (deployment.stable, deployment.candidate, deployment.warm):
-        if role is not None:
-            fallback = addresses(deployment.warm) if role is deployment.stable else ()
-            if addresses(role) or role is not deployment.warm:
-                made.append(Upstream(deployment.place, role.version, addresses(role), fallback))
+    for arm, role in (
+        (Arm.STABLE, deployment.stable),
+        (Arm.CANDIDATE, deployment.candidate),
+        (Arm.HOLDBACK, deployment.warm),
+    ):
+        if role is not None and (addresses(role) or arm is not Arm.HOLDBACK or deployment.held_back):
+            made.append(Upstream(deployment.place, role.version, addresses(role), behind.get(arm, ())))
     return made
 
 
 def _route(deployment: Deployment) -> Route | None:
-    stable, candidate = deployment.stable, deployment.candidate
+    stable, candidate, warm = deployment.stable, deployment.candidate, deployment.warm
     if stable is None:
         return None
-    shares = [Share(stable.version, Arm.STABLE, stable.epoch, 100 - deployment.weight)]
+    # In this order a unit stays where it is when the candidate's share grows, and when it is promoted.
+    shares = [Share(warm.version, Arm.HOLDBACK, stable.epoch, deployment.held_back)] if warm is not None else []
+    shares.append(Share(stable.version, Arm.STABLE, stable.epoch, 100 - deployment.weight - deployment.held_back))
     mirror = None
     if candidate is not None:
         share = Share(candidate.version, Arm.CANDIDATE, candidate.epoch, deployment.weight)
         mirror = share if deployment.mirrored else None
-        shares += [share] if deployment.weight else []
+        shares.append(share)
     shown = tuple(share for share in shares if share.weight)
     return Route(deployment.place, shown, mirror, repeats=not deployment.acts)

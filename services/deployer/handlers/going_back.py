@@ -56,8 +56,14 @@ async def give_up_version(place: Place, version: int, uow: DeployerUnitOfWork) -
     """Its bytes don't verify any more, or its server doesn't start: it is no fallback, and nothing to go back to."""
     deployment = await uow.deployments.lock(place)
     await uow.versions.give_up(place, version)
-    if deployment.warm is not None and deployment.warm.version == version:
-        await uow.deployments.save(deployment.without_warm())
+    if deployment.warm is None or deployment.warm.version != version:
+        return
+    after = deployment.without_warm()
+    await uow.deployments.save(after)
+    if deployment.held_back:
+        body = events_pb2.DeploymentAdvanced(position=events.position_of(after))
+        sentence = f"version {version} no longer starts: its {deployment.held_back} % of the units are the stable's"
+        await events.tell_once_effective(uow, place, events.ADVANCED, body, sentence)
 
 
 async def rollback_target(deployment: Deployment, uow: DeployerUnitOfWork, *, version: int = 0) -> Role | None:
@@ -109,6 +115,21 @@ async def go_back(
     sentence = f"went back from version {before.stable.version} to {target.version}: {reason}"
     await events.tell_once_effective(uow, place, events.ROLLED_BACK, body, sentence)
     return decision
+
+
+async def leave_for_holdback(seen: Deployment, found: str, uow: DeployerUnitOfWork) -> None:
+    """The stable does worse than the version before it on the same traffic: back, or held where nobody may go back."""
+    deployment = await uow.deployments.lock(seen.place)
+    if deployment != seen or deployment.stable is None:
+        return
+    target = await rollback_target(deployment, uow)
+    reason = f"version {deployment.stable.version} does worse than the units that stayed behind: {found}"
+    asked = Asked(uuid4(), uow.now)
+    if target is None or deployment.went_back:
+        decision = await _record(asked, Outcome(Verb.HOLD, reason, target), deployment, uow)
+        await holds.hold(seen.place, reason, uow, decision=decision)
+    else:
+        await go_back(seen.place, target, reason, asked, uow)
 
 
 async def settle(decision_id: UUID, outcome: Outcome, seen: Deployment, uow: DeployerUnitOfWork) -> bool:

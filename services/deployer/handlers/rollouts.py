@@ -55,7 +55,8 @@ async def give_traffic(rollout_id: UUID, place: Place, uow: DeployerUnitOfWork) 
     body = events_pb2.DeploymentStarted(
         position=events.position_of(begun, moved.id), verdict_id=moved.verdict_id, artifact_digest=moved.digest
     )
-    sentence = f"version {moved.version} began with {moved.weight} % of the traffic"
+    share = f"{moved.weight} %" if moved.weight else "a copy"
+    sentence = f"version {moved.version} began with {share} of the traffic"
     await events.tell_once_effective(uow, place, events.STARTED, body, sentence)
     if moved.state is State.PROMOTED:
         await _tell_promoted(deployment, begun, moved, uow)
@@ -126,7 +127,7 @@ async def _going_on(rollout_id: UUID, place: Place, uow: DeployerUnitOfWork) -> 
 async def _move(deployment: Deployment, rollout: Rollout, uow: DeployerUnitOfWork) -> Deployment:
     await uow.rollouts.save(rollout)
     if rollout.state is State.PROMOTED:
-        after = deployment.promoted()
+        after = deployment.promoted(holdback=rollout.policy.holdback)
         if after.stable is not None:
             await uow.stays.begin(rollout.place, after.stable)
     else:

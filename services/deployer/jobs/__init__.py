@@ -1,4 +1,4 @@
-"""Four leased jobs that make what was decided so. Each looks at what is, and may be killed anywhere."""
+"""Five leased jobs that make what was decided so. Each looks at what is, and may be killed anywhere."""
 
 from __future__ import annotations
 

@@ -1,12 +1,16 @@
 """Rollouts: each takes its next step once its server is ready, a judge is satisfied, and governance says yes.
 
 Advancing fails closed. No answer means stay; a "no" takes the candidate's traffic away. A step that comes to no
-answer in the policy's time is held, and a person is asked.
+answer in the policy's time is held, and a person is asked. While a candidate gets a copy of the traffic, the monitor is
+asked how its answers compare; it, too, is asked outside of any transaction and with a deadline. Rollouts are looked at
+side by side, so that one slow answer delays no other model.
 """
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import replace
 from datetime import timedelta
 from typing import Final
@@ -18,10 +22,11 @@ from services.chassis.clock import Clock
 from services.chassis.database import Database
 from services.chassis.errors import Conflict, Denied, GoldenpathError, Invalid, NotFound, Unavailable
 from services.chassis.leases import Lease, Leases
-from services.deployer.clients import Governance, Registry, Servers
+from services.deployer.clients import Governance, Monitor, Registry, Servers
 from services.deployer.domain.canary import Judgement, Word, judge, out_of_time
-from services.deployer.domain.deployment import Deployment, Place
+from services.deployer.domain.deployment import Deployment, Place, Role
 from services.deployer.domain.rollout import WITH_TRAFFIC, Rollout, State, next_of
+from services.deployer.domain.shadow import Disagreement, Passed, judge_answers, judge_step
 from services.deployer.domain.traffic import Traffic
 from services.deployer.handlers import holds, rollouts
 from services.deployer.jobs import whenever_woken
@@ -31,6 +36,7 @@ from services.deployer.store.rollouts import Kept, Progress
 
 _IDLE: Final = timedelta(seconds=2)  # how often a stable's requests are counted
 _BUSY: Final = timedelta(milliseconds=250)  # how often a step is looked at
+_ANSWER_WITHIN: Final = timedelta(seconds=2)  # the monitor reads one row
 _log = structlog.get_logger()
 Counted = Mapping[tuple[Place, int], Traffic]
 
@@ -44,6 +50,7 @@ class RolloutsJob:
         router: Counts what the requests came to.
         governance: Says who may serve.
         registry: Says what a version is.
+        monitor: Compares a mirrored candidate's answers with the stable's.
         servers: Model servers, to let them predict their registered example.
         clock: Measures steps.
     """
@@ -56,6 +63,7 @@ class RolloutsJob:
         *,
         governance: Governance,
         registry: Registry,
+        monitor: Monitor,
         servers: Servers,
         clock: Clock,
     ) -> None:
@@ -64,6 +72,7 @@ class RolloutsJob:
         self._router = router
         self._governance = governance
         self._registry = registry
+        self._monitor = monitor
         self._servers = servers
         self._clock = clock
 
@@ -82,8 +91,11 @@ class RolloutsJob:
                     reading = counted.get((deployment.place, deployment.stable.version), Traffic())
                     await uow.stays.count(deployment.place, deployment.stable, reading.requests)
             places = await uow.rollouts.places()
-        for place in places:
-            await self._look_at(place, counted, lease)
+        results = await asyncio.gather(
+            *(self._look_at(place, counted, lease) for place in places), return_exceptions=True
+        )
+        for failed in (result for result in results if isinstance(result, BaseException)):
+            raise failed
         return bool(places)
 
     async def _look_at(self, place: Place, counted: Counted, lease: Lease) -> None:
@@ -161,21 +173,27 @@ class RolloutsJob:
         if progress.since is None:
             await self._note(rollout, Progress(self._clock.now(), candidate, stable), lease)
             return
-        elapsed = self._clock.now() - progress.since
         sample = candidate.since(progress.candidate)
-        judgement = _judged(rollout, sample, stable.since(progress.stable), progress.judged_at)
-        if rollout.state is State.SHADOW and elapsed < rollout.policy.mirror:
-            judgement = replace(judgement, word=Word.INCONCLUSIVE)
-        await self._act(kept, judgement, sample, elapsed, lease)
+        judgement, passed = _judged(rollout, sample, stable.since(progress.stable), progress.judged_at), progress.passed
+        if rollout.state is State.SHADOW and deployment.candidate is not None:
+            judgement, passed = await self._with_answers(kept, deployment.candidate, judgement)
+        judged_at = sample.requests if judgement.looked else progress.judged_at
+        await self._act(kept, judgement, replace(progress, judged_at=judged_at, passed=passed), lease)
 
-    async def _act(self, kept: Kept, judgement: Judgement, sample: Traffic, elapsed: timedelta, lease: Lease) -> None:
+    async def _with_answers(self, kept: Kept, candidate: Role, traffic: Judgement) -> tuple[Judgement, Passed]:
+        rollout, passed = kept.rollout, kept.progress.passed
+        found, answers = Disagreement(), Judgement(Word.INCONCLUSIVE, "the monitor gives no answer")
+        with suppress(GoldenpathError):
+            found = await self._monitor.disagreement(rollout.place, candidate, within=_ANSWER_WITHIN)
+            answers = judge_answers(found, rollout.policy, judged_at=passed.judged_at)
+        return judge_step(traffic, answers, passed, pairs=found.pairs)
+
+    async def _act(self, kept: Kept, judgement: Judgement, progress: Progress, lease: Lease) -> None:
         rollout = kept.rollout
+        elapsed = self._clock.now() - (progress.since or self._clock.now())
         if judgement.word is Word.INCONCLUSIVE and not out_of_time(judgement, elapsed, rollout.policy):
-            if judgement.sentence != rollout.judgement:
-                looked = sample.requests if judgement.looked else kept.progress.judged_at
-                await self._note(
-                    replace(rollout, judgement=judgement.sentence), replace(kept.progress, judged_at=looked), lease
-                )
+            if (judgement.sentence, progress) != (rollout.judgement, kept.progress):
+                await self._note(replace(rollout, judgement=judgement.sentence), progress, lease)
             return
         with telemetry.span("judge rollout", parent=kept.traceparent, attributes={"word": judgement.word.value}):
             if judgement.word is Word.PASS:

@@ -219,8 +219,17 @@ def _weighted(place: Place, share: Share, protocol: str) -> Json:
         "name": cluster_name(place, share.version, protocol),
         "weight": share.weight,
         "request_headers_to_add": _stamps(place, share, share.arm.value, share.weight / 100),
-        "response_headers_to_add": [_stamp("x-goldenpath-version", str(share.version))],
+        "response_headers_to_add": _told(share),
     }
+
+
+def _told(share: Share) -> list[Json]:
+    """What the client learns of its request: a label that comes long after can then name version, arm and chance."""
+    return [
+        _stamp("x-goldenpath-version", str(share.version)),
+        _stamp("x-goldenpath-arm", share.arm.value),
+        _stamp("x-goldenpath-probability", f"{share.weight / 100:g}"),
+    ]
 
 
 def _mirror(place: Place, share: Share, protocol: str) -> Json:

@@ -9,6 +9,7 @@ from services.chassis.database import UnitOfWork
 from services.deployer.store.decisions import Decisions
 from services.deployer.store.deployments import Deployments
 from services.deployer.store.endpoints import Endpoints
+from services.deployer.store.guards import Guards
 from services.deployer.store.history import History
 from services.deployer.store.rollouts import Rollouts
 from services.deployer.store.versions import Stays, Versions
@@ -51,6 +52,11 @@ class DeployerUnitOfWork(UnitOfWork):
     def decisions(self) -> Decisions:
         """Signals and what was decided about them."""
         return Decisions(self.connection, now=self.now)
+
+    @cached_property
+    def guards(self) -> Guards:
+        """How far promotions have been guarded."""
+        return Guards(self.connection)
 
     @cached_property
     def endpoints(self) -> Endpoints:

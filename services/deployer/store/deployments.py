@@ -105,6 +105,7 @@ def _deployment(row: Row) -> Deployment:
         epoch=body.get("epoch", 0),
         weight=body.get("weight", 0),
         mirrored=body.get("mirrored", False),
+        holdback=body.get("holdback", 0),
         went_back=body.get("went_back", False),
         acts=body.get("acts", False),
         hold=hold,

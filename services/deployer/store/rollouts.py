@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 from uuid import UUID
 
 from services.chassis.errors import NotFound
@@ -13,10 +13,13 @@ from services.deployer.domain import policy as policies
 from services.deployer.domain import traffic as readings
 from services.deployer.domain.deployment import Place
 from services.deployer.domain.rollout import Rollout, State
+from services.deployer.domain.shadow import Passed
 from services.deployer.domain.traffic import Traffic
 
 if TYPE_CHECKING:
     from services.chassis.database import Connection, Row
+
+_NOTHING: Final = Passed()
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,12 +31,14 @@ class Progress:
         candidate: The proxy's reading of the candidate at that moment.
         stable: The reading of the stable.
         judged_at: The candidate's sample at the judge's last look.
+        passed: What of a shadow step has passed.
     """
 
     since: datetime | None = None
     candidate: Traffic = field(default_factory=Traffic)
     stable: Traffic = field(default_factory=Traffic)
     judged_at: int = 0
+    passed: Passed = _NOTHING
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,6 +182,7 @@ def _progress_body(progress: Progress) -> dict[str, Any]:
         "candidate": readings.to_json(progress.candidate),
         "stable": readings.to_json(progress.stable),
         "judged_at": progress.judged_at,
+        "passed": asdict(progress.passed),
     }
 
 
@@ -187,4 +193,5 @@ def _progress(body: dict[str, Any]) -> Progress:
         readings.from_json(body.get("candidate", {})),
         readings.from_json(body.get("stable", {})),
         body.get("judged_at", 0),
+        Passed(**body.get("passed", {})),
     )

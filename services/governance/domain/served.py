@@ -27,6 +27,8 @@ class Moment:
         topic: The topic of the event that told it.
         partition: Its partition.
         offset: Its offset.
+        holdback_version: The version before the stable one, where units stay with it; 0 where none do.
+        holdback_weight: Its share in percent, 0 to 5.
     """
 
     model: str
@@ -41,6 +43,8 @@ class Moment:
     topic: str
     partition: int
     offset: int
+    holdback_version: int = 0
+    holdback_weight: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +53,7 @@ class Share:
 
     Args:
         version: The version.
-        role: stable or candidate.
+        role: stable, candidate or holdback.
         weight: Its share in percent, 1 to 100.
         epoch: The deployment's epoch.
         began: The moment that gave it this share.
@@ -74,9 +78,11 @@ def shares(moments: Sequence[Moment]) -> tuple[Share, ...]:
 
 def _split(moment: Moment) -> list[tuple[int, str, int]]:
     candidate = moment.candidate_weight if moment.candidate_version else 0
+    holdback = moment.holdback_weight if moment.holdback_version else 0
     split = [
-        (moment.stable_version, "stable", _ALL - candidate),
+        (moment.stable_version, "stable", _ALL - candidate - holdback),
         (moment.candidate_version, "candidate", candidate),
+        (moment.holdback_version, "holdback", holdback),
     ]
     return [(version, role, weight) for version, role, weight in split if version and weight]
 

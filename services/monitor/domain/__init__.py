@@ -10,5 +10,6 @@ look       every start and part of a stretch at once
 judge      one version in one role: batches in, findings out
 findings   what it says, in numbers and in a sentence
 state      what it remembers, as bytes that fit in a row of a database
+pairs      how a mirrored candidate's answers compare with the stable's
 sample     which kept records to show, and what their outcomes say about the score
 """

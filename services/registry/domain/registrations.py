@@ -10,11 +10,12 @@ from typing import Final
 from services.chassis.errors import Invalid
 from services.registry.domain import datasets, names
 from services.registry.domain.datasets import DatasetInput
-from services.registry.domain.models import ModelFacts
+from services.registry.domain.models import Kind, ModelFacts
 from services.registry.domain.promises import PromiseWish
 
 _EFFECTS: Final = ("", "psi", "js", "ks", "wasserstein")  # what the monitor judges
 _ALL_TRAFFIC: Final = 100  # percent
+_MOST_HELD_BACK: Final = 5  # percent: enough to compare with, and no more people on a version that was replaced
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +37,10 @@ class Rollout:
     maximum_step_seconds: float = 0.0
     error_margin: float = 0.0
     latency_margin: float = 0.0
+    shadow: bool = False
+    disagreement_limit: float = 0.0
+    minimum_pairs: int = 0
+    holdback: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +68,7 @@ def checked(asked: Registration) -> Registration:
         raise Invalid("which MLflow run holds the model?", where="mlflow_run", fix="name the run")
     _check_drift(asked.drift)
     _check_rollout(asked.rollout)
+    _check_comparison(asked.rollout, asked.facts.kind)
     given = [datasets.checked(one, where=f"datasets[{place}]") for place, one in enumerate(asked.datasets)]
     if len({one.name for one in given}) < len(given):
         raise Invalid("a dataset occurs twice", where="datasets")
@@ -102,3 +108,14 @@ def _check_rollout(rollout: Rollout) -> None:
         raise Invalid(f"a ratio above 1, not {latency}", where="rollout.latency_margin")
     if names.finite(rollout.maximum_step_seconds, where="rollout.maximum_step_seconds") < 0:
         raise Invalid("a step can't take less than no time", where="rollout.maximum_step_seconds")
+
+
+def _check_comparison(rollout: Rollout, kind: Kind) -> None:
+    if rollout.shadow and kind is Kind.AGENT:
+        raise Invalid(
+            "an agent acts, so a copy of a request would act twice", where="rollout.shadow", fix="leave it out"
+        )
+    if not 0 <= names.finite(rollout.disagreement_limit, where="rollout.disagreement_limit") < 1:
+        raise Invalid(f"a share below 1, not {rollout.disagreement_limit}", where="rollout.disagreement_limit")
+    if rollout.holdback > _MOST_HELD_BACK:
+        raise Invalid(f"1 to {_MOST_HELD_BACK} percent, or 0, not {rollout.holdback}", where="rollout.holdback")

@@ -25,37 +25,37 @@ _sym_db = _symbol_database.Default()
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n#goldenpath/deployer/v1/events.proto\x12\x16goldenpath.deployer.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\x9b\x01\n\x08Position\x12\r\n\x05model\x18\x01 \x01(\t\x12\x13\n\x0b\x65nvironment\x18\x02 \x01(\t\x12\r\n\x05\x65poch\x18\x03 \x01(\x04\x12\x16\n\x0estable_version\x18\x04 \x01(\r\x12\x19\n\x11\x63\x61ndidate_version\x18\x05 \x01(\r\x12\x18\n\x10\x63\x61ndidate_weight\x18\x06 \x01(\r\x12\x0f\n\x07rollout\x18\x07 \x01(\t\"\xa6\x01\n\x11\x44\x65ploymentStarted\x12\x32\n\x08position\x18\x01 \x01(\x0b\x32 .goldenpath.deployer.v1.Position\x12\x12\n\nverdict_id\x18\x02 \x01(\t\x12\x17\n\x0f\x61rtifact_digest\x18\x03 \x01(\t\x12\x30\n\x0c\x65\x66\x66\x65\x63tive_at\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\x8e\x01\n\x12\x44\x65ploymentAdvanced\x12\x32\n\x08position\x18\x01 \x01(\x0b\x32 .goldenpath.deployer.v1.Position\x12\x12\n\nverdict_id\x18\x02 \x01(\t\x12\x30\n\x0c\x65\x66\x66\x65\x63tive_at\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\xc1\x01\n\x12\x44\x65ploymentPromoted\x12\x32\n\x08position\x18\x01 \x01(\x0b\x32 .goldenpath.deployer.v1.Position\x12\x18\n\x10previous_version\x18\x02 \x01(\r\x12\x12\n\nverdict_id\x18\x03 \x01(\t\x12\x30\n\x0c\x65\x66\x66\x65\x63tive_at\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x17\n\x0f\x61rtifact_digest\x18\x05 \x01(\t\"\xd6\x01\n\nComparison\x12\x0f\n\x07measure\x18\x01 \x01(\t\x12\x17\n\x0f\x63urrent_version\x18\x02 \x01(\r\x12\x16\n\x0etarget_version\x18\x03 \x01(\r\x12\x14\n\x0c\x63urrent_loss\x18\x04 \x01(\x01\x12\x13\n\x0btarget_loss\x18\x05 \x01(\x01\x12\x18\n\x10\x64ifference_lower\x18\x06 \x01(\x01\x12\x18\n\x10\x64ifference_upper\x18\x07 \x01(\x01\x12\x0c\n\x04rows\x18\x08 \x01(\r\x12\x19\n\x11rows_with_outcome\x18\t \x01(\r\"\x9d\x03\n\x08\x44\x65\x63ision\x12\n\n\x02id\x18\x01 \x01(\t\x12\x11\n\tsignal_id\x18\x02 \x01(\t\x12*\n\x04verb\x18\x03 \x01(\x0e\x32\x1c.goldenpath.deployer.v1.Verb\x12\x32\n\x08position\x18\x04 \x01(\x0b\x32 .goldenpath.deployer.v1.Position\x12\x16\n\x0etarget_version\x18\x05 \x01(\r\x12\x36\n\ncomparison\x18\x06 \x01(\x0b\x32\".goldenpath.deployer.v1.Comparison\x12\x0e\n\x06reason\x18\x07 \x01(\t\x12\r\n\x05\x61\x63tor\x18\x08 \x01(\t\x12/\n\x0breceived_at\x18\t \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12.\n\ndecided_at\x18\n \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x30\n\x0c\x65\x66\x66\x65\x63tive_at\x18\x0b \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x10\n\x08\x66\x65\x61tures\x18\x0c \x03(\t\"O\n\x19\x44\x65ploymentRollbackDecided\x12\x32\n\x08\x64\x65\x63ision\x18\x01 \x01(\x0b\x32 .goldenpath.deployer.v1.Decision\"\xfb\x01\n\x14\x44\x65ploymentRolledBack\x12\x32\n\x08position\x18\x01 \x01(\x0b\x32 .goldenpath.deployer.v1.Position\x12\x14\n\x0c\x66rom_version\x18\x02 \x01(\r\x12\x12\n\nto_version\x18\x03 \x01(\r\x12\x32\n\x08\x64\x65\x63ision\x18\x04 \x01(\x0b\x32 .goldenpath.deployer.v1.Decision\x12\x0e\n\x06reason\x18\x05 \x01(\t\x12\x30\n\x0c\x65\x66\x66\x65\x63tive_at\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0f\n\x07\x61\x62orted\x18\x07 \x01(\x08\"\x88\x01\n\x0e\x44\x65ploymentHeld\x12\x32\n\x08position\x18\x01 \x01(\x0b\x32 .goldenpath.deployer.v1.Position\x12\x32\n\x08\x64\x65\x63ision\x18\x02 \x01(\x0b\x32 .goldenpath.deployer.v1.Decision\x12\x0e\n\x06reason\x18\x03 \x01(\t\"z\n\x12\x44\x65ploymentReleased\x12\x32\n\x08position\x18\x01 \x01(\x0b\x32 .goldenpath.deployer.v1.Position\x12\r\n\x05\x61\x63tor\x18\x02 \x01(\t\x12\x11\n\tsignal_id\x18\x03 \x01(\t\x12\x0e\n\x06reason\x18\x04 \x01(\t\"t\n\x10\x44\x65ploymentFailed\x12\x32\n\x08position\x18\x01 \x01(\x0b\x32 .goldenpath.deployer.v1.Position\x12\x0f\n\x07version\x18\x02 \x01(\r\x12\x0e\n\x06reason\x18\x03 \x01(\t\x12\x0b\n\x03\x66ix\x18\x04 \x01(\t\"V\n\x11\x44\x65ploymentRetired\x12\x32\n\x08position\x18\x01 \x01(\x0b\x32 .goldenpath.deployer.v1.Position\x12\r\n\x05\x61\x63tor\x18\x02 \x01(\t*r\n\x04Verb\x12\x14\n\x10VERB_UNSPECIFIED\x10\x00\x12\x12\n\x0eVERB_ROLL_BACK\x10\x01\x12\r\n\tVERB_HOLD\x10\x02\x12\x10\n\x0cVERB_RETRAIN\x10\x03\x12\x0e\n\nVERB_ABORT\x10\x04\x12\x0f\n\x0bVERB_IGNORE\x10\x05\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n#goldenpath/deployer/v1/events.proto\x12\x16goldenpath.deployer.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\xce\x01\n\x08Position\x12\r\n\x05model\x18\x01 \x01(\t\x12\x13\n\x0b\x65nvironment\x18\x02 \x01(\t\x12\r\n\x05\x65poch\x18\x03 \x01(\x04\x12\x16\n\x0estable_version\x18\x04 \x01(\r\x12\x19\n\x11\x63\x61ndidate_version\x18\x05 \x01(\r\x12\x18\n\x10\x63\x61ndidate_weight\x18\x06 \x01(\r\x12\x0f\n\x07rollout\x18\x07 \x01(\t\x12\x18\n\x10holdback_version\x18\x08 \x01(\r\x12\x17\n\x0fholdback_weight\x18\t \x01(\r\"\xa6\x01\n\x11\x44\x65ploymentStarted\x12\x32\n\x08position\x18\x01 \x01(\x0b\x32 .goldenpath.deployer.v1.Position\x12\x12\n\nverdict_id\x18\x02 \x01(\t\x12\x17\n\x0f\x61rtifact_digest\x18\x03 \x01(\t\x12\x30\n\x0c\x65\x66\x66\x65\x63tive_at\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\x8e\x01\n\x12\x44\x65ploymentAdvanced\x12\x32\n\x08position\x18\x01 \x01(\x0b\x32 .goldenpath.deployer.v1.Position\x12\x12\n\nverdict_id\x18\x02 \x01(\t\x12\x30\n\x0c\x65\x66\x66\x65\x63tive_at\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\xc1\x01\n\x12\x44\x65ploymentPromoted\x12\x32\n\x08position\x18\x01 \x01(\x0b\x32 .goldenpath.deployer.v1.Position\x12\x18\n\x10previous_version\x18\x02 \x01(\r\x12\x12\n\nverdict_id\x18\x03 \x01(\t\x12\x30\n\x0c\x65\x66\x66\x65\x63tive_at\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x17\n\x0f\x61rtifact_digest\x18\x05 \x01(\t\"\xd6\x01\n\nComparison\x12\x0f\n\x07measure\x18\x01 \x01(\t\x12\x17\n\x0f\x63urrent_version\x18\x02 \x01(\r\x12\x16\n\x0etarget_version\x18\x03 \x01(\r\x12\x14\n\x0c\x63urrent_loss\x18\x04 \x01(\x01\x12\x13\n\x0btarget_loss\x18\x05 \x01(\x01\x12\x18\n\x10\x64ifference_lower\x18\x06 \x01(\x01\x12\x18\n\x10\x64ifference_upper\x18\x07 \x01(\x01\x12\x0c\n\x04rows\x18\x08 \x01(\r\x12\x19\n\x11rows_with_outcome\x18\t \x01(\r\"\x9d\x03\n\x08\x44\x65\x63ision\x12\n\n\x02id\x18\x01 \x01(\t\x12\x11\n\tsignal_id\x18\x02 \x01(\t\x12*\n\x04verb\x18\x03 \x01(\x0e\x32\x1c.goldenpath.deployer.v1.Verb\x12\x32\n\x08position\x18\x04 \x01(\x0b\x32 .goldenpath.deployer.v1.Position\x12\x16\n\x0etarget_version\x18\x05 \x01(\r\x12\x36\n\ncomparison\x18\x06 \x01(\x0b\x32\".goldenpath.deployer.v1.Comparison\x12\x0e\n\x06reason\x18\x07 \x01(\t\x12\r\n\x05\x61\x63tor\x18\x08 \x01(\t\x12/\n\x0breceived_at\x18\t \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12.\n\ndecided_at\x18\n \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x30\n\x0c\x65\x66\x66\x65\x63tive_at\x18\x0b \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x10\n\x08\x66\x65\x61tures\x18\x0c \x03(\t\"O\n\x19\x44\x65ploymentRollbackDecided\x12\x32\n\x08\x64\x65\x63ision\x18\x01 \x01(\x0b\x32 .goldenpath.deployer.v1.Decision\"\xfb\x01\n\x14\x44\x65ploymentRolledBack\x12\x32\n\x08position\x18\x01 \x01(\x0b\x32 .goldenpath.deployer.v1.Position\x12\x14\n\x0c\x66rom_version\x18\x02 \x01(\r\x12\x12\n\nto_version\x18\x03 \x01(\r\x12\x32\n\x08\x64\x65\x63ision\x18\x04 \x01(\x0b\x32 .goldenpath.deployer.v1.Decision\x12\x0e\n\x06reason\x18\x05 \x01(\t\x12\x30\n\x0c\x65\x66\x66\x65\x63tive_at\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0f\n\x07\x61\x62orted\x18\x07 \x01(\x08\"\x88\x01\n\x0e\x44\x65ploymentHeld\x12\x32\n\x08position\x18\x01 \x01(\x0b\x32 .goldenpath.deployer.v1.Position\x12\x32\n\x08\x64\x65\x63ision\x18\x02 \x01(\x0b\x32 .goldenpath.deployer.v1.Decision\x12\x0e\n\x06reason\x18\x03 \x01(\t\"z\n\x12\x44\x65ploymentReleased\x12\x32\n\x08position\x18\x01 \x01(\x0b\x32 .goldenpath.deployer.v1.Position\x12\r\n\x05\x61\x63tor\x18\x02 \x01(\t\x12\x11\n\tsignal_id\x18\x03 \x01(\t\x12\x0e\n\x06reason\x18\x04 \x01(\t\"t\n\x10\x44\x65ploymentFailed\x12\x32\n\x08position\x18\x01 \x01(\x0b\x32 .goldenpath.deployer.v1.Position\x12\x0f\n\x07version\x18\x02 \x01(\r\x12\x0e\n\x06reason\x18\x03 \x01(\t\x12\x0b\n\x03\x66ix\x18\x04 \x01(\t\"\x98\x01\n\x11\x44\x65ploymentRetired\x12\x32\n\x08position\x18\x01 \x01(\x0b\x32 .goldenpath.deployer.v1.Position\x12\r\n\x05\x61\x63tor\x18\x02 \x01(\t\x12\x0e\n\x06reason\x18\x03 \x01(\t\x12\x30\n\x0c\x65\x66\x66\x65\x63tive_at\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp*r\n\x04Verb\x12\x14\n\x10VERB_UNSPECIFIED\x10\x00\x12\x12\n\x0eVERB_ROLL_BACK\x10\x01\x12\r\n\tVERB_HOLD\x10\x02\x12\x10\n\x0cVERB_RETRAIN\x10\x03\x12\x0e\n\nVERB_ABORT\x10\x04\x12\x0f\n\x0bVERB_IGNORE\x10\x05\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'goldenpath.deployer.v1.events_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_VERB']._serialized_start=2201
-  _globals['_VERB']._serialized_end=2315
+  _globals['_VERB']._serialized_start=2319
+  _globals['_VERB']._serialized_end=2433
   _globals['_POSITION']._serialized_start=97
-  _globals['_POSITION']._serialized_end=252
-  _globals['_DEPLOYMENTSTARTED']._serialized_start=255
-  _globals['_DEPLOYMENTSTARTED']._serialized_end=421
-  _globals['_DEPLOYMENTADVANCED']._serialized_start=424
-  _globals['_DEPLOYMENTADVANCED']._serialized_end=566
-  _globals['_DEPLOYMENTPROMOTED']._serialized_start=569
-  _globals['_DEPLOYMENTPROMOTED']._serialized_end=762
-  _globals['_COMPARISON']._serialized_start=765
-  _globals['_COMPARISON']._serialized_end=979
-  _globals['_DECISION']._serialized_start=982
-  _globals['_DECISION']._serialized_end=1395
-  _globals['_DEPLOYMENTROLLBACKDECIDED']._serialized_start=1397
-  _globals['_DEPLOYMENTROLLBACKDECIDED']._serialized_end=1476
-  _globals['_DEPLOYMENTROLLEDBACK']._serialized_start=1479
-  _globals['_DEPLOYMENTROLLEDBACK']._serialized_end=1730
-  _globals['_DEPLOYMENTHELD']._serialized_start=1733
-  _globals['_DEPLOYMENTHELD']._serialized_end=1869
-  _globals['_DEPLOYMENTRELEASED']._serialized_start=1871
-  _globals['_DEPLOYMENTRELEASED']._serialized_end=1993
-  _globals['_DEPLOYMENTFAILED']._serialized_start=1995
-  _globals['_DEPLOYMENTFAILED']._serialized_end=2111
-  _globals['_DEPLOYMENTRETIRED']._serialized_start=2113
-  _globals['_DEPLOYMENTRETIRED']._serialized_end=2199
+  _globals['_POSITION']._serialized_end=303
+  _globals['_DEPLOYMENTSTARTED']._serialized_start=306
+  _globals['_DEPLOYMENTSTARTED']._serialized_end=472
+  _globals['_DEPLOYMENTADVANCED']._serialized_start=475
+  _globals['_DEPLOYMENTADVANCED']._serialized_end=617
+  _globals['_DEPLOYMENTPROMOTED']._serialized_start=620
+  _globals['_DEPLOYMENTPROMOTED']._serialized_end=813
+  _globals['_COMPARISON']._serialized_start=816
+  _globals['_COMPARISON']._serialized_end=1030
+  _globals['_DECISION']._serialized_start=1033
+  _globals['_DECISION']._serialized_end=1446
+  _globals['_DEPLOYMENTROLLBACKDECIDED']._serialized_start=1448
+  _globals['_DEPLOYMENTROLLBACKDECIDED']._serialized_end=1527
+  _globals['_DEPLOYMENTROLLEDBACK']._serialized_start=1530
+  _globals['_DEPLOYMENTROLLEDBACK']._serialized_end=1781
+  _globals['_DEPLOYMENTHELD']._serialized_start=1784
+  _globals['_DEPLOYMENTHELD']._serialized_end=1920
+  _globals['_DEPLOYMENTRELEASED']._serialized_start=1922
+  _globals['_DEPLOYMENTRELEASED']._serialized_end=2044
+  _globals['_DEPLOYMENTFAILED']._serialized_start=2046
+  _globals['_DEPLOYMENTFAILED']._serialized_end=2162
+  _globals['_DEPLOYMENTRETIRED']._serialized_start=2165
+  _globals['_DEPLOYMENTRETIRED']._serialized_end=2317
 # @@protoc_insertion_point(module_scope)

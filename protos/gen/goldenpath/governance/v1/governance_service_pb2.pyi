@@ -574,7 +574,7 @@ class Served(_message.Message):
     version: _builtins.int
     """The version's number."""
     role: _builtins.str
-    """Its role: stable or candidate."""
+    """Its role: stable, candidate or holdback."""
     weight: _builtins.int
     """Its share of the traffic in percent."""
     epoch: _builtins.int

@@ -34,6 +34,8 @@ class _ArmEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Arm.ValueType], _
     """By its candidate, with real traffic."""
     ARM_SHADOW: _Arm.ValueType  # 3
     """By its candidate, on a mirrored copy that nobody saw the answer of; it counts in no window."""
+    ARM_HOLDBACK: _Arm.ValueType  # 4
+    """By the version before the stable one, for a share of the units that stays with it; it counts in no window."""
 
 class Arm(_Arm, metaclass=_ArmEnumTypeWrapper):
     """In which role a record was served."""
@@ -46,6 +48,8 @@ ARM_CANDIDATE: Arm.ValueType  # 2
 """By its candidate, with real traffic."""
 ARM_SHADOW: Arm.ValueType  # 3
 """By its candidate, on a mirrored copy that nobody saw the answer of; it counts in no window."""
+ARM_HOLDBACK: Arm.ValueType  # 4
+"""By the version before the stable one, for a share of the units that stays with it; it counts in no window."""
 Global___Arm: _TypeAlias = Arm  # noqa: Y015
 
 @_typing.final

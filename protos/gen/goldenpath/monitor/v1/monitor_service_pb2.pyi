@@ -396,3 +396,77 @@ class WatchSignalsResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___WatchSignalsResponse: _TypeAlias = WatchSignalsResponse  # noqa: Y015
+
+@_typing.final
+class GetDisagreementRequest(_message.Message):
+    """Which candidate."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MODEL_FIELD_NUMBER: _builtins.int
+    ENVIRONMENT_FIELD_NUMBER: _builtins.int
+    VERSION_FIELD_NUMBER: _builtins.int
+    EPOCH_FIELD_NUMBER: _builtins.int
+    model: _builtins.str
+    """The model's name."""
+    environment: _builtins.str
+    """The environment; empty: production."""
+    version: _builtins.int
+    """The candidate's version."""
+    epoch: _builtins.int
+    """The epoch in which it became the candidate."""
+    def __init__(
+        self,
+        *,
+        model: _builtins.str = ...,
+        environment: _builtins.str = ...,
+        version: _builtins.int = ...,
+        epoch: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["environment", b"environment", "epoch", b"epoch", "model", b"model", "version", b"version"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetDisagreementRequest: _TypeAlias = GetDisagreementRequest  # noqa: Y015
+
+@_typing.final
+class GetDisagreementResponse(_message.Message):
+    """How a candidate's answers compare with the stable version's. Zeros where no copy of a request has been seen yet."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PAIRS_FIELD_NUMBER: _builtins.int
+    DISAGREEMENTS_FIELD_NUMBER: _builtins.int
+    UNPAIRED_FIELD_NUMBER: _builtins.int
+    MEAN_ABSOLUTE_DIFFERENCE_FIELD_NUMBER: _builtins.int
+    SENTENCE_FIELD_NUMBER: _builtins.int
+    pairs: _builtins.int
+    """Records that both answered; each counts once."""
+    disagreements: _builtins.int
+    """How many of them differ: in the label of a classification; without labels in the score, by more than the standard
+    deviation of the reference's scores.
+    """
+    unpaired: _builtins.int
+    """Records of one of the two whose other side never came, or can't be compared."""
+    mean_absolute_difference: _builtins.float
+    """The mean over all pairs of how far the scores are apart, in the score's unit; 0 where there are no pairs."""
+    sentence: _builtins.str
+    """In one sentence."""
+    def __init__(
+        self,
+        *,
+        pairs: _builtins.int = ...,
+        disagreements: _builtins.int = ...,
+        unpaired: _builtins.int = ...,
+        mean_absolute_difference: _builtins.float = ...,
+        sentence: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["disagreements", b"disagreements", "mean_absolute_difference", b"mean_absolute_difference", "pairs", b"pairs", "sentence", b"sentence", "unpaired", b"unpaired"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetDisagreementResponse: _TypeAlias = GetDisagreementResponse  # noqa: Y015

@@ -60,6 +60,11 @@ class MonitorServiceStub:
                 request_serializer=goldenpath_dot_monitor_dot_v1_dot_monitor__service__pb2.WatchSignalsRequest.SerializeToString,
                 response_deserializer=goldenpath_dot_monitor_dot_v1_dot_monitor__service__pb2.WatchSignalsResponse.FromString,
                 _registered_method=True)
+        self.GetDisagreement = channel.unary_unary(
+                '/goldenpath.monitor.v1.MonitorService/GetDisagreement',
+                request_serializer=goldenpath_dot_monitor_dot_v1_dot_monitor__service__pb2.GetDisagreementRequest.SerializeToString,
+                response_deserializer=goldenpath_dot_monitor_dot_v1_dot_monitor__service__pb2.GetDisagreementResponse.FromString,
+                _registered_method=True)
 
 
 class MonitorServiceServicer:
@@ -101,6 +106,13 @@ class MonitorServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def GetDisagreement(self, request, context):
+        """How often a mirrored candidate answered otherwise than the stable version did, on the same requests.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_MonitorServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -128,6 +140,11 @@ def add_MonitorServiceServicer_to_server(servicer, server):
                     servicer.WatchSignals,
                     request_deserializer=goldenpath_dot_monitor_dot_v1_dot_monitor__service__pb2.WatchSignalsRequest.FromString,
                     response_serializer=goldenpath_dot_monitor_dot_v1_dot_monitor__service__pb2.WatchSignalsResponse.SerializeToString,
+            ),
+            'GetDisagreement': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetDisagreement,
+                    request_deserializer=goldenpath_dot_monitor_dot_v1_dot_monitor__service__pb2.GetDisagreementRequest.FromString,
+                    response_serializer=goldenpath_dot_monitor_dot_v1_dot_monitor__service__pb2.GetDisagreementResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -266,6 +283,33 @@ class MonitorService:
             '/goldenpath.monitor.v1.MonitorService/WatchSignals',
             goldenpath_dot_monitor_dot_v1_dot_monitor__service__pb2.WatchSignalsRequest.SerializeToString,
             goldenpath_dot_monitor_dot_v1_dot_monitor__service__pb2.WatchSignalsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetDisagreement(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/goldenpath.monitor.v1.MonitorService/GetDisagreement',
+            goldenpath_dot_monitor_dot_v1_dot_monitor__service__pb2.GetDisagreementRequest.SerializeToString,
+            goldenpath_dot_monitor_dot_v1_dot_monitor__service__pb2.GetDisagreementResponse.FromString,
             options,
             channel_credentials,
             insecure,

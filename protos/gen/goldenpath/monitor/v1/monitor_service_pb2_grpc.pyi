@@ -43,6 +43,8 @@ class MonitorServiceStub:
     """The kept sample of records that a signal speaks of, with the outcomes known so far."""
     WatchSignals: _grpc.UnaryStreamMultiCallable[_monitor_service_pb2.WatchSignalsRequest, _monitor_service_pb2.WatchSignalsResponse]
     """Signals as they are raised and cleared, from now on; ends when the client goes."""
+    GetDisagreement: _grpc.UnaryUnaryMultiCallable[_monitor_service_pb2.GetDisagreementRequest, _monitor_service_pb2.GetDisagreementResponse]
+    """How often a mirrored candidate answered otherwise than the stable version did, on the same requests."""
 
 @_typing.type_check_only
 class MonitorServiceAsyncStub(MonitorServiceStub):
@@ -59,6 +61,8 @@ class MonitorServiceAsyncStub(MonitorServiceStub):
     """The kept sample of records that a signal speaks of, with the outcomes known so far."""
     WatchSignals: _aio.UnaryStreamMultiCallable[_monitor_service_pb2.WatchSignalsRequest, _monitor_service_pb2.WatchSignalsResponse]  # type: ignore[assignment]
     """Signals as they are raised and cleared, from now on; ends when the client goes."""
+    GetDisagreement: _aio.UnaryUnaryMultiCallable[_monitor_service_pb2.GetDisagreementRequest, _monitor_service_pb2.GetDisagreementResponse]  # type: ignore[assignment]
+    """How often a mirrored candidate answered otherwise than the stable version did, on the same requests."""
 
 class MonitorServiceServicer(metaclass=_abc_1.ABCMeta):
     """What every deployment looks like against its reference."""
@@ -102,5 +106,13 @@ class MonitorServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_monitor_service_pb2.WatchSignalsResponse], _abc.AsyncIterator[_monitor_service_pb2.WatchSignalsResponse]]:
         """Signals as they are raised and cleared, from now on; ends when the client goes."""
+
+    @_abc_1.abstractmethod
+    def GetDisagreement(
+        self,
+        request: _monitor_service_pb2.GetDisagreementRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_monitor_service_pb2.GetDisagreementResponse, _abc.Awaitable[_monitor_service_pb2.GetDisagreementResponse]]:
+        """How often a mirrored candidate answered otherwise than the stable version did, on the same requests."""
 
 def add_MonitorServiceServicer_to_server(servicer: MonitorServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -305,6 +305,10 @@ class RolloutSettings(_message.Message):
     MAXIMUM_STEP_SECONDS_FIELD_NUMBER: _builtins.int
     ERROR_MARGIN_FIELD_NUMBER: _builtins.int
     LATENCY_MARGIN_FIELD_NUMBER: _builtins.int
+    SHADOW_FIELD_NUMBER: _builtins.int
+    DISAGREEMENT_LIMIT_FIELD_NUMBER: _builtins.int
+    MINIMUM_PAIRS_FIELD_NUMBER: _builtins.int
+    HOLDBACK_FIELD_NUMBER: _builtins.int
     minimum_sample: _builtins.int
     """Requests on the candidate that a step needs before it is judged; 1 or more."""
     maximum_step_seconds: _builtins.float
@@ -313,6 +317,16 @@ class RolloutSettings(_message.Message):
     """How much higher than the stable's the candidate's share of failed requests may be, 0 to 1."""
     latency_margin: _builtins.float
     """How much slower than the stable's the candidate's p95 may be, as a ratio above 1 (1.5: half as slow again)."""
+    shadow: _builtins.bool
+    """True: before its first share the candidate gets a copy of the traffic, and its answers, which nobody sees, are
+    compared with the stable's. Never an agent's, since an agent acts.
+    """
+    disagreement_limit: _builtins.float
+    """The share of those answers that may differ from the stable's, above 0 and below 1."""
+    minimum_pairs: _builtins.int
+    """Pairs of answers that are compared before they are judged; 1 or more."""
+    holdback: _builtins.int
+    """Percent of the units that stay with the previous version after a promotion, to compare with, 1 to 5. 0: none do."""
     @_builtins.property
     def steps(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
         """Weights of the candidate in percent, rising, the last 100. Empty: the shipped default."""
@@ -325,10 +339,14 @@ class RolloutSettings(_message.Message):
         maximum_step_seconds: _builtins.float = ...,
         error_margin: _builtins.float = ...,
         latency_margin: _builtins.float = ...,
+        shadow: _builtins.bool = ...,
+        disagreement_limit: _builtins.float = ...,
+        minimum_pairs: _builtins.int = ...,
+        holdback: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["error_margin", b"error_margin", "latency_margin", b"latency_margin", "maximum_step_seconds", b"maximum_step_seconds", "minimum_sample", b"minimum_sample", "steps", b"steps"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["disagreement_limit", b"disagreement_limit", "error_margin", b"error_margin", "holdback", b"holdback", "latency_margin", b"latency_margin", "maximum_step_seconds", b"maximum_step_seconds", "minimum_pairs", b"minimum_pairs", "minimum_sample", b"minimum_sample", "shadow", b"shadow", "steps", b"steps"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

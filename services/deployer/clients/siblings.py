@@ -1,22 +1,13 @@
-"""Other systems that the deployer asks: governance, the registry, the monitor, and model servers.
-
-Advancing fails closed: without governance's answer nothing gets more traffic. Going back asks nobody but the target's
-own server, and the monitor, whose answer it can do without.
-"""
+"""Governance, the registry and the monitor, by gRPC."""
 
 from __future__ import annotations
 
-import asyncio
-import json
-from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final
 
-import httpx
 import numpy as np
-from opentelemetry.propagate import inject
 
 from goldenpath.governance.v1 import governance_service_pb2 as governance_pb2
 from goldenpath.governance.v1 import governance_service_pb2_grpc as governance_grpc
@@ -25,12 +16,12 @@ from goldenpath.monitor.v1 import monitor_service_pb2_grpc as monitor_grpc
 from goldenpath.registry.v1 import events_pb2 as registry_events_pb2
 from goldenpath.registry.v1 import registry_service_pb2 as registry_pb2
 from goldenpath.registry.v1 import registry_service_pb2_grpc as registry_grpc
-from services.chassis.errors import Conflict, Denied, GoldenpathError, Unavailable
+from services.chassis.errors import Conflict, Denied, GoldenpathError
+from services.deployer.clients import Admission, Sample
 from services.deployer.domain.comparison import Reference
-from services.deployer.domain.deployment import Place
-from services.deployer.domain.losses import Values
+from services.deployer.domain.deployment import Place, Role
 from services.deployer.domain.policy import Policy
-from services.deployer.domain.routing import Address
+from services.deployer.domain.shadow import Disagreement
 from services.deployer.store.versions import Known
 from services.profile.reference import ReferenceProfile
 
@@ -41,73 +32,7 @@ if TYPE_CHECKING:
     from services.chassis.grpc_client import Sibling
 
 _SAMPLE: Final = 4000  # records: enough to tell losses of 0.12 and 0.14 apart, and a second of replay
-_BATCH: Final = 500
-_REPLAY: Final = timedelta(seconds=10)
 _SCORE: Final = "score"
-
-
-@dataclass(frozen=True, slots=True)
-class Admission:
-    """Governance's answer: may these bytes serve, now?"""
-
-    admitted: bool
-    reason: str
-    verdict_id: str
-
-
-@dataclass(frozen=True, slots=True)
-class Sample:
-    """Records that a signal speaks of.
-
-    Args:
-        columns: The inputs by name: a list of numbers (NaN is missing) or of texts (None is missing).
-        scores: What the version in trouble gave each, shape (records,).
-        outcomes: What turned out to be true, NaN where it isn't known, shape (records,).
-    """
-
-    columns: Mapping[str, Sequence[Any]]
-    scores: Values
-    outcomes: Values
-
-
-class Governance(Protocol):
-    """Who may serve."""
-
-    async def check(self, place: Place, version: int, digest: str) -> Admission:
-        """Ask about bytes."""
-        ...
-
-    async def newest_approved(self, model: str) -> int:
-        """The newest version that was judged, where it is approved."""
-        ...
-
-
-class Registry(Protocol):
-    """What a version is."""
-
-    async def version(self, place: Place, version: int) -> Known:
-        """Ask about a version."""
-        ...
-
-
-class Monitor(Protocol):
-    """What a signal is about."""
-
-    async def sample(self, signal_id: str, *, within: timedelta) -> Sample:
-        """Ask for the records of a signal."""
-        ...
-
-
-class Servers(Protocol):
-    """Model servers, asked directly and not through the proxy."""
-
-    async def check(self, model: str, address: Address, example: str) -> None:
-        """Let a server predict its registered input example."""
-        ...
-
-    async def scores(self, model: str, address: Address, columns: Mapping[str, Sequence[Any]]) -> Values:
-        """Let a server predict records again, without recording them."""
-        ...
 
 
 class GovernanceClient:
@@ -187,6 +112,10 @@ def policy_of(version: registry_pb2.Version) -> Policy:
         maximum_step=timedelta(seconds=asked.maximum_step_seconds) or shipped.maximum_step,
         error_margin=asked.error_margin or shipped.error_margin,
         latency_margin=asked.latency_margin or shipped.latency_margin,
+        shadow=asked.shadow,
+        disagreement_limit=asked.disagreement_limit or shipped.disagreement_limit,
+        minimum_pairs=asked.minimum_pairs or shipped.minimum_pairs,
+        holdback=asked.holdback,
         back_without_answer=high,
         back_when_revoked=high,
         acts=version.registered.kind == registry_events_pb2.KIND_AGENT,
@@ -210,83 +139,11 @@ class MonitorClient:
             columns[column.name] = [texts[code] for code in column.codes] if column.codes else list(column.numbers)
         return Sample(columns, np.array(answer.scores), np.array(answer.outcomes))
 
-
-class HttpServers:
-    """Model servers by the Open Inference Protocol."""
-
-    def __init__(self) -> None:
-        self._client = httpx.AsyncClient(timeout=_REPLAY.total_seconds(), trust_env=False)
-
-    async def close(self) -> None:
-        """End the connections."""
-        await self._client.aclose()
-
-    async def check(self, model: str, address: Address, example: str) -> None:
-        """Let a server predict its registered input example.
-
-        Raises:
-            Conflict: it can't.
-        """
-        if not example:
-            return
-        await self._infer(model, address, example)
-
-    async def scores(self, model: str, address: Address, columns: Mapping[str, Sequence[Any]]) -> Values:
-        """Let a server predict records again, in batches, without recording them.
-
-        Raises:
-            Conflict: it refuses them: an input is missing, say.
-            Unavailable: it doesn't answer.
-        """
-        datatypes = await self._datatypes(model, address)
-        missing = sorted(datatypes.keys() - columns.keys())
-        if missing:
-            raise Conflict(f"the records have no {', '.join(missing)}")
-        rows = len(next(iter(columns.values()), ()))
-        made: list[float] = []
-        for start in range(0, rows, _BATCH):
-            stop = min(start + _BATCH, rows)
-            inputs = [
-                _tensor(name, datatype, columns[name][start:stop]) for name, datatype in sorted(datatypes.items())
-            ]
-            answer = await self._infer(model, address, json.dumps({"inputs": inputs}))
-            output = next(one for one in answer["outputs"] if one["name"] == _SCORE)
-            made.extend(float(value) for value in output["data"])
-        return np.array(made)
-
-    async def _datatypes(self, model: str, address: Address) -> dict[str, str]:
-        metadata = await self._answer(self._client.get(f"http://{address.http}/v2/models/{model}"))
-        return {str(one["name"]): str(one["datatype"]) for one in metadata["inputs"]}
-
-    async def _infer(self, model: str, address: Address, body: str) -> dict[str, Any]:
-        headers = {"content-type": "application/json", "x-goldenpath-arm": "replay"}
-        inject(headers)
-        url = f"http://{address.http}/v2/models/{model}/infer"
-        return await self._answer(self._client.post(url, content=body, headers=headers))
-
-    async def _answer(self, asking: Any) -> dict[str, Any]:
-        try:
-            response: httpx.Response = await asking
-        except httpx.HTTPError as error:
-            raise Unavailable(f"a model server doesn't answer: {type(error).__name__}") from None
-        if response.is_error:
-            raise Conflict(f"the model server refuses: {response.text[:300]}")
-        found: dict[str, Any] = await asyncio.to_thread(response.json)
-        return found
-
-
-def _tensor(name: str, datatype: str, values: Sequence[Any]) -> dict[str, Any]:
-    return {
-        "name": name,
-        "shape": [len(values)],
-        "datatype": datatype,
-        "data": [_value(datatype, value) for value in values],
-    }
-
-
-def _value(datatype: str, value: Any) -> Any:
-    if value is None or value != value:  # noqa: PLR0124 - NaN, which JSON can't say
-        return None
-    if datatype.startswith("INT"):
-        return int(value)
-    return bool(value) if datatype == "BOOL" else value
+    async def disagreement(self, place: Place, candidate: Role, *, within: timedelta) -> Disagreement:
+        """Ask how a mirrored candidate's answers compare with the stable's."""
+        stub: MonitorServiceAsyncStub = monitor_grpc.MonitorServiceStub(self._sibling.channel)
+        request = monitor_pb2.GetDisagreementRequest(
+            model=place.model, environment=place.environment, version=candidate.version, epoch=candidate.epoch
+        )
+        answer = await self._sibling.ask(stub.GetDisagreement, request, within=within)
+        return Disagreement(answer.pairs, answer.disagreements, answer.unpaired)
