@@ -116,16 +116,20 @@ class ServiceProcess:
 
     def launch(self, identity: DevelopmentIdentity) -> Running:
         """Start it, with a fresh token of its own, without waiting for it."""
+        return start(
+            [sys.executable, "-m", f"services.{self.name}"],
+            log=self.folders.logs / f"{self.name}.log",
+            environment=self.environment(identity),
+            cwd=self.folders.home,
+        )
+
+    def environment(self, identity: DevelopmentIdentity) -> dict[str, str]:
+        """What it is told, with a fresh token of its own in its file."""
         token = self.folders.identity / f"{self.name}.jwt"
         write_private(token, identity.issue(f"service/{self.name}", ["service"], _TOKEN_LIFETIME))
         told = {**self._common(), **self._own(), "JWKS_PATH": str(identity.jwks_path), "TOKEN_PATH": str(token)}
         inherited = {name: value for name, value in os.environ.items() if not name.startswith(_PREFIX)}
-        return start(
-            [sys.executable, "-m", f"services.{self.name}"],
-            log=self.folders.logs / f"{self.name}.log",
-            environment=inherited | {f"{_PREFIX}{name}": value for name, value in told.items()},
-            cwd=self.folders.home,
-        )
+        return inherited | {f"{_PREFIX}{name}": value for name, value in told.items()}
 
     def wait(self, running: Running) -> None:
         """Wait until it says that it is ready."""

@@ -121,6 +121,11 @@ class Deployment:
             return 0
         return max(min(self.holdback, _ALL - 1 - self.weight), 0)
 
+    @property
+    def may_go_back(self) -> bool:
+        """True where it may go back by itself: not held, not beneath a rollout, and not a second time."""
+        return self.hold is None and self.candidate is None and not self.went_back
+
     def check_epoch(self, seen: int) -> None:
         """Let a command through that was given for the present state; 0 means whatever stands.
 

@@ -46,7 +46,7 @@ async def revoke_version(place: Place, version: int, reason: str, uow: DeployerU
         return
     known = await uow.versions.get(place, version)
     target = await rollback_target(deployment, uow)
-    if known.policy.back_when_revoked and target is not None and deployment.candidate is None:
+    if known.policy.back_when_revoked and target is not None and deployment.may_go_back:
         await go_back(place, target, words, Asked(uuid4(), uow.now), uow)
     else:
         await holds.hold(place, words, uow)
