@@ -96,7 +96,7 @@ async def run() -> int:
     checks = {"database": database.ready, "kafka": consumer.ready, "proxy": proxy.ready}
     app = create_app("deployer", verifier=verifier, checks=checks)
     app.include_router(http_api.router(database, url=settings.proxy_url))
-    app.include_router(operations.router(database))
+    app.include_router(operations.router(database, consumer))
     http = HttpServer(app, settings.http_address, drain=settings.drain)
 
     return await serve(

@@ -64,7 +64,7 @@ def parts_of(settings: GovernanceSettings, *, consumer_name: str = consumers.NAM
     )
     http = create_app("governance", verifier=verifier, checks={"database": database.ready, "kafka": consumer.ready})
     http.include_router(http_api.router(database, clock))
-    http.include_router(operations.router(database))
+    http.include_router(operations.router(database, consumer))
     return [
         database,
         ShippedPolicies(database),

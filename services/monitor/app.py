@@ -77,7 +77,7 @@ def parts_of(
     checks = {"database": database.ready, "kafka": consumer.ready, "records": records.ready}
     http = create_app("monitor", verifier=verifier, checks=checks)
     http.include_router(http_api.router(database, judges))
-    http.include_router(operations.router(database))
+    http.include_router(operations.router(database, consumer))
     return [
         database,
         Closing(registry.close),

@@ -67,7 +67,7 @@ async def run() -> int:
     )
     http = create_app("registry", verifier=verifier, checks={"database": database.ready, "kafka": consumer.ready})
     http.include_router(http_api.router(commands, queries))
-    http.include_router(operations.router(database))
+    http.include_router(operations.router(database, consumer))
 
     await create_topics(settings.kafka_bootstrap)
     return await serve(
