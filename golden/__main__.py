@@ -51,7 +51,7 @@ _GROUPS: Final = {
         "history": "deployments",
         "decisions": "deployments",
     },
-    "Operations": {"events": "events", "deadletters": "deadletters", "token": "token"},
+    "Operations": {"events": "events", "deadletters": "deadletters", "rebuild": "rebuild", "token": "token"},
 }
 
 

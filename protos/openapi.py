@@ -38,7 +38,7 @@ def document(service: str) -> str:
     """A service's OpenAPI document, as it is committed."""
     app = create_app(service, verifier=_NOTHING, checks={})
     app.include_router(routers()[service])
-    app.include_router(operations.router(_NOTHING))
+    app.include_router(operations.router(_NOTHING, _NOTHING))
     return json.dumps(app.openapi(), indent=2, sort_keys=True) + "\n"
 
 

@@ -11,19 +11,19 @@ the same takes through an object mapper (measured: 1,795 against 548 transaction
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from datetime import datetime, timedelta
 from importlib.resources import files
 from importlib.resources.abc import Traversable
-from typing import Any, Final, Generic, TypeAlias, TypeVar
+from typing import Final, Generic, TypeAlias, TypeVar
 
 import asyncpg
 import structlog
 from asyncpg.pool import PoolConnectionProxy
 from google.protobuf.message import Message
 
-from services.chassis import outbox
+from services.chassis import instruments, outbox
 from services.chassis.clock import Clock
 from services.chassis.cloudevents import CloudEvent, event_of
 from services.chassis.database_errors import translated
@@ -58,6 +58,7 @@ class UnitOfWork:
         self.actor = actor
         self.now: datetime = clock.now()
         self._events: list[tuple[Topic, CloudEvent]] = []
+        self._silent = False
 
     def emit(self, topic: Topic, type_name: str, subject: str, body: Message, *, traceparent: str = "") -> CloudEvent:
         """Tell something, once the transaction commits.
@@ -78,8 +79,20 @@ class UnitOfWork:
             actor=self.actor,
             traceparent=traceparent or current_traceparent(),
         )
-        self._events.append((topic, event))
+        if self._silent:
+            instruments.UNTOLD.labels(type_name).inc()
+        else:
+            self._events.append((topic, event))
         return event
+
+    @contextmanager
+    def silent(self) -> Iterator[None]:
+        """Emit nothing meanwhile: what happens happened before, and was told then."""
+        self._silent = True
+        try:
+            yield
+        finally:
+            self._silent = False
 
     def forget_events(self) -> None:
         """Take back what was emitted: what it tells of was undone."""
@@ -241,47 +254,3 @@ class Database(Generic[U]):
             for script in sorted(folder.iterdir(), key=lambda entry: entry.name)
             if script.name.endswith(".sql")
         ]
-
-
-class Notifications:
-    """Wakes whoever waits when PostgreSQL notifies a channel; a lost connection wakes them too, and is mended.
-
-    Args:
-        database: Whose channels.
-        channel: The channel's name.
-    """
-
-    def __init__(self, database: Database[Any], channel: str) -> None:
-        self._database = database
-        self._channel = channel
-        self._woken = asyncio.Event()
-        self._connection: asyncpg.Connection[asyncpg.Record] | None = None
-
-    async def wait(self, *, at_most: timedelta) -> None:
-        """Wait for a notification since the last wait, or until the time is over (a poll, should one get lost)."""
-        if await self._listens_anew():
-            return  # what was told before is to be looked for
-        try:
-            async with asyncio.timeout(at_most.total_seconds()):
-                await self._woken.wait()
-        except TimeoutError:
-            return
-        finally:
-            self._woken.clear()
-
-    async def close(self) -> None:
-        """Stop listening."""
-        if self._connection is not None and not self._connection.is_closed():
-            await self._connection.close()
-
-    async def _listens_anew(self) -> bool:
-        if self._connection is not None and not self._connection.is_closed():
-            return False
-        try:
-            self._connection = await self._database.connect()
-            self._connection.add_termination_listener(lambda *_: self._woken.set())
-            await self._connection.add_listener(self._channel, lambda *_: self._woken.set())
-        except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError):
-            self._connection = None  # the poll goes on meanwhile
-            return False
-        return True

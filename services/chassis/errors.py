@@ -6,6 +6,7 @@
     ├── NotFound       what it refers to isn't there (yet)
     ├── Conflict       what it refers to is in the wrong state
     └── Unavailable    something that everybody shares is down
+        └── TooSlow    it is there, and took longer than it may
 
 An error holds no transport code. One table for each kind of edge turns its type into a gRPC status, an HTTP
 status, or what a consumer does with the event: `grpc_errors.STATUS`, `http_server.STATUS`, `fates.FATES`.
@@ -52,3 +53,7 @@ class Conflict(GoldenpathError):
 
 class Unavailable(GoldenpathError):
     """A dependency that everything shares doesn't answer. Nothing is wrong with what was sent."""
+
+
+class TooSlow(Unavailable):
+    """An answer took longer than whoever asked, or the service itself, lets it."""

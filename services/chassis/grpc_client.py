@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
@@ -67,12 +67,6 @@ class Sibling:
         """
         with translated():
             return await method(request, timeout=within.total_seconds(), metadata=self.metadata())
-
-    async def follow(self, method: Callable[..., AsyncIterable[T]], request: Any) -> AsyncIterator[T]:
-        """Call a streaming method of a stub, without a deadline."""
-        with translated():
-            async for item in method(request, metadata=self.metadata()):
-                yield item
 
     def metadata(self) -> tuple[tuple[str, str], ...]:
         """What identifies the caller."""

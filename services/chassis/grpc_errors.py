@@ -10,7 +10,7 @@ from typing import Final
 
 import grpc
 
-from services.chassis.errors import Conflict, Denied, GoldenpathError, Invalid, NotFound, Unavailable
+from services.chassis.errors import Conflict, Denied, GoldenpathError, Invalid, NotFound, TooSlow, Unavailable
 from services.chassis.identity import Unauthenticated
 
 _DETAIL: Final = "goldenpath-error-bin"
@@ -23,9 +23,9 @@ STATUS: Final[dict[type[GoldenpathError], grpc.StatusCode]] = {
     NotFound: grpc.StatusCode.NOT_FOUND,
     Conflict: grpc.StatusCode.FAILED_PRECONDITION,
     Unavailable: grpc.StatusCode.UNAVAILABLE,
+    TooSlow: grpc.StatusCode.DEADLINE_EXCEEDED,
 }
 _ERRORS: Final = {status: kind for kind, status in STATUS.items()} | {
-    grpc.StatusCode.DEADLINE_EXCEEDED: Unavailable,
     grpc.StatusCode.CANCELLED: Unavailable,
     grpc.StatusCode.RESOURCE_EXHAUSTED: Invalid,
 }

@@ -2,7 +2,8 @@
 
 Every method but health and reflection needs a valid token; `identity.caller()` says whose it is, and the method says
 which role it takes. An error becomes a status by `grpc_errors.STATUS`; an unknown one is INTERNAL without detail,
-logged once with its trace.
+logged once with its trace. A call has a deadline, the client's or else the server's own, and its handler is cancelled
+when that has passed.
 
 At the end, calls in flight finish, for as long as they may; streams, which would go on for ever, are ended at once with
 UNAVAILABLE, so that their clients go on elsewhere.
@@ -24,11 +25,12 @@ from grpc_reflection.v1alpha import reflection
 from opentelemetry.instrumentation.grpc import aio_server_interceptor
 
 from services.chassis import instruments
-from services.chassis.errors import GoldenpathError, Invalid, Unavailable
+from services.chassis.errors import GoldenpathError, Invalid, TooSlow, Unavailable
 from services.chassis.grpc_client import LARGEST_MESSAGE_BYTES
 from services.chassis.grpc_errors import details_of, status_of, trailers_of
 from services.chassis.identity import TokenVerifier, acting, bearer
 
+DEADLINE: Final = timedelta(seconds=30)
 _OPEN: Final = ("/grpc.health.", "/grpc.reflection.")
 _GOING: Final = "the service is going away; another replica, or its successor, goes on"
 _LARGEST_PAGE: Final = 1000
@@ -47,6 +49,7 @@ class GrpcServer:
             `("goldenpath.registry.v1.RegistryService", lambda server: add_…_to_server(api, server))`.
         verifier: Checks tokens.
         drain: How long calls in flight may take to finish.
+        deadline: How long a call may take whose client sets no deadline; streams go on until somebody ends them.
     """
 
     def __init__(
@@ -56,11 +59,12 @@ class GrpcServer:
         *,
         verifier: TokenVerifier,
         drain: timedelta,
+        deadline: timedelta = DEADLINE,
     ) -> None:
         self._address = address
         self._services = services
         self._drain = drain
-        self._edge = _Edge(verifier)
+        self._edge = _Edge(verifier, deadline)
         self._server: grpc.aio.Server | None = None
         self._health = health.aio.HealthServicer()
         self.port = 0
@@ -98,10 +102,11 @@ class GrpcServer:
 
 
 class _Edge(grpc.aio.ServerInterceptor):
-    """What every method has in common: identity, errors, one metric."""
+    """What every method has in common: identity, a deadline, errors, one metric."""
 
-    def __init__(self, verifier: TokenVerifier) -> None:
+    def __init__(self, verifier: TokenVerifier, deadline: timedelta) -> None:
         self._verifier = verifier
+        self._deadline_s = deadline.total_seconds()
         self._streams: set[asyncio.Task[Any]] = set()
         self._ending = False
 
@@ -138,7 +143,8 @@ class _Edge(grpc.aio.ServerInterceptor):
             started = time.perf_counter()
             try:
                 with acting(self._verifier.verify(token)):
-                    response = await behaviour(request, context)
+                    async with self._deadline(context):
+                        response = await behaviour(request, context)
             except Exception as error:  # noqa: BLE001 - the edge is where an unknown error ends
                 _observe(method, _code(error).name, started)
                 await _abort(context, method, error)
@@ -146,6 +152,18 @@ class _Edge(grpc.aio.ServerInterceptor):
             return response
 
         return answer
+
+    @asynccontextmanager
+    async def _deadline(self, context: grpc.aio.ServicerContext[Any, Any]) -> AsyncIterator[None]:
+        """Cancel a call that goes on for too long; where its client set a deadline, gRPC does that."""
+        own = self._deadline_s if context.time_remaining() is None else None
+        try:
+            async with asyncio.timeout(own) as limit:
+                yield
+        except TimeoutError:
+            if limit.expired():
+                raise TooSlow(f"it took longer than {own:g} s", fix="ask with a deadline of your own") from None
+            raise
 
     def _stream(self, method: str, token: str, behaviour: Any) -> Any:
         async def answer(request: Any, context: grpc.aio.ServicerContext[Any, Any]) -> AsyncIterator[Any]:

@@ -19,14 +19,16 @@ from typing import Any, Final, Generic, TypeVar
 from google.protobuf.message import Message
 from opentelemetry.trace import SpanKind
 
-from goldenpath.ingest.v1 import events_pb2 as ingest_pb2
 from services.chassis import cloudevents, instruments, telemetry
 from services.chassis.cloudevents import CloudEvent
 from services.chassis.database import Database, UnitOfWork
-from services.chassis.errors import Conflict, GoldenpathError, Invalid
+from services.chassis.errors import Conflict, Invalid, Unavailable
 from services.chassis.fates import UNKNOWN_TRIES, Fate, fate_of
 from services.chassis.inbox import Inbox
 from services.chassis.parking import Parked, Parking, Raw, key_of
+from services.chassis.rebuilding import Rebuilding, Replay
+from services.chassis.rejections import tell_publisher
+from services.chassis.telemetry import hop_of
 from services.chassis.topics import Topic
 
 U = TypeVar("U", bound=UnitOfWork)
@@ -49,14 +51,16 @@ class Received(Generic[M]):
 class _Route:
     schema: type[Message]
     handle: Callable[[Any, Any], Awaitable[None]]
+    read_model: bool
 
 
 @dataclass(frozen=True)
 class _Work(Generic[U]):
-    """One transaction, with its views of the inbox and of what waits."""
+    """One transaction, with its views of the inbox, of a rebuild, and of what waits."""
 
     uow: U
     inbox: Inbox
+    replay: Replay
     parking: Parking
     blocked: frozenset[str] = frozenset()
 
@@ -69,18 +73,39 @@ class Handling(Generic[U]):
         topics: What it reads.
         database: Where effects and inbox commit.
         rejections: Where publishers of other systems learn why an event was refused; None: they don't.
+        rebuilding: How its read model is rebuilt.
     """
 
-    def __init__(self, name: str, topics: Sequence[Topic], database: Database[U], rejections: Topic | None) -> None:
-        self._name = name
+    def __init__(
+        self,
+        name: str,
+        topics: Sequence[Topic],
+        database: Database[U],
+        rejections: Topic | None = None,
+        rebuilding: Rebuilding | None = None,
+    ) -> None:
+        self.name = name
         self._topics = {topic.name: topic for topic in topics}
         self._database = database
         self._rejections = rejections
+        self._rebuilding = rebuilding or Rebuilding(name, forget=None)
         self._routes: dict[str, _Route] = {}
 
-    def on(self, type_name: str, schema: type[M], handle: Callable[[Received[M], U], Awaitable[None]]) -> None:
+    def on(
+        self,
+        type_name: str,
+        schema: type[M],
+        handle: Callable[[Received[M], U], Awaitable[None]],
+        *,
+        read_model: bool = False,
+    ) -> None:
         """Handle a type of event."""
-        self._routes[type_name] = _Route(schema, handle)
+        self._routes[type_name] = _Route(schema, handle, read_model)
+
+    def replayed(self) -> list[Topic]:
+        """The topics that a rebuild reads again: those with a type that feeds the read model."""
+        fed = {name for name, route in self._routes.items() if route.read_model}
+        return [topic for topic in self._topics.values() if fed.intersection(one.name for one in topic.types)]
 
     async def handle(self, raws: Sequence[Raw]) -> None:
         """Handle events in one transaction.
@@ -89,29 +114,36 @@ class Handling(Generic[U]):
             Exception: whatever a handler raised; nothing of the transaction stays.
         """
         events = [(raw, cloudevents.read(raw.headers, raw.value)) for raw in raws]
-        links = [_hop(raw) or event.traceparent for raw, event in events]
+        links = [hop_of(raw.headers) or event.traceparent for raw, event in events]
         attributes = {"messaging.batch.message_count": len(events)}
         with (
-            instruments.BATCH_SECONDS.labels(self._name).time(),
-            telemetry.span(f"consume {self._name}", kind=SpanKind.CONSUMER, links=links, attributes=attributes),
+            instruments.BATCH_SECONDS.labels(self.name).time(),
+            telemetry.span(f"consume {self.name}", kind=SpanKind.CONSUMER, links=links, attributes=attributes),
         ):
             async with self._database.begin() as uow:
-                work = await self._open(uow, events)
+                work = await self._open(uow, raws, events)
                 results = [await self._one(raw, event, work) for raw, event in events]
                 await work.inbox.save()
+                await work.replay.save()
+        self._rebuilding.committed(work.replay)
         for (_, event), result in zip(events, results, strict=True):
-            instruments.CONSUMED.labels(self._name, self._label(event), result).inc()
+            instruments.CONSUMED.labels(self.name, self._label(event), result).inc()
 
-    async def _open(self, uow: U, events: Sequence[tuple[Raw, CloudEvent]]) -> _Work[U]:
-        # First the inbox, which locks: what another replica has just parked is then committed, and seen.
-        inbox = Inbox(uow.connection, consumer=self._name)
+    async def _open(self, uow: U, raws: Sequence[Raw], events: Sequence[tuple[Raw, CloudEvent]]) -> _Work[U]:
+        # First the inbox, which locks: what another replica has just parked is then committed, and seen; and so is a
+        # rebuild that has just begun.
+        inbox = Inbox(uow.connection, consumer=self.name)
         await inbox.load([(self._topics[raw.topic], event) for raw, event in events])
-        parking = Parking(uow.connection, consumer=self._name)
-        return _Work(uow, inbox, parking, await parking.blocked({key_of(raw) for raw, _ in events}))
+        replay = await self._rebuilding.join(uow.connection, raws)
+        await replay.load([(self._topics[raw.topic], raw, event) for raw, event in events])
+        parking = Parking(uow.connection, consumer=self.name)
+        return _Work(uow, inbox, replay, parking, await parking.blocked({key_of(raw) for raw, _ in events}))
 
     async def _one(self, raw: Raw, event: CloudEvent, work: _Work[U]) -> str:
-        if not work.inbox.admit(self._topics[raw.topic], event):
-            return "duplicate"
+        topic = self._topics[raw.topic]
+        forgotten = work.replay.admit(topic, raw, event)
+        if not work.inbox.admit(topic, event):
+            return await self._again(raw, event, work) if forgotten else "duplicate"
         if event.type not in self._routes:
             return "skipped"
         if key_of(raw) in work.blocked:
@@ -120,34 +152,57 @@ class Handling(Generic[U]):
         await self._dispatch(raw, event, work.uow, name=f"process {event.type}")
         return "handled"
 
-    async def _dispatch(self, raw: Raw, event: CloudEvent, uow: U, *, name: str) -> None:
-        route = self._routes[event.type]
-        parent = _hop(raw) or event.traceparent
-        with telemetry.span(name, kind=SpanKind.CONSUMER, parent=parent, attributes=_attributes(raw, event)):
-            body = cloudevents.body(event, route.schema)
-            if self._is_others(raw):
-                cloudevents.check_finite(body)
-            instruments.HOP_SECONDS.labels(self._name).observe((uow.now - event.time).total_seconds())
-            # Where anybody writes, an actor is a claim: what the handler tells of it must not make it a fact.
-            uow.actor = "" if self._is_others(raw) else event.actor
-            await route.handle(Received(event, body, raw), uow)
+    async def _again(self, raw: Raw, event: CloudEvent, work: _Work[U]) -> str:
+        """Give an event that was had before to the read model that has forgotten it; nothing is emitted."""
+        route = self._routes.get(event.type)
+        if route is None or not route.read_model:
+            return "duplicate"
+        links = [hop_of(raw.headers) or event.traceparent]
+        try:
+            async with work.uow.connection.transaction():
+                with telemetry.span(f"rebuild {event.type}", links=links), work.uow.silent():
+                    await self._run(route, raw, event, work.uow)
+        except Unavailable:
+            raise
+        except Exception as error:  # noqa: BLE001 - whatever it is, the operator sees it in the progress
+            work.replay.fail(raw, error)
+            return "not rebuilt"
+        return "rebuilt"
 
-    async def put_aside(self, raw: Raw, error: Exception, *, dead: bool) -> None:
-        """Park an event that failed, or give it up, unless another replica has had it meanwhile."""
+    async def _dispatch(self, raw: Raw, event: CloudEvent, uow: U, *, name: str) -> None:
+        parent = hop_of(raw.headers) or event.traceparent
+        with telemetry.span(name, kind=SpanKind.CONSUMER, parent=parent, attributes=_attributes(raw, event)):
+            instruments.HOP_SECONDS.labels(self.name).observe((uow.now - event.time).total_seconds())
+            await self._run(self._routes[event.type], raw, event, uow)
+
+    async def _run(self, route: _Route, raw: Raw, event: CloudEvent, uow: U) -> None:
+        body = cloudevents.body(event, route.schema)
+        if self._is_others(raw):
+            cloudevents.check_finite(body)
+        # Where anybody writes, an actor is a claim: what the handler tells of it must not make it a fact.
+        uow.actor = "" if self._is_others(raw) else event.actor
+        await route.handle(Received(event, body, raw), uow)
+
+    async def put_aside(self, raw: Raw, error: Exception, *, dead: bool) -> bool:
+        """Park an event that failed, or give it up; False where it was had, or put aside, already."""
         event = _readable(raw)
         async with self._database.begin() as uow:
-            work = await self._open(uow, [] if event is None else [(raw, event)])
-            if event is not None and not work.inbox.admit(self._topics[raw.topic], event):
-                return
+            work = await self._open(uow, [raw], [] if event is None else [(raw, event)])
+            new = event is None or work.inbox.admit(self._topics[raw.topic], event)
+            kept = new and not work.replay.passes_over(raw) and await self._keep(raw, event, error, work, dead=dead)
             await work.inbox.save()
-            await self._keep(raw, event, error, work, dead=dead)
-        result = "dead" if dead else "parked"
-        instruments.CONSUMED.labels(self._name, self._label(event), result).inc()
+            await work.replay.save()
+        self._rebuilding.committed(work.replay)
+        if kept:
+            instruments.CONSUMED.labels(self.name, self._label(event), "dead" if dead else "parked").inc()
+        return kept
 
-    async def _keep(self, raw: Raw, event: CloudEvent | None, error: Exception, work: _Work[U], *, dead: bool) -> None:
+    async def _keep(self, raw: Raw, event: CloudEvent | None, error: Exception, work: _Work[U], *, dead: bool) -> bool:
         blocks = not (dead and self._is_others(raw))
-        if await work.parking.park(raw, error, dead=dead, blocks=blocks) and dead:
+        kept = await work.parking.park(raw, error, dead=dead, blocks=blocks)
+        if kept and dead:
             self._tell_publisher(work.uow, raw, event, error)
+        return kept
 
     def may_be_our_fault(self, raw: Raw) -> bool:
         """True where a dead letter may mean that our release is bad: on others' topics, only what can be read."""
@@ -165,7 +220,7 @@ class Handling(Generic[U]):
     async def retry_one(self) -> bool:
         """Try the first parked event whose time has come; True where there was one."""
         async with self._database.begin() as uow:
-            parking = Parking(uow.connection, consumer=self._name)
+            parking = Parking(uow.connection, consumer=self.name)
             parked = await parking.next_due()
             if parked is None:
                 return False
@@ -201,26 +256,22 @@ class Handling(Generic[U]):
 
     def _tell_publisher(self, uow: U, raw: Raw, event: CloudEvent | None, error: Exception) -> None:
         if self._rejections is not None and self._is_others(raw):
-            uow.actor = ""  # the service refuses, not whoever sent it
-            subject = event.subject if event and event.subject else f"topic/{raw.topic}"
-            traceparent = _hop(raw) or (event.traceparent if event else "")
-            uow.emit(
-                self._rejections, "event.rejected", subject, _rejection(raw, event, error), traceparent=traceparent
-            )
+            tell_publisher(uow, self._rejections, raw, event, error)
 
     async def count_waiting(self) -> None:
         """Bring the gauges of parked and dead events up to date."""
         async with self._database.read() as connection:
-            parked, dead = await Parking(connection, consumer=self._name).count()
-        instruments.PARKED.labels(self._name).set(parked)
-        instruments.DEAD_LETTERS.labels(self._name).set(dead)
+            parked, dead = await Parking(connection, consumer=self.name).count()
+        instruments.PARKED.labels(self.name).set(parked)
+        instruments.DEAD_LETTERS.labels(self.name).set(dead)
 
     async def purge_inbox(self) -> None:
-        """Forget the ids of events that their topics don't keep any more."""
+        """Forget the ids of events that their topics don't keep any more, and what a rebuild that is over has had."""
+        await self._rebuilding.tidy(self._database)
         for topic in self._topics.values():
             if topic.kept is not None:
                 async with self._database.begin() as uow:
-                    await Inbox(uow.connection, consumer=self._name).purge(topic, uow.now - topic.kept - _LINGERS)
+                    await Inbox(uow.connection, consumer=self.name).purge(topic, uow.now - topic.kept - _LINGERS)
 
     def _is_others(self, raw: Raw) -> bool:
         return self._topics[raw.topic].owner == "others"
@@ -237,11 +288,6 @@ def _readable(raw: Raw) -> CloudEvent | None:
         return None
 
 
-def _hop(raw: Raw) -> str:
-    values = (value for name, value in raw.headers if name == "traceparent" and value)
-    return next((value.decode("ascii", "replace") for value in values), "")
-
-
 def _attributes(raw: Raw, event: CloudEvent) -> dict[str, str | int]:
     return {
         "messaging.system": "kafka",
@@ -251,24 +297,3 @@ def _attributes(raw: Raw, event: CloudEvent) -> dict[str, str | int]:
         "cloudevents.event_id": event.id,
         "cloudevents.event_subject": event.subject,
     }
-
-
-def _rejection(raw: Raw, event: CloudEvent | None, error: Exception) -> ingest_pb2.EventRejected:
-    # An error that nobody foresaw says nothing to the outside.
-    known = error if isinstance(error, GoldenpathError) else GoldenpathError("the event can't be handled")
-    return ingest_pb2.EventRejected(
-        event_id=event.id if event else "",
-        event_source=event.source if event else "",
-        event_type=event.type if event else "",
-        topic=raw.topic,
-        partition=raw.partition,
-        offset=raw.offset,
-        error=type(error).__name__ if isinstance(error, GoldenpathError) else "Unknown",
-        what=_encodable(known.what),
-        where=_encodable(known.where),
-        fix=_encodable(known.fix),
-    )
-
-
-def _encodable(text: str) -> str:
-    return text.encode("utf-8", "replace").decode()

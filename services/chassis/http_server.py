@@ -1,12 +1,14 @@
 """An HTTP server on FastAPI: /livez, /readyz that tells the truth about each dependency, /metrics, problem details.
 
 Errors are RFC 9457 problem details (`application/problem+json`) with the same what, where and fix as everywhere.
-A route takes its caller with `caller: Caller = Depends(signed_in)`.
+A route takes its caller with `caller: Caller = Depends(signed_in)`. A request has a deadline, the client's own where it
+sends one (`prefer: wait=SECONDS`, RFC 7240), and its body a largest size.
 """
 
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Awaitable, Callable, Mapping
 from datetime import timedelta
 from http import HTTPStatus
@@ -19,9 +21,10 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from opentelemetry.instrumentation.fastapi import FastAPIInstrumentor
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException as StarletteHTTPException
 
-from services.chassis.errors import Conflict, Denied, GoldenpathError, Invalid, NotFound, Unavailable
+from services.chassis.errors import Conflict, Denied, GoldenpathError, Invalid, NotFound, TooSlow, Unavailable
 from services.chassis.identity import Caller, TokenVerifier, Unauthenticated, bearer
 
 Check = Callable[[], Awaitable[None]]
@@ -33,20 +36,26 @@ STATUS: Final[dict[type[GoldenpathError], int]] = {
     NotFound: 404,
     Conflict: 409,
     Unavailable: 503,
+    TooSlow: 504,
 }
+DEADLINE: Final = timedelta(seconds=30)
+_WAIT: Final = re.compile(r"\bwait\s*=\s*(\d{1,6})\b")
 _CHECK_TIMEOUT: Final = timedelta(seconds=2)
 _LARGEST_BODY_BYTES: Final = 16 * 1024 * 1024
 _INSIDE: Final = "something went wrong inside; its trace is in the service's log"
 _log = structlog.get_logger()
 
 
-def create_app(title: str, *, verifier: TokenVerifier, checks: Mapping[str, Check]) -> FastAPI:
+def create_app(
+    title: str, *, verifier: TokenVerifier, checks: Mapping[str, Check], deadline: timedelta = DEADLINE
+) -> FastAPI:
     """An application with everything that all services have; a service adds its routers.
 
     Args:
         title: The service's name, for OpenAPI.
         verifier: Checks tokens.
         checks: By dependency, what raises while it isn't ready.
+        deadline: How long a request may take whose client doesn't say.
     """
     app = FastAPI(title=title, version="1", docs_url="/docs", redoc_url=None)
     app.state.verifier = verifier
@@ -72,7 +81,7 @@ def create_app(title: str, *, verifier: TokenVerifier, checks: Mapping[str, Chec
     app.add_exception_handler(GoldenpathError, _on_known)
     app.add_exception_handler(RequestValidationError, _on_malformed)
     app.add_exception_handler(StarletteHTTPException, _on_http)
-    app.add_middleware(_Edge)
+    app.add_middleware(_Edge, deadline=deadline)
     FastAPIInstrumentor.instrument_app(app, excluded_urls="livez,readyz,metrics")
     return app
 
@@ -128,23 +137,37 @@ async def _on_http(_: Request, error: Exception) -> Response:
 
 
 class _Edge:
-    """What surrounds every request: a limit on its body, and an end for errors that nobody foresaw."""
+    """What surrounds every request: a deadline, a limit on its body, and an end for errors that nobody foresaw."""
 
-    def __init__(self, app: Any) -> None:
+    def __init__(self, app: Any, *, deadline: timedelta) -> None:
         self._app = app
+        self._deadline_s = deadline.total_seconds()
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
         outgoing = _Outgoing(send)
+        may_take_s = _asked_seconds(scope) or self._deadline_s
         try:
-            await self._app(scope, _Incoming(receive), outgoing)
+            async with asyncio.timeout(may_take_s) as limit:
+                await self._app(scope, _Incoming(receive), outgoing)
         except Exception as error:
+            if limit.expired() and not outgoing.started:
+                late = TooSlow(f"it took longer than {may_take_s:g} s", fix="ask with  prefer: wait=SECONDS")
+                await (await _on_known(Request(scope), late))(scope, receive, send)
+                return
             _log.error("a request failed", path=scope["path"], exc_info=error)
             if outgoing.started:
                 raise
             await _problem(GoldenpathError(_INSIDE), 500, title="Internal Server Error")(scope, receive, send)
+
+
+def _asked_seconds(scope: Any) -> float:
+    """How long the client is ready to wait; 0 where it doesn't say."""
+    preferred = Headers(scope=scope).get("prefer", "")
+    asked = _WAIT.search(preferred)
+    return float(asked[1]) if asked else 0.0
 
 
 class _Incoming:

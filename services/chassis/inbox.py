@@ -114,6 +114,11 @@ class Inbox:
                 [self._highest[place] for place in self._moved],
             )
 
+    async def clear(self) -> None:
+        """Forget everything that the consumer has had."""
+        await self._connection.execute("DELETE FROM inbox_sequences WHERE consumer = $1", self._consumer)
+        await self._connection.execute("DELETE FROM inbox_ids WHERE consumer = $1", self._consumer)
+
     async def purge(self, topic: Topic, before: datetime) -> None:
         """Forget the ids of a topic's events that were seen before a moment."""
         await self._connection.execute(

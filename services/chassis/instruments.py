@@ -21,6 +21,9 @@ SEQUENCE_GAPS: Final = Counter(
 )
 PARKED: Final = Gauge("goldenpath_parked_events", "Events that wait for their aggregate.", ["consumer"])
 DEAD_LETTERS: Final = Gauge("goldenpath_dead_letter_events", "Events that wait for an operator.", ["consumer"])
+UNTOLD: Final = Counter(
+    "goldenpath_untold_events", "Events that a rebuild would have told a second time, by type.", ["type"]
+)
 BATCH_SECONDS: Final = Histogram(
     "goldenpath_consume_batch_seconds", "One polled batch's transaction.", ["consumer"], buckets=_SECONDS
 )
@@ -68,6 +71,7 @@ SPANS: Final = {
     "process TYPE": "A consumer handles an event; its parent is the hop that carried it.",
     "consume CONSUMER": "One polled batch's transaction; linked to the process spans of its events.",
     "retry TYPE": "A parked event is handled again; its parent is the hop that carried it.",
+    "rebuild TYPE": "An event is told again to a read model that has forgotten it; linked to the hop that carried it.",
     "look again MODEL": "Governance judges a version anew; its parent is the context of what changed.",
     # The registry.
     "bring RUN": "An MLflow run's files are copied into the artifact store, before its registration's transaction.",

@@ -5,7 +5,8 @@ undone and its events are handled one by one, each in a transaction of its own; 
 (fates.py). The offset is committed last: what Kafka gives twice, the inbox knows.
 
 A rebalance may come at any await. Whoever lost a partition finds its events in the inbox of whoever has it now, its
-offsets aren't committed, and a pause isn't its own any more.
+offsets aren't committed, and a pause isn't its own any more. In a rebuild (rebuilding.py) rows say where a partition
+goes on, and not what Kafka has committed.
 
 This stands on aiokafka itself: pausing a partition, going back to an offset, and one transaction per poll need the
 consumer in hand, which a framework above it keeps to itself.
@@ -17,6 +18,7 @@ import asyncio
 from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import timedelta
+from functools import partial
 from typing import Final, Generic, TypeVar
 
 import structlog
@@ -25,12 +27,16 @@ from aiokafka.errors import CommitFailedError, IllegalStateError, KafkaError
 from google.protobuf.message import Message
 
 from services.chassis.database import Database, UnitOfWork
-from services.chassis.errors import GoldenpathError, Unavailable
+from services.chassis.errors import Unavailable
 from services.chassis.fates import FATES, UNKNOWN_TRIES, DeadLetterLimit, Fate, fate_of
 from services.chassis.handling import Handling, Received
 from services.chassis.parking import Raw
+from services.chassis.pausing import Pauses
 from services.chassis.polling import poll
+from services.chassis.rebuilding import Moved, Rebuilding
+from services.chassis.rewinding import Rewinding, ends_of
 from services.chassis.topics import Topic
+from services.chassis.upkeep import count_waiting, purge_inbox, retry_parked
 
 __all__ = ["FATES", "Consumer", "Fate", "Received"]
 
@@ -39,11 +45,7 @@ M = TypeVar("M", bound=Message)
 
 _POLL: Final = timedelta(milliseconds=200)
 _BATCH: Final = 500  # events a poll; a batch of 500 took 17 µs an event where single ones took 86
-_PAUSE_FIRST: Final = timedelta(milliseconds=250)
-_PAUSE_LAST: Final = timedelta(seconds=10)
-_DOUBLINGS: Final = 6
-_PURGE_EVERY: Final = timedelta(hours=1)  # an hour's ids are one cheap statement
-_COUNT_EVERY: Final = timedelta(seconds=5)  # the gauges of what waits; a scrape comes every 15 s
+_START_OVER: Final = timedelta(milliseconds=250)
 _log = structlog.get_logger()
 
 
@@ -57,6 +59,7 @@ class Consumer(Generic[U]):
         bootstrap: Kafka's bootstrap servers.
         rejections: The service's own topic, on which publishers of other systems learn why an event was refused;
             None for a consumer of our own topics.
+        forget: Takes away what the subscriptions of the read model keep, in a rebuild; None where there are none.
         session_timeout: How long Kafka waits for a silent consumer.
     """
 
@@ -68,23 +71,51 @@ class Consumer(Generic[U]):
         database: Database[U],
         bootstrap: str,
         rejections: Topic | None = None,
+        forget: Callable[[U], Awaitable[None]] | None = None,
         session_timeout: timedelta = timedelta(seconds=10),
     ) -> None:
         self.name = name
         self._topics = topics
-        self._handling = Handling(name, topics, database, rejections)
+        self._database = database
+        self._rebuilding = Rebuilding(name, forget)
+        self._rewinding = Rewinding(self._rebuilding, database)
+        self._handling = Handling(name, topics, database, rejections, self._rebuilding)
         self._bootstrap = bootstrap
         self._session_timeout = session_timeout
-        self._paused: dict[TopicPartition, float] = {}
-        self._pauses: Counter[TopicPartition] = Counter()
+        self._pauses = Pauses()
         self._unknown_tries: Counter[tuple[TopicPartition, int]] = Counter()
         self._limit = DeadLetterLimit()
         self._stopped_by = ""
         self._connected: AIOKafkaConsumer | None = None
 
-    def on(self, type_name: str, schema: type[M], handle: Callable[[Received[M], U], Awaitable[None]]) -> None:
-        """Handle a type of event; types that nobody handles are counted and skipped."""
-        self._handling.on(type_name, schema, handle)
+    def on(
+        self,
+        type_name: str,
+        schema: type[M],
+        handle: Callable[[Received[M], U], Awaitable[None]],
+        *,
+        read_model: bool = False,
+    ) -> None:
+        """Handle a type of event; types that nobody handles are counted and skipped.
+
+        Args:
+            type_name: The type.
+            schema: Its body's message.
+            handle: What is done with it.
+            read_model: True where it only keeps what was told, so that a rebuild may do it again.
+        """
+        self._handling.on(type_name, schema, handle, read_model=read_model)
+
+    async def rebuild(self, *, actor: str, reason: str) -> None:
+        """Forget the read model, and read it again from the beginning of its topics.
+
+        Raises:
+            Conflict: there is none.
+            Unavailable: Kafka or the database doesn't answer, or a handler takes long.
+        """
+        async with self._database.begin(actor=actor) as uow:
+            ends = partial(ends_of, self._connected, self._handling.replayed())
+            await self._rebuilding.begin(uow, ends, reason=reason)
 
     async def ready(self) -> None:
         """Ask whether it consumes.
@@ -108,12 +139,12 @@ class Consumer(Generic[U]):
                 await self._consume()
             except (KafkaError, OSError) as error:
                 _log.warning("the consumer starts again", consumer=self.name, reason=str(error))
-                await asyncio.sleep(_PAUSE_FIRST.total_seconds())
+                await asyncio.sleep(_START_OVER.total_seconds())
 
     async def _consume(self) -> None:
         consumer = self._make()
-        retrying = asyncio.ensure_future(self._retry_parked())
-        beside = [asyncio.ensure_future(work()) for work in (self._count_waiting, self._purge_inbox)]
+        retrying = asyncio.ensure_future(retry_parked(self._handling))
+        beside = [asyncio.ensure_future(work(self._handling)) for work in (count_waiting, purge_inbox)]
         try:
             await consumer.start()
             self._connected = consumer
@@ -124,7 +155,7 @@ class Consumer(Generic[U]):
             await retrying  # stopped by the limit, it holds its place, and what an operator replays is still tried
         finally:
             self._connected = None
-            self._paused.clear()
+            self._pauses.clear()
             for task in (retrying, *beside):
                 task.cancel()
             await asyncio.gather(retrying, *beside, return_exceptions=True)
@@ -132,8 +163,7 @@ class Consumer(Generic[U]):
 
     def _make(self) -> AIOKafkaConsumer:
         session_ms = int(self._session_timeout.total_seconds() * 1000)
-        return AIOKafkaConsumer(
-            *[one.name for one in self._topics],
+        made = AIOKafkaConsumer(
             bootstrap_servers=self._bootstrap,
             group_id=self.name,
             enable_auto_commit=False,
@@ -143,15 +173,21 @@ class Consumer(Generic[U]):
             session_timeout_ms=session_ms,
             heartbeat_interval_ms=session_ms // 3,
         )
+        made.subscribe([one.name for one in self._topics], listener=self._rewinding)
+        return made
 
     async def _poll(self, consumer: AIOKafkaConsumer) -> None:
-        self._resume(consumer)
-        polled = await poll(consumer, patience=_POLL, most=_BATCH, go_back=lambda: self._go_back(consumer))
+        self._pauses.end_those_due(consumer)
+        await self._rewinding.follow(consumer)
+        polled = await poll(consumer, patience=_POLL, most=_BATCH, go_back=lambda: self._rewinding.go_back(consumer))
         if not polled:
             return
         raws = {place: [_raw(record) for record in records] for place, records in polled.items()}
         try:
             await self._handling.handle([raw for records in raws.values() for raw in records])
+        except Moved:
+            self._rewinding.take_back(consumer, raws)
+            return
         except Exception as error:  # noqa: BLE001 - whose fault it is shows when its events are handled one by one
             _log.debug("a batch is handled one by one", consumer=self.name, reason=repr(error))
             done = {place: await self._one_by_one(consumer, place, records) for place, records in raws.items()}
@@ -160,15 +196,6 @@ class Consumer(Generic[U]):
             self._remember(sum(map(len, raws.values())), died=False)
             self._forget(raws)
         await self._commit(consumer, {place: offset for place, offset in done.items() if offset is not None})
-
-    async def _go_back(self, consumer: AIOKafkaConsumer) -> None:
-        """To what is committed; of what was handled behind it, the inbox knows."""
-        for place in consumer.assignment() - consumer.paused():
-            committed = await consumer.committed(place)
-            if committed is None:
-                await consumer.seek_to_beginning(place)
-            else:
-                consumer.seek(place, committed)
 
     async def _commit(self, consumer: AIOKafkaConsumer, offsets: dict[TopicPartition, int]) -> None:
         still_ours = {place: offset for place, offset in offsets.items() if place in consumer.assignment()}
@@ -184,7 +211,7 @@ class Consumer(Generic[U]):
         done: int | None = None
         for raw in raws:
             if self._stopped_by or not await self._single(raw):
-                self._pause(consumer, place, raw)
+                self._pauses.begin(consumer, place, raw.offset)
                 break
             self._forget({place: [raw]})
             done = raw.offset + 1
@@ -204,11 +231,11 @@ class Consumer(Generic[U]):
         if fate is Fate.PAUSE:
             return False
         try:
-            await self._handling.put_aside(raw, error, dead=fate is Fate.DEAD)
+            kept = await self._handling.put_aside(raw, error, dead=fate is Fate.DEAD)
         except Exception as again:  # noqa: BLE001 - an event that can't even be put aside must not be passed over
             _log.error("an event can't be put aside", consumer=self.name, exc_info=again)
             return False
-        if fate is not Fate.DEAD or self._handling.may_be_our_fault(raw):
+        if kept and (fate is not Fate.DEAD or self._handling.may_be_our_fault(raw)):
             self._remember(1, died=fate is Fate.DEAD)
         return True
 
@@ -235,50 +262,9 @@ class Consumer(Generic[U]):
     def _forget(self, handled: dict[TopicPartition, list[Raw]]) -> None:
         """What was handled has no tries behind it any more."""
         for place, raws in handled.items():
-            del self._pauses[place]
+            self._pauses.went_well(place)
             for raw in raws:
                 del self._unknown_tries[place, raw.offset]
-
-    def _pause(self, consumer: AIOKafkaConsumer, place: TopicPartition, raw: Raw) -> None:
-        if place not in consumer.assignment():
-            return
-        consumer.seek(place, raw.offset)
-        consumer.pause(place)
-        wait = min(_PAUSE_FIRST * 2 ** min(self._pauses[place], _DOUBLINGS), _PAUSE_LAST)
-        self._pauses[place] += 1
-        self._paused[place] = asyncio.get_running_loop().time() + wait.total_seconds()
-
-    def _resume(self, consumer: AIOKafkaConsumer) -> None:
-        now = asyncio.get_running_loop().time()
-        for place in [place for place, until in self._paused.items() if until <= now]:
-            del self._paused[place]
-            if place in consumer.assignment():
-                consumer.resume(place)
-
-    async def _retry_parked(self) -> None:
-        while True:
-            try:
-                tried = await self._handling.retry_one()
-            except GoldenpathError:
-                tried = False
-            if not tried:
-                await asyncio.sleep(_POLL.total_seconds())
-
-    async def _count_waiting(self) -> None:
-        while True:
-            try:
-                await self._handling.count_waiting()
-            except GoldenpathError:
-                _log.debug("the database doesn't answer; the gauges stand still", consumer=self.name)
-            await asyncio.sleep(_COUNT_EVERY.total_seconds())
-
-    async def _purge_inbox(self) -> None:
-        while True:
-            try:
-                await self._handling.purge_inbox()
-            except GoldenpathError as error:
-                _log.warning("the inbox can't be purged now", consumer=self.name, reason=str(error))
-            await asyncio.sleep(_PURGE_EVERY.total_seconds())
 
 
 def _raw(record: ConsumerRecord[bytes, bytes]) -> Raw:

@@ -1,12 +1,14 @@
-"""What an operator does with dead letters, over HTTP: look at them, try them again, give them up.
+"""What an operator does over HTTP: with dead letters look, try again, give up; with a read model, rebuild it.
 
-Every service has these routes. Looking takes the role operator or auditor; replay and drop take operator and a
-reason, which goes into the audit entry beside who it was. Both work on the letter's key in its order (parking.py).
+Every service has these routes. Looking takes the role operator or auditor; what changes something takes operator and
+a reason, which goes into the audit entry beside who it was. Replay and drop work on the letter's key in its order
+(parking.py); how a rebuild goes stands in rebuilding.py.
 """
 
 from __future__ import annotations
 
 import base64
+from dataclasses import asdict
 from datetime import datetime
 from typing import Annotated, Any
 
@@ -15,11 +17,12 @@ from google.protobuf import json_format
 from google.protobuf.message import DecodeError
 from pydantic import BaseModel, ConfigDict, Field
 
-from services.chassis import cloudevents, parking
+from services.chassis import cloudevents, parking, rebuilding
 from services.chassis.database import Database, Row
-from services.chassis.errors import Invalid
+from services.chassis.errors import Invalid, NotFound
 from services.chassis.http_server import signed_in
 from services.chassis.identity import Caller, Role
+from services.chassis.kafka import Consumer
 from services.chassis.schemas import message_class
 
 _LARGEST_ID = 2**63 - 1
@@ -72,11 +75,49 @@ class Done(BaseModel):
     action: str
 
 
-def router(database: Database[Any]) -> APIRouter:
-    """The routes of a service's dead letters."""
-    routes = APIRouter(prefix="/v1/deadletters", tags=["operations"])
+class Rebuild(BaseModel):
+    """How far the newest rebuild of the read model has come."""
 
-    @routes.get("", summary="Dead letters, oldest first")
+    actor: str = Field(description="Who asked for it.")
+    reason: str = Field(description="Why.")
+    began_at: datetime
+    done: int = Field(description="How many places of the topics were read again.")
+    of: int = Field(description="How many there were when it began.")
+    under_way: bool = Field(description="False: it is over.")
+    failed: int = Field(description="How many events couldn't be applied.")
+    problem: str = Field(description="The last of them, where it stood, and why; empty where there was none.")
+
+
+def router(database: Database[Any], consumer: Consumer[Any]) -> APIRouter:
+    """The routes of a service's operations."""
+    routes = APIRouter(prefix="/v1", tags=["operations"])
+    _add_letters(routes, database)
+    _add_rebuild(routes, database, consumer)
+    return routes
+
+
+def _add_rebuild(routes: APIRouter, database: Database[Any], consumer: Consumer[Any]) -> None:
+    async def progress() -> Rebuild:
+        async with database.read() as connection:
+            found = await rebuilding.progress_of(connection, consumer.name)
+        if found is None:
+            raise NotFound("its read model was never rebuilt")
+        return Rebuild(**asdict(found))
+
+    @routes.get("/rebuild", summary="How far the newest rebuild has come")
+    async def get_rebuild(caller: Signed) -> Rebuild:
+        caller.require(Role.OPERATOR, Role.AUDITOR)
+        return await progress()
+
+    @routes.post("/rebuild", summary="Forget the read model, and read it again from the events")
+    async def rebuild(caller: Signed, order: Order) -> Rebuild:
+        caller.require(Role.OPERATOR)
+        await consumer.rebuild(actor=caller.subject, reason=order.reason)
+        return await progress()
+
+
+def _add_letters(routes: APIRouter, database: Database[Any]) -> None:
+    @routes.get("/deadletters", summary="Dead letters, oldest first")
     async def list_(
         caller: Signed,
         after: Annotated[int, Query(ge=0, le=_LARGEST_ID)] = 0,
@@ -88,27 +129,25 @@ def router(database: Database[Any]) -> APIRouter:
         page = [Summary(**_summary(row)) for row in rows[:page_size]]
         return Page(letters=page, next_after=page[-1].id if len(rows) > page_size else None)
 
-    @routes.get("/{number}", summary="One dead letter, readable")
+    @routes.get("/deadletters/{number}", summary="One dead letter, readable")
     async def get(caller: Signed, number: Number) -> Letter:
         caller.require(Role.OPERATOR, Role.AUDITOR)
         async with database.read() as connection:
             return _letter(await parking.get_dead(connection, number))
 
-    @routes.post("/{number}/replay", summary="Try it again, in its key's order")
+    @routes.post("/deadletters/{number}/replay", summary="Try it again, in its key's order")
     async def replay(caller: Signed, number: Number, order: Order) -> Done:
         caller.require(Role.OPERATOR)
         async with database.begin(actor=caller.subject) as uow:
             await parking.replay(uow.connection, number, actor=caller.subject, reason=order.reason)
         return Done(id=number, action="replay")
 
-    @routes.post("/{number}/drop", summary="Give it up, so that its key goes on")
+    @routes.post("/deadletters/{number}/drop", summary="Give it up, so that its key goes on")
     async def drop(caller: Signed, number: Number, order: Order) -> Done:
         caller.require(Role.OPERATOR)
         async with database.begin(actor=caller.subject) as uow:
             await parking.drop(uow.connection, number, actor=caller.subject, reason=order.reason)
         return Done(id=number, action="drop")
-
-    return routes
 
 
 def _summary(row: Row) -> dict[str, Any]:

@@ -28,6 +28,7 @@ from services.chassis import instruments, telemetry
 from services.chassis.cloudevents import CloudEvent, Headers, headers_of
 from services.chassis.errors import GoldenpathError, Invalid
 from services.chassis.leases import Lease, Leases, check_all
+from services.chassis.notifications import Notifications
 from services.chassis.topics import LARGEST_DEAD_LETTER_BYTES, Topic
 
 if TYPE_CHECKING:
@@ -130,8 +131,6 @@ class Relay:
 
     async def run(self) -> None:
         """Send for ever; a fault of Kafka or PostgreSQL costs time, never an event."""
-        from services.chassis.database import Notifications
-
         woken = Notifications(self._database, CHANNEL)
         try:
             while True:

@@ -63,7 +63,8 @@ def _alone(raw: Raw) -> str:
     return f"{raw.topic}@{raw.partition}/{raw.offset}"
 
 
-def _reason(error: Exception) -> str:
+def reason_of(error: Exception) -> str:
+    """An error's sentence, as a row can hold it."""
     # PostgreSQL's text holds neither a NUL nor half a surrogate pair, and a parser's error may quote both.
     return str(error)[:_LONGEST_REASON].replace("\x00", "�").encode("utf-8", "replace").decode()
 
@@ -119,7 +120,7 @@ class Parking:
             raw.key,
             raw.value,
             type(error).__name__,
-            _reason(error),
+            reason_of(error),
             timedelta() if behind else _FIRST_RETRY,
         )
         new = bool(status.endswith(" 1"))
@@ -128,10 +129,15 @@ class Parking:
         return new
 
     async def next_due(self) -> Parked | None:
-        """The oldest event at the head of its key whose time has come, locked; None where there is none."""
+        """The oldest event at the head of its key whose time has come, locked; None where there is none.
+
+        A rebuild comes first: what waits happened after what is being told again.
+        """
         row = await self._connection.fetchrow(
             """SELECT * FROM parked AS head
                WHERE consumer = $1 AND NOT dead AND next_attempt_at <= now()
+                 AND NOT EXISTS (SELECT 1 FROM rebuild_places AS going
+                                 WHERE going.consumer = $1 AND going.next < going.until)
                  AND NOT EXISTS (SELECT 1 FROM parked AS earlier
                                  WHERE earlier.consumer = $1 AND earlier.key = head.key AND earlier.id < head.id)
                ORDER BY next_attempt_at LIMIT 1 FOR UPDATE SKIP LOCKED""",
@@ -156,7 +162,7 @@ class Parking:
             int(unknown),
             wait,
             type(error).__name__,
-            _reason(error),
+            reason_of(error),
         )
 
     async def bury(self, parked: Parked, error: Exception, *, blocks: bool) -> None:
@@ -166,7 +172,7 @@ class Parking:
             parked.id,
             parked.key if blocks else _alone(parked.raw),
             type(error).__name__,
-            _reason(error),
+            reason_of(error),
         )
         await self._publish(parked.raw, error)
 
@@ -183,7 +189,7 @@ class Parking:
         reason = {
             "dlq_consumer": self._consumer,
             "dlq_error": type(error).__name__,
-            "dlq_what": _reason(error),
+            "dlq_what": reason_of(error),
             "dlq_topic": raw.topic,
             "dlq_partition": str(raw.partition),
             "dlq_offset": str(raw.offset),

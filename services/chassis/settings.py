@@ -91,5 +91,8 @@ class ServiceSettings(Settings):
     consumer_session_timeout: Positive = timedelta(seconds=10)
     """How long Kafka waits for a silent consumer before its partitions go to another: the client's own default."""
 
+    request_deadline: Positive = timedelta(seconds=30)
+    """How long a request may take whose client doesn't say how long it waits: longer than any question takes."""
+
     drain: timedelta = timedelta(seconds=10)
     """How long requests in flight may take to finish after SIGTERM."""

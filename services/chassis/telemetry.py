@@ -125,6 +125,12 @@ def about(model: str, version: int = 0) -> None:
         present.set_attribute("goldenpath.version", version)
 
 
+def hop_of(headers: Sequence[tuple[str, bytes]]) -> str:
+    """The traceparent of the hop that carried an event, out of its headers; empty where it came without."""
+    values = (value for name, value in headers if name == "traceparent" and value)
+    return next((value.decode("ascii", "replace") for value in values), "")
+
+
 @contextmanager
 def continuing(traceparent: str) -> Iterator[None]:
     """Run something within a stored trace context, without a span of its own."""

@@ -6,7 +6,8 @@ import asyncio
 from datetime import timedelta
 from typing import Any, Final
 
-from services.chassis.database import Database, Notifications
+from services.chassis.database import Database
+from services.chassis.notifications import Notifications
 
 _POLL: Final = timedelta(seconds=2)  # should a notification get lost
 

@@ -97,11 +97,12 @@ async def run() -> int:
         [("goldenpath.deployer.v1.DeployerService", lambda server: add_DeployerServiceServicer_to_server(api, server))],
         verifier=verifier,
         drain=settings.drain,
+        deadline=settings.request_deadline,
     )
     checks = {"database": database.ready, "kafka": consumer.ready, "proxy": proxy.ready}
-    app = create_app("deployer", verifier=verifier, checks=checks)
+    app = create_app("deployer", verifier=verifier, checks=checks, deadline=settings.request_deadline)
     app.include_router(http_api.router(database, url=settings.proxy_url))
-    app.include_router(operations.router(database))
+    app.include_router(operations.router(database, consumer))
     http = HttpServer(app, settings.http_address, drain=settings.drain)
 
     return await serve(

@@ -61,10 +61,12 @@ def parts_of(settings: GovernanceSettings, *, consumer_name: str = consumers.NAM
         [(NAME, lambda server: add_GovernanceServiceServicer_to_server(api, server))],
         verifier=verifier,
         drain=settings.drain,
+        deadline=settings.request_deadline,
     )
-    http = create_app("governance", verifier=verifier, checks={"database": database.ready, "kafka": consumer.ready})
+    checks = {"database": database.ready, "kafka": consumer.ready}
+    http = create_app("governance", verifier=verifier, checks=checks, deadline=settings.request_deadline)
     http.include_router(http_api.router(database, clock))
-    http.include_router(operations.router(database))
+    http.include_router(operations.router(database, consumer))
     return [
         database,
         ShippedPolicies(database),

@@ -31,7 +31,14 @@ def consumer_of(
     `ce_actor` is never looked at: who registered a version is the registry's word, asked by gRPC.
     """
     topics = (REGISTRY, DEPLOYER)
-    consumer = Consumer(name, topics, database=database, bootstrap=bootstrap, session_timeout=session_timeout)
+    consumer = Consumer(
+        name,
+        topics,
+        database=database,
+        bootstrap=bootstrap,
+        forget=handlers.forget_what_served,
+        session_timeout=session_timeout,
+    )
 
     async def on_registered(received: Received[registry_pb.ModelRegistered], uow: Uow) -> None:
         await handlers.look_at_version(received.body.model, received.body.version, uow, registry)
@@ -45,11 +52,11 @@ def consumer_of(
     consumer.on("model.registered", registry_pb.ModelRegistered, on_registered)
     consumer.on("model.retired", registry_pb.ModelRetired, on_retired)
     consumer.on("dataset.registered", registry_pb.DatasetRegistered, on_dataset)
-    consumer.on("deployment.started", deployer_pb.DeploymentStarted, _on_started)
-    consumer.on("deployment.advanced", deployer_pb.DeploymentAdvanced, _on_advanced)
-    consumer.on("deployment.promoted", deployer_pb.DeploymentPromoted, _on_promoted)
-    consumer.on("deployment.rolled_back", deployer_pb.DeploymentRolledBack, _on_rolled_back)
-    consumer.on("deployment.retired", deployer_pb.DeploymentRetired, _on_deployment_retired)
+    consumer.on("deployment.started", deployer_pb.DeploymentStarted, _on_started, read_model=True)
+    consumer.on("deployment.advanced", deployer_pb.DeploymentAdvanced, _on_advanced, read_model=True)
+    consumer.on("deployment.promoted", deployer_pb.DeploymentPromoted, _on_promoted, read_model=True)
+    consumer.on("deployment.rolled_back", deployer_pb.DeploymentRolledBack, _on_rolled_back, read_model=True)
+    consumer.on("deployment.retired", deployer_pb.DeploymentRetired, _on_deployment_retired, read_model=True)
     return consumer
 
 

@@ -105,6 +105,11 @@ async def note_moment(moment: Moment, uow: GovernanceUnitOfWork) -> None:
     await uow.moments.add(moment)
 
 
+async def forget_what_served(uow: GovernanceUnitOfWork) -> None:
+    """Forget the read model, what served when: a rebuild tells it again. Verdicts and the log are governance's own."""
+    await uow.moments.forget()
+
+
 async def _settle(case: Case, before: Verdict | None, uow: GovernanceUnitOfWork) -> Verdict:
     revision, standing = await uow.policies.standing()
     verdict = verdicts.judge(case, policy_for(case.facts, standing), at=uow.now)

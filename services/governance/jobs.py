@@ -20,9 +20,10 @@ from aiokafka import AIOKafkaConsumer, ConsumerRecord
 
 from services.chassis import instruments, telemetry
 from services.chassis.clock import Clock
-from services.chassis.database import Database, Notifications
+from services.chassis.database import Database
 from services.chassis.errors import GoldenpathError
 from services.chassis.leases import Lease, Leases
+from services.chassis.notifications import Notifications
 from services.chassis.polling import poll
 from services.chassis.topics import CONTROL, RECORDS
 from services.governance import handlers

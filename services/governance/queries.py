@@ -11,6 +11,7 @@ from datetime import datetime
 
 from services.chassis.database import Connection
 from services.chassis.errors import Invalid, NotFound, Unavailable
+from services.chassis.rebuilding import check_whole
 from services.governance.case_store import Cases
 from services.governance.domain import merkle, served, verdicts
 from services.governance.domain.merkle import Frontier, Node, Span
@@ -97,8 +98,9 @@ async def served_at(
     """What had traffic at a moment, who allowed it on what evidence, and the head that the proofs belong to.
 
     Raises:
-        Unavailable: the log hasn't come that far yet.
+        Unavailable: the log hasn't come that far yet, or what served is being rebuilt.
     """
+    await check_whole(connection)
     found = served.shares(await Moments(connection).until(model, environment, at))
     told = [await _allowed(share, connection) for share in found]
     return told, await get_head(connection)

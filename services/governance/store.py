@@ -105,6 +105,10 @@ class Moments:
             *_values(moment),
         )
 
+    async def forget(self) -> None:
+        """Forget them all."""
+        await self._connection.execute("DELETE FROM moments")
+
     async def until(self, model: str, environment: str, at: datetime) -> list[Moment]:
         """A deployment's moments up to one, newest first."""
         rows = await self._connection.fetch(

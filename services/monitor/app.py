@@ -73,11 +73,12 @@ def parts_of(
         [(NAME, lambda server: add_MonitorServiceServicer_to_server(api, server))],
         verifier=verifier,
         drain=settings.drain,
+        deadline=settings.request_deadline,
     )
     checks = {"database": database.ready, "kafka": consumer.ready, "records": records.ready}
-    http = create_app("monitor", verifier=verifier, checks=checks)
+    http = create_app("monitor", verifier=verifier, checks=checks, deadline=settings.request_deadline)
     http.include_router(http_api.router(database, judges))
-    http.include_router(operations.router(database))
+    http.include_router(operations.router(database, consumer))
     return [
         database,
         Closing(registry.close),

@@ -34,13 +34,19 @@ def consumer_of(
     """The monitor's consumer."""
     topics: list[Topic] = [DEPLOYER, OUTCOMES]
     consumer = Consumer(
-        name, topics, database=database, bootstrap=bootstrap, rejections=MONITOR, session_timeout=session_timeout
+        name,
+        topics,
+        database=database,
+        bootstrap=bootstrap,
+        rejections=MONITOR,
+        forget=handlers.forget_positions,
+        session_timeout=session_timeout,
     )
-    consumer.on("deployment.started", deployer_pb.DeploymentStarted, _on_position)
-    consumer.on("deployment.advanced", deployer_pb.DeploymentAdvanced, _on_position)
-    consumer.on("deployment.promoted", deployer_pb.DeploymentPromoted, _on_position)
-    consumer.on("deployment.rolled_back", deployer_pb.DeploymentRolledBack, _on_position)
-    consumer.on("deployment.retired", deployer_pb.DeploymentRetired, _on_retired)
+    consumer.on("deployment.started", deployer_pb.DeploymentStarted, _on_position, read_model=True)
+    consumer.on("deployment.advanced", deployer_pb.DeploymentAdvanced, _on_position, read_model=True)
+    consumer.on("deployment.promoted", deployer_pb.DeploymentPromoted, _on_position, read_model=True)
+    consumer.on("deployment.rolled_back", deployer_pb.DeploymentRolledBack, _on_position, read_model=True)
+    consumer.on("deployment.retired", deployer_pb.DeploymentRetired, _on_retired, read_model=True)
     consumer.on("outcome.recorded", ingest_pb.OutcomeRecorded, _on_outcome)
     return consumer
 

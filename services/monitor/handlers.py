@@ -94,6 +94,14 @@ async def take_retired(position: deployer_pb.Position, uow: MonitorUnitOfWork) -
             await uow.watches.end(present.id, uow.now)
 
 
+async def forget_positions(uow: MonitorUnitOfWork) -> None:
+    """Forget the read model, who serves in which role: a rebuild tells it again, and evidence restarts with it.
+
+    Signals and samples are the monitor's own, and stay.
+    """
+    await uow.watches.forget_roles(uow.now)
+
+
 async def take_outcome(body: ingest_pb.OutcomeRecorded, uow: MonitorUnitOfWork) -> None:
     """Something turned out to be true for a record, which may not have arrived yet."""
     try:

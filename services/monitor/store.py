@@ -104,6 +104,10 @@ class Watches:
         """A version leaves its role."""
         await self._connection.execute("UPDATE watches SET ended_at = $2 WHERE id = $1", watch, at)
 
+    async def forget_roles(self, at: datetime) -> None:
+        """Nobody has a role, and no epoch was seen; what was found out about versions stays."""
+        await self._connection.execute("UPDATE watches SET epoch = 0, ended_at = coalesce(ended_at, $1)", at)
+
     async def date_back(self, watch: int, epoch: int) -> None:
         """A version took its role earlier than its records told."""
         await self._connection.execute("UPDATE watches SET epoch = $2 WHERE id = $1", watch, epoch)

@@ -64,10 +64,12 @@ async def run() -> int:
         [(SERVICE, lambda server: pb_grpc.add_RegistryServiceServicer_to_server(api, server))],
         verifier=verifier,
         drain=settings.drain,
+        deadline=settings.request_deadline,
     )
-    http = create_app("registry", verifier=verifier, checks={"database": database.ready, "kafka": consumer.ready})
+    checks = {"database": database.ready, "kafka": consumer.ready}
+    http = create_app("registry", verifier=verifier, checks=checks, deadline=settings.request_deadline)
     http.include_router(http_api.router(commands, queries))
-    http.include_router(operations.router(database))
+    http.include_router(operations.router(database, consumer))
 
     await create_topics(settings.kafka_bootstrap)
     return await serve(

@@ -88,7 +88,8 @@ async def on_rolled_back(received: Received[deployer_pb2.DeploymentRolledBack], 
 async def on_retired(received: Received[deployer_pb2.DeploymentRetired], uow: RegistryUnitOfWork) -> None:
     """Nothing of the model serves in the environment."""
     position = received.body.position
-    await handlers.end_alias(position.model, aliases.champion(position.environment), position.epoch, uow)
+    alias = aliases.champion(position.environment)
+    await handlers.end_alias(position.model, alias, position.epoch, received.event.time, uow)
 
 
 def _pointing(
@@ -117,12 +118,13 @@ def consumer_of(
         database=database,
         bootstrap=bootstrap,
         rejections=REGISTRY,
+        forget=handlers.forget_what_others_told,
         session_timeout=session_timeout,
     )
     consumer.on("training.completed", ingest_pb2.TrainingCompleted, Trainings(runs).on_training_completed)
     consumer.on("dataset.documented", ingest_pb2.DatasetDocumented, on_dataset_documented)
-    consumer.on("project.started", ingest_pb2.ProjectStarted, on_project_started)
-    consumer.on("deployment.promoted", deployer_pb2.DeploymentPromoted, on_promoted)
-    consumer.on("deployment.rolled_back", deployer_pb2.DeploymentRolledBack, on_rolled_back)
-    consumer.on("deployment.retired", deployer_pb2.DeploymentRetired, on_retired)
+    consumer.on("project.started", ingest_pb2.ProjectStarted, on_project_started, read_model=True)
+    consumer.on("deployment.promoted", deployer_pb2.DeploymentPromoted, on_promoted, read_model=True)
+    consumer.on("deployment.rolled_back", deployer_pb2.DeploymentRolledBack, on_rolled_back, read_model=True)
+    consumer.on("deployment.retired", deployer_pb2.DeploymentRetired, on_retired, read_model=True)
     return consumer

@@ -138,8 +138,14 @@ async def _point(pointing: Pointing, uow: RegistryUnitOfWork) -> None:
     await uow.store.add_pointing(pointing)
 
 
-async def end_alias(model: str, alias: str, epoch: int, uow: RegistryUnitOfWork) -> None:
+async def end_alias(model: str, alias: str, epoch: int, until: datetime, uow: RegistryUnitOfWork) -> None:
     """Nothing of the model serves any more: the alias points nowhere, and its history stays."""
     newest = await uow.store.newest_pointing(model, alias)
     if newest is not None and epoch >= newest.epoch:
-        await uow.store.end_pointing(model, alias, uow.now)
+        await uow.store.end_pointing(model, alias, until)
+
+
+async def forget_what_others_told(uow: RegistryUnitOfWork) -> None:
+    """Forget the read model, aliases and projects: a rebuild tells it again."""
+    await uow.store.forget_aliases()
+    await uow.store.forget_projects()

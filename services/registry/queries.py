@@ -9,6 +9,7 @@ from goldenpath.registry.v1 import registry_service_pb2 as pb
 from services.chassis.database import Connection, Database
 from services.chassis.errors import NotFound
 from services.chassis.grpc_server import page_size
+from services.chassis.rebuilding import check_whole
 from services.chassis.watching import Changes
 from services.registry import messages, reads
 from services.registry.domain import names
@@ -87,6 +88,7 @@ class Queries:
     async def resolve_alias(self, request: pb.ResolveAliasRequest) -> pb.ResolveAliasResponse:
         """The version behind an alias."""
         async with self._database.read() as connection:
+            await check_whole(connection)
             model = await reads.get_model(connection, names.model_name(request.model))
             aliases = await reads.current_pointings(connection, [model.name])
             pointing = next((one for one in aliases if one.alias == request.alias), None)
@@ -102,6 +104,7 @@ class Queries:
             page_size(request.page_size), request.page_token, question=f"aliases {request.model}", key=(int,)
         )
         async with self._database.read() as connection:
+            await check_whole(connection)
             await reads.get_model(connection, names.model_name(request.model))
             before = page.after[0] if page.after else _BEYOND
             found = await reads.pointings(connection, request.model, before=before, limit=page.size + 1)
@@ -114,6 +117,7 @@ class Queries:
     async def get_lineage(self, request: pb.GetLineageRequest) -> pb.GetLineageResponse:
         """What a version came from, and where it went."""
         async with self._database.read() as connection:
+            await check_whole(connection)
             version = await _version(connection, request.model, request.version)
             datasets = [await reads.get_dataset(connection, ref.name, ref.version) for ref in version.datasets]
             pointings = await reads.pointings_to(connection, version.model, version.number)

@@ -173,6 +173,14 @@ class Store:
             pointing.since,
         )
 
+    async def forget_aliases(self) -> None:
+        """Forget where aliases point and pointed."""
+        await self._connection.execute("DELETE FROM aliases")
+
+    async def forget_projects(self) -> None:
+        """Forget when projects began."""
+        await self._connection.execute("DELETE FROM projects")
+
     async def start_project(self, name: str, model: str, owner: str, started_at: datetime) -> None:
         """Note a project; of several beginnings the earliest counts."""
         await self._connection.execute(

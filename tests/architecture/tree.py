@@ -10,6 +10,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 SERVICES = ("registry", "governance", "deployer", "monitor", "modelserver")
 _FOLDERS = ("services", "golden", "protos", "tests", "benchmarks", "deploy", "docs", "examples", ".ci", ".github")
+_GENERATED = {"uv.lock", ".git"}  # .git is a file in a work tree beside the clone
 _NOT_OURS = {"__pycache__", "gen", "node_modules", ".ipynb_checkpoints"}
 
 
@@ -24,7 +25,7 @@ def files(*folders: str) -> Iterator[Path]:
 def every_file() -> Iterator[Path]:
     """Every file of ours that people read: the folders', and those at the root."""
     yield from files(*_FOLDERS)
-    yield from (path for path in sorted(ROOT.iterdir()) if path.is_file() and path.name != "uv.lock")
+    yield from (path for path in sorted(ROOT.iterdir()) if path.is_file() and path.name not in _GENERATED)
 
 
 def modules(*folders: str) -> list[Path]:

@@ -17,8 +17,8 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from goldenpath.registry.v1 import registry_service_pb2 as messages
 from goldenpath.registry.v1 import registry_service_pb2_grpc as services
 from services.chassis import telemetry
-from services.chassis.errors import Conflict, Denied, GoldenpathError, Invalid, NotFound, Unavailable
-from services.chassis.grpc_client import Sibling, token_from
+from services.chassis.errors import Conflict, Denied, GoldenpathError, Invalid, NotFound, TooSlow, Unavailable
+from services.chassis.grpc_client import LARGEST_MESSAGE_BYTES, Sibling, token_from, translated
 from services.chassis.grpc_server import GrpcServer, page_size
 from services.chassis.identity import Role, Unauthenticated, caller
 from services.chassis.testing import Issuer, eventually
@@ -36,6 +36,7 @@ class Api(services.RegistryServiceServicer):
         self.error: Exception | None = None
         self.hold: asyncio.Event | None = None
         self.held = asyncio.Event()
+        self.cancelled = asyncio.Event()
         self.watched = asyncio.Event()
         self.closed = asyncio.Event()
 
@@ -43,10 +44,17 @@ class Api(services.RegistryServiceServicer):
         caller().require(Role.SCIENTIST)
         if self.hold is not None:
             self.held.set()
-            await self.hold.wait()
+            await self._held(self.hold)
         if self.error is not None:
             raise self.error
         return messages.GetModelResponse()
+
+    async def _held(self, hold: asyncio.Event) -> None:
+        try:
+            await hold.wait()
+        except asyncio.CancelledError:
+            self.cancelled.set()
+            raise
 
     async def WatchVersions(self, request: Any, context: Any) -> AsyncIterator[Any]:  # noqa: N802, ARG002 - the same
         try:
@@ -64,10 +72,14 @@ def api() -> Api:
     return Api()  # type: ignore[abstract] # the other methods stay unimplemented, and nobody calls them
 
 
+def server_of(api: Api, issuer: Issuer, **more: Any) -> GrpcServer:
+    register: Callable[[Any], None] = lambda made: services.add_RegistryServiceServicer_to_server(api, made)  # noqa: E731
+    return GrpcServer("127.0.0.1:0", [(NAME, register)], verifier=issuer.verifier(), drain=timedelta(seconds=5), **more)
+
+
 @pytest.fixture
 async def server(api: Api, issuer: Issuer) -> AsyncIterator[GrpcServer]:
-    register: Callable[[Any], None] = lambda made: services.add_RegistryServiceServicer_to_server(api, made)  # noqa: E731
-    made = GrpcServer("127.0.0.1:0", [(NAME, register)], verifier=issuer.verifier(), drain=timedelta(seconds=5))
+    made = server_of(api, issuer)
     await made.start()
     yield made
     await made.stop()
@@ -82,6 +94,12 @@ async def sibling(server: GrpcServer, issuer: Issuer) -> AsyncIterator[Sibling]:
     made = sibling_with(server, issuer.token("ada", Role.SCIENTIST))
     yield made
     await made.close()
+
+
+async def watch(sibling: Sibling) -> AsyncIterator[Any]:
+    with translated():
+        async for item in stub_of(sibling).WatchVersions(messages.WatchVersionsRequest(), metadata=sibling.metadata()):
+            yield item
 
 
 def stub_of(sibling: Sibling) -> Stub:
@@ -151,7 +169,7 @@ async def test_a_stream_with_a_wrong_token_is_refused(server: GrpcServer) -> Non
     sibling = sibling_with(server, "no.token.atall")
 
     with pytest.raises(Unauthenticated):
-        await anext(sibling.follow(stub_of(sibling).WatchVersions, messages.WatchVersionsRequest()))
+        await anext(watch(sibling))
 
     await sibling.close()
 
@@ -161,6 +179,42 @@ async def test_an_answer_that_takes_too_long_is_unavailable(sibling: Sibling, ap
 
     with pytest.raises(Unavailable):
         await get(sibling, within=timedelta(milliseconds=100))
+
+
+async def test_a_call_without_a_deadline_gets_the_servers_and_its_handler_is_cancelled(
+    api: Api, issuer: Issuer
+) -> None:
+    api.hold = asyncio.Event()
+    server = server_of(api, issuer, deadline=timedelta(milliseconds=100))
+    await server.start()
+    sibling = sibling_with(server, issuer.token("ada", Role.SCIENTIST))
+    with pytest.raises(grpc.aio.AioRpcError) as late:
+        await stub_of(sibling).GetModel(messages.GetModelRequest(), metadata=sibling.metadata())
+    await sibling.close()
+    await server.stop()
+
+    assert (late.value.code(), late.value.details()) == (
+        grpc.StatusCode.DEADLINE_EXCEEDED,
+        "it took longer than 0.1 s",
+    )
+    assert api.cancelled.is_set()
+
+
+async def test_a_handler_whose_clients_deadline_has_passed_is_cancelled(sibling: Sibling, api: Api) -> None:
+    api.hold = asyncio.Event()
+    with pytest.raises(TooSlow):
+        await sibling.ask(stub_of(sibling).GetModel, messages.GetModelRequest(), within=timedelta(milliseconds=200))
+
+    await eventually(lambda: is_set(api.cancelled), what="the handler's end")
+
+
+async def is_set(event: asyncio.Event) -> bool:
+    return event.is_set()
+
+
+async def test_a_request_that_is_too_large_is_refused(sibling: Sibling) -> None:
+    with pytest.raises(Invalid, match="larger than max"):
+        await sibling.ask(stub_of(sibling).GetModel, messages.GetModelRequest(model="x" * LARGEST_MESSAGE_BYTES))
 
 
 async def test_a_sibling_that_isnt_there_is_unavailable(issuer: Issuer) -> None:
@@ -236,7 +290,7 @@ async def refuses(server: GrpcServer) -> bool:
 
 
 async def test_a_stream_is_ended_when_the_server_stops(sibling: Sibling, server: GrpcServer, api: Api) -> None:
-    stream = sibling.follow(stub_of(sibling).WatchVersions, messages.WatchVersionsRequest())
+    stream = watch(sibling)
     await anext(stream)
     await api.watched.wait()
     stopping = asyncio.ensure_future(server.stop())
@@ -261,7 +315,7 @@ async def test_a_stream_that_its_client_left_is_closed(sibling: Sibling, api: Ap
 
 async def test_an_error_inside_a_stream_arrives_as_it_was_raised(sibling: Sibling, api: Api) -> None:
     api.error = Conflict("the model is retired")
-    stream = sibling.follow(stub_of(sibling).WatchVersions, messages.WatchVersionsRequest())
+    stream = watch(sibling)
     await anext(stream)
 
     with pytest.raises(Conflict, match="retired"):

@@ -44,7 +44,10 @@ def dependencies() -> Dependencies:
 @pytest.fixture
 def app(issuer: Issuer, dependencies: Dependencies) -> FastAPI:
     made = create_app(
-        "test", verifier=issuer.verifier(), checks={"database": dependencies.check, "kafka": Dependencies().check}
+        "test",
+        verifier=issuer.verifier(),
+        checks={"database": dependencies.check, "kafka": Dependencies().check},
+        deadline=timedelta(seconds=3),
     )
     errors = {kind.__name__: kind for kind in (Invalid, Denied, NotFound, Conflict, Unavailable)}
 
@@ -55,6 +58,10 @@ def app(issuer: Issuer, dependencies: Dependencies) -> FastAPI:
             if name not in errors
             else errors[name]("what is wrong", where="there", fix="do this")
         )
+
+    @made.get("/hang")
+    async def hang() -> None:
+        await dependencies.check()
 
     @made.get("/me")
     async def me(who: Annotated[Caller, Depends(signed_in)]) -> str:
@@ -183,6 +190,23 @@ async def test_a_body_without_end_is_refused(client: httpx.AsyncClient, *, chunk
     answer = await client.post("/orders", content=content, headers={"content-type": "application/json"})
 
     assert (answer.status_code, answer.json()["detail"]) == (413, "a body has at most 16777216 bytes")
+
+
+@pytest.mark.parametrize(
+    ("prefer", "said"),
+    [
+        pytest.param("", "it took longer than 3 s", id="the server's deadline"),
+        pytest.param("respond-async, wait=1", "it took longer than 1 s", id="the client's"),
+        pytest.param("wait=soon", "it took longer than 3 s", id="no number"),
+    ],
+)
+async def test_a_request_that_takes_too_long_is_ended(
+    client: httpx.AsyncClient, dependencies: Dependencies, prefer: str, said: str
+) -> None:
+    dependencies.hangs = True
+    answer = await client.get("/hang", headers={"prefer": prefer})
+
+    assert (answer.status_code, answer.json()["detail"]) == (504, said)
 
 
 async def test_a_caller_is_known_by_their_token(client: httpx.AsyncClient, issuer: Issuer) -> None:

@@ -21,7 +21,7 @@ from tests.chassis.kit import TYPE, Service, event, raw
 @pytest.fixture
 async def client(service: Service, issuer: Issuer) -> AsyncIterator[httpx.AsyncClient]:
     app = create_app("test", verifier=issuer.verifier(), checks={})
-    app.include_router(router(service.database))
+    app.include_router(router(service.database, service.consumer("test", "127.0.0.1:1")))
     headers = {"authorization": f"Bearer {issuer.token('olga', Role.OPERATOR)}"}
     transport = httpx.ASGITransport(app)
     async with httpx.AsyncClient(transport=transport, base_url="http://test", headers=headers) as made:
@@ -129,6 +129,10 @@ async def test_a_page_that_makes_no_sense_is_refused(client: httpx.AsyncClient, 
 @pytest.mark.parametrize(
     ("method", "path", "role", "status"),
     [
+        ("GET", "/v1/rebuild", Role.AUDITOR, 404),
+        ("GET", "/v1/rebuild", Role.SCIENTIST, 403),
+        ("POST", "/v1/rebuild", Role.AUDITOR, 403),
+        ("POST", "/v1/rebuild", Role.OPERATOR, 409),
         ("GET", "/v1/deadletters", Role.AUDITOR, 200),
         ("GET", "/v1/deadletters", Role.SCIENTIST, 403),
         ("GET", "/v1/deadletters/1", Role.SCIENTIST, 403),

@@ -9,6 +9,8 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import asyncpg
+import httpx
 import pytest
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 
@@ -21,6 +23,7 @@ from goldenpath.registry.v1.registry_service_pb2_grpc import (
 )
 from services.chassis.cloudevents import CloudEvent, headers_of, read
 from services.chassis.grpc_server import GrpcServer
+from services.chassis.http_server import HttpServer
 from services.chassis.identity import Role
 from services.chassis.runner import Part
 from services.chassis.testing import Issuer, eventually
@@ -70,6 +73,8 @@ async def world(
     async with running(parts):
         server = next(part for part in parts if isinstance(part, GrpcServer))
         made.address = f"127.0.0.1:{server.port}"
+        http = next(part for part in parts if isinstance(part, HttpServer))
+        made.url = f"http://127.0.0.1:{http.port}"
         yield made
     await producer.stop()
     await registry_server.stop()
@@ -250,6 +255,48 @@ async def test_who_allowed_what_served_is_one_question_with_its_proof(
     assert merkle.is_included(leaf, proof.entry.index, proof.head.size, proof.path, proof.head.root)
     forged = entry_of(DEPLOYER.name, sent.partition, sent.offset, headers_of(event), event.data + b"!").leaf_hash
     assert not merkle.is_included(forged, proof.entry.index, proof.head.size, proof.path, proof.head.root)
+
+
+async def test_what_served_is_rebuilt_after_its_table_was_lost(
+    world: World, auditor: Client, settings: GovernanceSettings, issuer: Issuer
+) -> None:
+    began = datetime.now(UTC)
+    for epoch, (stable, candidate, weight) in enumerate([(1, 0, 0), (1, 2, 25), (2, 0, 0)], start=1):
+        body = deployer_pb.DeploymentPromoted(
+            position=deployer_pb.Position(
+                model=world.model,
+                epoch=epoch,
+                stable_version=stable,
+                candidate_version=candidate,
+                candidate_weight=weight,
+            ),
+            effective_at=timestamp_of(began + timedelta(seconds=epoch)),
+        )
+        await world.send(world.event(body, "deployment.promoted"), DEPLOYER.name)
+    moments = [timestamp_of(began + timedelta(seconds=epoch)) for epoch in (1, 2, 3)]
+
+    async def served() -> Any:
+        requests = [pb.GetServedAtRequest(model=world.model, at=moment) for moment in moments]
+        answers = [(await auditor.ask("GetServedAt", request)).served for request in requests]
+        return answers if all(answers) and answers[-1][0].version == 2 else None
+
+    before = await eventually(served, what="what served")
+    connection = await asyncpg.connect(settings.database_dsn.get_secret_value())
+    await connection.execute("TRUNCATE moments")
+    await connection.close()
+    assert await served() is None
+
+    headers = {"authorization": f"Bearer {issuer.token('olga', Role.OPERATOR)}"}
+    async with httpx.AsyncClient(base_url=world.url, headers=headers) as client:
+        answer = await client.post("/v1/rebuild", json={"reason": "truncated by hand"})
+
+        async def over() -> Any:
+            found = (await client.get("/v1/rebuild")).json()
+            return None if found["under_way"] else found
+
+        found = await eventually(over, what="the rebuild's end")
+    assert (answer.status_code, found["actor"], found["failed"]) == (200, "olga", 0)
+    assert await served() == before
 
 
 async def test_a_repeated_event_has_an_entry_each_time(world: World, auditor: Client) -> None:

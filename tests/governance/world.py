@@ -50,6 +50,7 @@ class World:
         self.producer = producer
         self.sequences: dict[str, int] = {}
         self.address = ""
+        self.url = ""
 
     def register(
         self, version: int = 1, *, answered: bool = True, verified: bool = True

@@ -390,6 +390,34 @@ async def test_http_answers_as_grpc_does(monitor: Running) -> None:
     assert (nothing.status_code, ready.status_code) == (404, 200)
 
 
+async def test_who_serves_in_which_role_is_rebuilt_after_its_table_was_lost(monitor: Running, unique: str) -> None:
+    for epoch, (stable, candidate) in enumerate([(1, 0), (1, 2), (2, 0), (2, 3)], start=1):
+        position = deployer_pb.Position(
+            model=unique, epoch=epoch, stable_version=stable, candidate_version=candidate, candidate_weight=5
+        )
+        body = deployer_pb.DeploymentAdvanced(position=position)
+        await monitor.send(body, "deployment.advanced", topic="deployer.events")
+
+    async def roles() -> list[tuple[Any, ...]]:
+        async with asyncpg_connection(monitor.dsn) as connection:
+            rows = await connection.fetch(
+                """SELECT role, version, epoch FROM watches WHERE model = $1 AND ended_at IS NULL ORDER BY role""",
+                unique,
+            )
+        return [tuple(row) for row in rows]
+
+    async def settled() -> bool:
+        return await roles() == [("candidate", 3, 4), ("stable", 2, 3)]
+
+    await eventually(settled, what="the roles")
+    async with asyncpg_connection(monitor.dsn) as connection:
+        await connection.execute("UPDATE watches SET version = 99, epoch = 99 WHERE model = $1", unique)
+    async with monitor.http() as client:
+        answer = await client.post("/v1/rebuild", json={"reason": "damaged by hand"})
+        assert answer.status_code == httpx.codes.OK, answer.text
+    await eventually(settled, what="the roles again")
+
+
 @pytest.mark.parametrize(
     ("method", "request_", "code"),
     [

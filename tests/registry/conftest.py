@@ -88,7 +88,7 @@ async def topics(kafka: str, registry_database: Database[RegistryUnitOfWork], ru
     await producer.start()
     for part in parts:
         await part.start()
-    yield Topics(kafka, producer)
+    yield Topics(kafka, producer, consumer)
     for part in parts:
         await part.stop()
     await producer.stop()

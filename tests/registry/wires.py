@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 
 from services.chassis.cloudevents import CloudEvent, headers_of
+from services.chassis.kafka import Consumer
 
 
 class Topics:
-    """Kafka, as a test writes and reads it."""
+    """Kafka, as a test writes and reads it, and the registry's consumer of it."""
 
-    def __init__(self, bootstrap: str, producer: AIOKafkaProducer) -> None:
+    def __init__(self, bootstrap: str, producer: AIOKafkaProducer, consumer: Consumer[Any]) -> None:
+        self.consumer = consumer
         self._bootstrap = bootstrap
         self._producer = producer
 

@@ -8,9 +8,10 @@ from typing import Any
 
 import structlog
 
-from services.chassis.database import Database, Notifications
+from services.chassis.database import Database
 from services.chassis.errors import GoldenpathError
 from services.chassis.leases import Lease, LeaseLost
+from services.chassis.notifications import Notifications
 from services.deployer.store import CHANNEL
 
 _log = structlog.get_logger()

@@ -1,0 +1,48 @@
+"""What goes on beside consuming: parked events are tried again, gauges tell what waits, and the inbox is kept small."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import timedelta
+from typing import Any, Final
+
+import structlog
+
+from services.chassis.errors import GoldenpathError
+from services.chassis.handling import Handling
+
+_RETRY_EVERY: Final = timedelta(milliseconds=200)  # while nothing is due
+_COUNT_EVERY: Final = timedelta(seconds=5)  # the gauges of what waits; a scrape comes every 15 s
+_PURGE_EVERY: Final = timedelta(hours=1)  # an hour's ids are one cheap statement
+_log = structlog.get_logger()
+
+
+async def retry_parked(handling: Handling[Any]) -> None:
+    """Try what is due, for ever."""
+    while True:
+        try:
+            tried = await handling.retry_one()
+        except GoldenpathError:
+            tried = False
+        if not tried:
+            await asyncio.sleep(_RETRY_EVERY.total_seconds())
+
+
+async def count_waiting(handling: Handling[Any]) -> None:
+    """Keep the gauges up to date, for ever."""
+    while True:
+        try:
+            await handling.count_waiting()
+        except GoldenpathError:
+            _log.debug("the database doesn't answer; the gauges stand still", consumer=handling.name)
+        await asyncio.sleep(_COUNT_EVERY.total_seconds())
+
+
+async def purge_inbox(handling: Handling[Any]) -> None:
+    """Forget what no topic keeps any more, for ever."""
+    while True:
+        try:
+            await handling.purge_inbox()
+        except GoldenpathError as error:
+            _log.warning("the inbox can't be purged now", consumer=handling.name, reason=str(error))
+        await asyncio.sleep(_PURGE_EVERY.total_seconds())
