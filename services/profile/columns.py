@@ -70,7 +70,7 @@ def numbers_of(column: Column, name: str) -> Numbers:
     """A column's values as float64, NaN where missing; Invalid where it holds text."""
     if is_text(column, name) or isinstance(column, CodedText):
         raise Invalid("holds text where the reference has numbers", where=name)
-    return column.astype(np.float64, copy=False)
+    return column if column.dtype == np.float64 else column.astype(np.float64)
 
 
 def texts_of(column: Column, name: str) -> Counter[str | None]:
@@ -105,7 +105,7 @@ def slice_of(column: Column, start: int, stop: int) -> Column:
 
 def _tally(column: CodedText) -> Counter[str | None]:
     per_code = np.bincount(column.codes + 1, minlength=len(column.dictionary) + 1).tolist()
-    tally: Counter[str | None] = Counter()
+    tally: dict[str | None, int] = {}
     for value, rows in zip((None, *column.dictionary), per_code, strict=True):
-        tally[value] += rows
-    return tally
+        tally[value] = tally.get(value, 0) + rows
+    return Counter(tally)

@@ -195,7 +195,7 @@ async def test_a_report_says_how_every_feature_stands(bench: Bench) -> None:
 
 async def test_a_version_without_a_profile_is_kept_and_not_judged(bench: Bench) -> None:
     body = batch_of(credit(bench.random, 100), bench.random.random(100))
-    arrived = handlers.Arrived(body, 100, bench.clock.now(), None, "")
+    arrived = handlers.Arrived(body, 100, bench.clock.now(), (), "")
     async with bench.database.begin() as uow:
         await handlers.take_records([arrived], {("credit", 1): None}, uow, kept=1_000)
     async with bench.database.read() as connection:
