@@ -1,9 +1,9 @@
 """How fast the monitor reads: from the bytes of messages to judged windows, in rows per second of CPU.
 
-A model with 20 numbers, 5 texts of eight values, and a score; columnar batches of 1,000 rows as model servers send them,
-in polls of 20 batches: the records of a fifth of a second at 100,000 a second. Decoding, counting, panes and judging are
-what `services.monitor.intake` does, without its database. Through Kafka all is there: a real broker, the monitor's own
-reader, a PostgreSQL; beside it what the client alone costs, `getmany` of the same messages.
+A model with 20 numbers, 5 texts of eight values, and a score; columnar batches of 1,000 rows as model servers send
+them, in polls of 20 batches: a fifth of a second's records at 100,000 a second. Decoding, counting, panes and judging
+are what `services.monitor.intake` does, without its database. Through Kafka all is there: a real broker, the monitor's
+own reader, a PostgreSQL; beside it what the client alone costs, `getmany` of the same messages.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from services.monitor import batches
 from services.monitor.app import database_of
 from services.monitor.domain.budget import Settings
 from services.monitor.domain.judge import Judge
-from services.monitor.domain.panes import added
+from services.monitor.domain.panes import Pane, added
 from services.monitor.intake import Intake, counted
 from services.monitor.settings import MonitorSettings
 from services.monitor.stream import NAME, RecordStream
@@ -100,7 +100,8 @@ def _column(name: str, column: Column) -> pb.Column:
 
 def _judge_all(profile: ReferenceProfile, messages: list[Message]) -> None:
     judge = Judge(profile, Settings())
-    state, panes = judge.begin(datetime.now(UTC)), ()
+    state = judge.begin(datetime.now(UTC))
+    panes: tuple[Pane, ...] = ()
     for start in range(0, len(messages), POLL):
         now = datetime.now(UTC)
         arrived = []

@@ -70,7 +70,7 @@ def numbers_of(column: Column, name: str) -> Numbers:
     """A column's values as float64, NaN where missing; Invalid where it holds text."""
     if is_text(column, name) or isinstance(column, CodedText):
         raise Invalid("holds text where the reference has numbers", where=name)
-    return column if column.dtype == np.float64 else column.astype(np.float64)
+    return column.astype(np.float64, copy=False)
 
 
 def texts_of(column: Column, name: str) -> Counter[str | None]:

@@ -129,7 +129,7 @@ def logarithm(evidence: Numbers) -> Numbers:
 
 
 def _times(matrices: Numbers, vectors: Numbers) -> Numbers:
-    """Each part's matrix, shape (parts, tilts, groups), times its vector of each batch, shape (batches, parts, groups)."""
+    """Each part's matrix, shape (parts, tilts, groups), times its vectors, shape (batches, parts, groups)."""
     return np.asarray((matrices @ vectors.transpose(1, 2, 0)).transpose(2, 0, 1))
 
 
