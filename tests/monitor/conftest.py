@@ -53,7 +53,8 @@ class Bench:
         for _ in range(0, rows, batch):
             self.clock.advance(timedelta(seconds=1))
             columns = credit(self.random, batch, **{n: _filled(v, batch) for n, v in (broken or {}).items()})
-            await self.take(batch_of(columns, self.random.beta(1, 9, batch), **more))
+            times = [int(self.clock.now().timestamp() * 1e6)] * batch
+            await self.take(batch_of(columns, self.random.beta(1, 9, batch), event_times_us=times, **more))
 
     async def take(self, *bodies: pb.InferenceRecorded) -> None:
         """Batches arrive in one poll."""

@@ -25,6 +25,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from types import MappingProxyType
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -71,6 +73,21 @@ class Judge:
         scores = {feature.name for feature in profile.features if feature.role is Role.SCORE}
         self._scores = np.array([part.feature.name in scores for part in self._parts.parts])
         self._tolerances = self._against.tolerances
+
+    @property
+    def log_threshold(self) -> float:
+        """Natural logarithm of what evidence must reach in a day's first stretch to be noticed."""
+        return log_threshold(self.settings.false_alarms_per_year, 0)
+
+    def by(self, **settings: Any) -> Judge:
+        """The same judge by other settings, where it is given any.
+
+        Raises:
+            Invalid: they make no sense.
+        """
+        if "tolerances" in settings:
+            settings["tolerances"] = MappingProxyType(dict(settings["tolerances"]))
+        return Judge(self.profile, replace(self.settings, **settings)) if settings else self
 
     def begin(self, at: datetime, restarts: int = 0) -> State:
         """A fresh state, for a version that took a role at a moment.
