@@ -11,7 +11,7 @@ from pathlib import Path
 
 from benchmarks.figures import Figure, report
 
-MEASUREMENTS = ("queries", "delivery", "judge", "platform", "modelserver")
+MEASUREMENTS = ("queries", "delivery", "monitor", "judge", "monitor_nulls", "platform", "modelserver")
 
 
 def main(wanted: list[str]) -> None:

@@ -1,23 +1,32 @@
-"""Columnar batches <-> columns, and what of a batch is kept."""
+"""Columnar batches <-> columns, and what of a batch is kept.
+
+A batch is read twice: in the sender's contract, and packed (`goldenpath.monitor.v1.PackedBatch`: the same bytes, whose
+numbers numpy takes over as they are). Where a sender packed otherwise, which protobuf allows, the contract counts.
+"""
 
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterable
-from datetime import UTC, datetime, timedelta
+from collections.abc import Iterable, Sequence
+from datetime import datetime, timedelta
 from typing import Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from goldenpath.modelserver.v1 import events_pb2 as pb
+from goldenpath.monitor.v1.packed_pb2 import PackedBatch, PackedColumn
 from services.chassis.errors import Invalid
 from services.monitor.sample_store import Kept
 from services.profile import CodedText, Column
+from services.profile.columns import Counts
 
 ROLES: Final = {pb.ARM_STABLE: "stable", pb.ARM_CANDIDATE: "candidate"}
 SCORE: Final = "score"
 LABEL: Final = "label"
 ID_BYTES: Final = 16
+DOUBLE: Final = 8  # bytes
+CONTINUED: Final = 128  # the bit of a varint's byte after which more come
 AHEAD: Final = timedelta(seconds=5)  # a record's own clock may be so far ahead of the broker's
 MOST_ROWS: Final = 1_000_000  # no server closes a batch with more
 
@@ -42,21 +51,25 @@ def check(batch: pb.InferenceRecorded) -> int:
     return rows
 
 
-def columns_of(batch: pb.InferenceRecorded) -> dict[str, Column]:
+def columns_of(batch: pb.InferenceRecorded, packed: PackedBatch) -> dict[str, Column]:
     """A batch's inputs and its score, by name.
 
     Raises:
         Invalid: a code has no entry in its column's dictionary.
     """
-    scores = (column for column in batch.outputs if column.name == SCORE)
-    return {column.name: _column(column) for column in (*scores, *batch.inputs)}
+    outputs = zip(batch.outputs, packed.outputs, strict=True)
+    scores = (pair for pair in outputs if pair[0].name == SCORE)
+    inputs = zip(batch.inputs, packed.inputs, strict=True)
+    return {told.name: _column(told, bare) for told, bare in (*scores, *inputs)}
 
 
-def newest_time(batch: pb.InferenceRecorded, appended: datetime) -> datetime:
-    """The newest record's event time; one from the future counts as the broker's own time and a little."""
-    latest = appended + AHEAD
-    newest = max(batch.event_times_us)
-    return min(datetime.fromtimestamp(newest / 1e6, UTC), latest) if newest < latest.timestamp() * 1e6 else latest
+def times_of(batch: pb.InferenceRecorded, packed: PackedBatch, appended: datetime) -> Counts:
+    """The records' event times, microseconds since 1970-01-01 UTC.
+
+    One from the future counts as the broker's own time and a little, one from before 1970 as 1970.
+    """
+    times = _integers(batch.event_times_us, packed.event_times_us).astype(np.int64, copy=False)
+    return np.clip(times, 0, int((appended + AHEAD).timestamp() * 1e6))
 
 
 def kept_of(batch: pb.InferenceRecorded) -> Kept:
@@ -103,10 +116,31 @@ def picked(batches: Iterable[pb.InferenceRecorded], rows: list[int]) -> list[pb.
     return [_joined(name, columns, rows) for name, columns in parts.items()]
 
 
-def _column(column: pb.Column) -> Column:
-    if column.codes:
-        return CodedText(np.array(column.codes, dtype=np.int32), tuple(column.dictionary))
-    return np.array(column.numbers, dtype=np.float64)
+def _column(told: pb.Column, bare: PackedColumn) -> Column:
+    if told.codes:
+        return CodedText(_integers(told.codes, bare.codes), tuple(bare.dictionary))
+    if len(bare.numbers) == DOUBLE * len(told.numbers):
+        return np.frombuffer(bare.numbers, dtype="<f8")
+    return np.array(told.numbers, dtype=np.float64)
+
+
+def _integers(told: Sequence[int], packed: bytes) -> NDArray[np.signedinteger]:
+    """Zigzag varints of one width, as codes below 64 are and all times of a century; else the contract's numbers."""
+    if packed and told and len(packed) % len(told) == 0:
+        digits = np.frombuffer(packed, dtype=np.uint8).reshape(len(told), -1)
+        if (digits[:, :-1] >= CONTINUED).all() and (digits[:, -1] < CONTINUED).all():
+            return _unzigzagged(digits[:, 0] if digits.shape[1] == 1 else _joined_digits(digits))
+    return np.array(told, dtype=np.int64)
+
+
+def _joined_digits(digits: NDArray[np.uint8]) -> NDArray[np.uint64]:
+    places = np.uint64(CONTINUED) ** np.arange(digits.shape[1], dtype=np.uint64)
+    return np.asarray((digits & np.uint8(CONTINUED - 1)).astype(np.uint64) @ places)
+
+
+def _unzigzagged(zigzag: NDArray[np.unsignedinteger]) -> NDArray[np.signedinteger]:
+    signed = np.dtype(f"i{zigzag.itemsize}")
+    return np.asarray((zigzag >> 1).view(signed) ^ -(zigzag & 1).view(signed))
 
 
 def _joined(name: str, columns: list[pb.Column], rows: list[int]) -> pb.Column:

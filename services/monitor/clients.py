@@ -7,10 +7,10 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from datetime import timedelta
-from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
 
 from goldenpath.registry.v1 import registry_service_pb2 as pb
+from goldenpath.registry.v1.events_pb2 import DriftSettings
 from goldenpath.registry.v1.registry_service_pb2_grpc import RegistryServiceStub
 from services.chassis.clock import Clock
 from services.chassis.database import Database
@@ -74,8 +74,7 @@ class Judges:
         profile, settings = known or await self._asked(model, version)
         if profile is None:
             return None
-        tolerances = MappingProxyType(dict(settings.pop("tolerances", {})))
-        return Judge(ReferenceProfile.from_bytes(profile), Settings(tolerances=tolerances, **settings))
+        return Judge(ReferenceProfile.from_bytes(profile), Settings()).by(**settings)
 
     async def _asked(self, model: str, version: int) -> tuple[bytes | None, dict[str, Any]]:
         stub: RegistryServiceAsyncStub = RegistryServiceStub(self._registry.channel)
@@ -84,15 +83,14 @@ class Judges:
         if answer.version.registered.profile_digest:
             asked = pb.GetProfileRequest(model=model, version=version)
             profile = (await self._registry.ask(stub.GetProfile, asked)).profile
-        settings = settings_of(answer.version)
+        settings = settings_of(answer.version.drift)
         async with self._database.begin() as uow:
             await uow.references.keep(model, version, profile, settings)
         return profile, settings
 
 
-def settings_of(version: pb.Version) -> dict[str, Any]:
-    """A version's drift settings, without what is left at the shipped default."""
-    told = version.drift
+def settings_of(told: DriftSettings) -> dict[str, Any]:
+    """Drift settings, without what is left at the shipped default."""
     settings: dict[str, Any] = {}
     if told.effect:
         settings["effect"] = told.effect

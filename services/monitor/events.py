@@ -10,8 +10,11 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from goldenpath.monitor.v1 import events_pb2 as pb
 from goldenpath.monitor.v1 import monitor_service_pb2 as api
 from services.monitor.domain.findings import FeatureEffect, Finding
+from services.monitor.domain.replay import Moment
 from services.monitor.signal_store import StoredSignal
 from services.monitor.store import Watch
+from services.profile import Feature, Kind
+from services.profile.columns import Counts
 
 
 def timestamp_of(moment: datetime) -> Timestamp:
@@ -78,3 +81,32 @@ def record_of(signal: StoredSignal) -> api.SignalRecord:
     if signal.cleared_at is not None:
         record.cleared_at.CopyFrom(timestamp_of(signal.cleared_at))
     return record
+
+
+def distribution_of(feature: Feature, now: Counts) -> api.Distribution:
+    """A feature's rows by bin, in the reference and now."""
+    return api.Distribution(
+        feature=feature.name,
+        numeric=feature.kind is Kind.NUMERIC,
+        labels=[feature.label(place) for place in range(feature.bins)],
+        reference=feature.counts.tolist(),
+        now=now.tolist(),
+    )
+
+
+def moment_of(moment: Moment) -> api.Moment:
+    """How things stood at the end of a pane."""
+    return api.Moment(
+        at=timestamp_of(moment.at),
+        rows=moment.rows,
+        log_evidence=moment.log_evidence,
+        features=[effect_of(effect) for effect in moment.features],
+        found=[
+            api.Found(
+                level=type(finding).__name__.lower(),
+                features=[effect.feature for effect in finding.features],
+                sentence=finding.sentence,
+            )
+            for finding in moment.findings
+        ],
+    )

@@ -15,10 +15,11 @@ import grpc
 from goldenpath.monitor.v1 import monitor_service_pb2 as pb
 from goldenpath.monitor.v1.monitor_service_pb2_grpc import MonitorServiceServicer
 from services.chassis.database import Database
+from services.chassis.errors import NotFound
 from services.chassis.grpc_server import page_size
 from services.chassis.watching import Changes
 from services.monitor import events, pairing, queries
-from services.monitor.clients import Judges
+from services.monitor.clients import Judges, settings_of
 from services.monitor.handlers import PRODUCTION
 from services.monitor.signal_store import Signals
 from services.monitor.store import MonitorUnitOfWork
@@ -51,6 +52,17 @@ class MonitorApi(MonitorServiceServicer):
         judge = await self._judges.of(watch.model, watch.version)
         async with self._database.read() as connection:
             return await queries.report(watch, judge, connection)
+
+    async def GetHistory(self, request: pb.GetHistoryRequest, _: Context) -> pb.GetHistoryResponse:
+        """What a version saw, pane by pane, and what its own or other settings find in it."""
+        environment = request.environment or PRODUCTION
+        async with self._database.read() as connection:
+            watch = await queries.find_watch(request.model, environment, request.version, connection)
+        judge = await self._judges.of(watch.model, watch.version)
+        if judge is None:
+            raise NotFound(f"version {watch.version} of {watch.model} has no reference profile, so nothing is judged")
+        async with self._database.read() as connection:
+            return await queries.history(watch, judge.by(**settings_of(request.settings)), connection)
 
     async def GetSignal(self, request: pb.GetSignalRequest, _: Context) -> pb.GetSignalResponse:
         """One signal."""

@@ -6,7 +6,7 @@ import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from itertools import groupby
+from itertools import accumulate, groupby
 from typing import Final, NamedTuple
 
 import structlog
@@ -21,6 +21,7 @@ from services.chassis.topics import MONITOR
 from services.monitor import batches, events, pairing
 from services.monitor.domain.findings import Cleared, Detected, Finding
 from services.monitor.domain.judge import Judge
+from services.monitor.domain.panes import Pane
 from services.monitor.domain.state import State
 from services.monitor.sample_store import Outcome
 from services.monitor.store import MonitorUnitOfWork, Watch
@@ -47,16 +48,23 @@ class Arrived:
     Args:
         body: The batch.
         rows: How many records it holds.
-        appended_at: When the broker took it.
-        window: Its counts under its version's profile; None where the version has none.
+        newest_at: Its newest record's event time.
+        panes: Its counts under its version's profile, by event time; none where the version has no profile, or the
+            records count in no window.
         traceparent: The trace context in which it was sent.
     """
 
     body: records_pb.InferenceRecorded
     rows: int
-    appended_at: datetime
-    window: Window | None
+    newest_at: datetime
+    panes: tuple[Pane, ...]
     traceparent: str
+
+    @property
+    def window(self) -> Window:
+        """Its counts, whatever the time; of a batch that has panes."""
+        first, *others = (pane.window for pane in self.panes)
+        return sum(others, start=first)
 
     @property
     def place(self) -> Place:
@@ -153,20 +161,20 @@ async def _watch_of(place: Place, uow: MonitorUnitOfWork) -> Watch | None:
 async def _watch_records(
     watch: Watch, arrived: Sequence[Arrived], judge: Judge | None, uow: MonitorUnitOfWork, *, kept: int
 ) -> None:
-    upto = watch.rows_seen
-    for batch in arrived:
-        upto += batch.rows
-        body = batches.kept_of(batch.body)
-        await uow.records.keep(watch.id, body, upto=upto, at=uow.now, most=kept)
+    seen = list(accumulate((batch.rows for batch in arrived), initial=watch.rows_seen))
+    newest = [(batch.body, upto) for batch, upto in zip(arrived, seen[1:], strict=True) if upto > seen[-1] - kept]
+    bodies = [(batches.kept_of(body), upto) for body, upto in newest]
+    await uow.records.keep(watch.id, bodies, at=uow.now, older_than=seen[-1] - kept)
     await uow.watches.count(
         watch.id,
-        rows=upto - watch.rows_seen,
+        rows=seen[-1] - watch.rows_seen,
         dropped=sum(batch.body.dropped for batch in arrived),
-        newest=max(batches.newest_time(batch.body, batch.appended_at) for batch in arrived),
+        newest=max(batch.newest_at for batch in arrived),
     )
-    windows = [batch.window for batch in arrived if batch.window is not None]
-    if judge is not None and windows:
-        await _judge(watch, judge, windows, [batch.traceparent for batch in arrived], uow)
+    counted = [batch for batch in arrived if batch.panes]
+    if judge is not None and counted:
+        await uow.panes.add(watch.id, [pane for batch in counted for pane in batch.panes])
+        await _judge(watch, judge, [batch.window for batch in counted], [batch.traceparent for batch in arrived], uow)
 
 
 async def _judge(

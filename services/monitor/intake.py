@@ -13,16 +13,18 @@ from datetime import UTC, datetime
 import structlog
 
 from goldenpath.modelserver.v1.events_pb2 import InferenceRecorded
+from goldenpath.monitor.v1.packed_pb2 import PackedBatch
 from services.chassis import cloudevents, instruments
+from services.chassis.cloudevents import CloudEvent
 from services.chassis.database import Database
 from services.chassis.errors import Invalid
 from services.chassis.parking import Parking, Raw
 from services.monitor import batches, handlers
 from services.monitor.clients import Judges
 from services.monitor.domain.judge import Judge
+from services.monitor.domain.panes import cut
 from services.monitor.handlers import Arrived
 from services.monitor.store import MonitorUnitOfWork
-from services.profile import count
 
 _log = structlog.get_logger()
 
@@ -136,10 +138,32 @@ class Intake:
         event = cloudevents.read(raw.headers, raw.value)
         if event.type != "inference.recorded":
             return
-        batch = cloudevents.body(event, InferenceRecorded)
-        rows = batches.check(batch)
-        key = batch.model, batch.version
+        body = cloudevents.body(event, InferenceRecorded)
+        rows = batches.check(body)
+        key = body.model, body.version
         judge = prepared.judges[key] = await self._judges.of(*key)
-        window = count(judge.profile, batches.columns_of(batch)) if judge and batch.arm in batches.ROLES else None
         appended = datetime.fromtimestamp(raw.appended_ms / 1000, UTC)
-        prepared.arrived.append(Arrived(batch, rows, appended, window, event.traceparent))
+        prepared.arrived.append(counted(event, body, rows, judge, appended))
+
+
+def counted(
+    event: CloudEvent, body: InferenceRecorded, rows: int, judge: Judge | None, appended_at: datetime
+) -> Arrived:
+    """A batch that arrived, counted where it counts.
+
+    Args:
+        event: The event.
+        body: Its body, checked.
+        rows: How many records it holds.
+        judge: Its version's judge; None where the version has no profile.
+        appended_at: When the broker took it.
+
+    Raises:
+        Invalid: it doesn't fit its version's profile.
+    """
+    same = event.content_type == cloudevents.PROTOBUF  # else it came as JSON
+    packed = PackedBatch.FromString(event.data if same else body.SerializeToString())
+    times = batches.times_of(body, packed, appended_at)
+    counts = judge is not None and body.arm in batches.ROLES
+    panes = cut(judge.profile, batches.columns_of(body, packed), times) if judge and counts else ()
+    return Arrived(body, rows, datetime.fromtimestamp(int(times.max()) / 1e6, UTC), panes, event.traceparent)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from math import isnan
 from typing import Final
@@ -13,11 +14,14 @@ from services.chassis.errors import Invalid, NotFound
 from services.monitor import batches, events
 from services.monitor.domain.findings import FeatureEffect
 from services.monitor.domain.judge import Judge
+from services.monitor.domain.replay import replay
 from services.monitor.domain.sample import Scored, chosen, log_loss, outcomes_of
 from services.monitor.domain.state import State
+from services.monitor.pane_store import Panes
 from services.monitor.sample_store import Outcomes, Records
 from services.monitor.signal_store import Signals
 from services.monitor.store import Watch, Watches
+from services.profile import empty
 
 MOST_SAMPLED: Final = 10_000
 DEFAULT_SAMPLED: Final = 2_000
@@ -43,7 +47,7 @@ async def find_watch(model: str, environment: str, version: int, connection: Con
 
 async def report(watch: Watch, judge: Judge | None, connection: Connection) -> pb.GetReportResponse:
     """How a version in its role stands now."""
-    state = State.from_bytes(watch.state) if watch.state else None
+    state = _state_of(watch)
     standing = judge.standing(state) if judge and state else None
     signal = await Signals(connection).standing(watch.id)
     scored = await _scored(watch.model, await Records(connection).predictions(watch.id), connection)
@@ -66,6 +70,24 @@ async def report(watch: Watch, judge: Judge | None, connection: Connection) -> p
     )
     answer.sentence = _sentence(watch, judge, answer, standing.features if standing else ())
     return answer
+
+
+async def history(watch: Watch, judge: Judge, connection: Connection) -> pb.GetHistoryResponse:
+    """What a version saw, pane by pane, and what a judge finds in it."""
+    panes = await Panes(connection).all(watch.id, judge.profile)
+    moments = await asyncio.to_thread(replay, judge, panes)  # hundreds of looks: others go on meanwhile
+    signal, state = await Signals(connection).standing(watch.id), _state_of(watch)
+    since = signal.since if signal else state.history.stretches[0].began if state and state.history.stretches else None
+    now = sum((pane.window for pane in panes if since is None or pane.until > since), start=empty(judge.profile))
+    return pb.GetHistoryResponse(
+        distributions=[events.distribution_of(feature, now.of(feature.name)) for feature in judge.profile.features],
+        moments=[events.moment_of(moment) for moment in moments],
+        effect=judge.settings.effect,
+        false_alarms_per_year=judge.settings.false_alarms_per_year,
+        log_threshold=judge.log_threshold,
+        reference_rows=judge.profile.rows,
+        version=watch.version,
+    )
 
 
 async def sample(signal_id: str, limit: int, connection: Connection) -> pb.GetSampleResponse:
@@ -91,6 +113,14 @@ async def sample(signal_id: str, limit: int, connection: Connection) -> pb.GetSa
         rows=len(rows),
         rows_with_outcome=sum(not isnan(outcome) for outcome in known),
     )
+
+
+def _state_of(watch: Watch) -> State | None:
+    """What the judge remembers; None where nothing was seen yet, or another release wrote it in another form."""
+    try:
+        return State.from_bytes(watch.state) if watch.state else None
+    except Invalid:
+        return None
 
 
 async def list_signals(

@@ -76,19 +76,13 @@ class Records:
         await self._connection.execute("DELETE FROM batches_seen WHERE seen_at < $1", at - REPEATS)
         return {(row["server"], row["batch"]) for row in rows}
 
-    async def keep(self, watch: int, batch: Kept, *, upto: int, at: datetime, most: int) -> None:
-        """Keep a batch, and let go what is older than the newest `most` records."""
-        await self._connection.execute(
+    async def keep(self, watch: int, newer: Sequence[tuple[Kept, int]], *, at: datetime, older_than: int) -> None:
+        """Keep batches, each with how many records the watch had seen with it; let go of what is that old."""
+        await self._connection.executemany(
             "INSERT INTO sampled_batches (watch, arrived_at, upto, predictions, inputs) VALUES ($1, $2, $3, $4, $5)",
-            watch,
-            at,
-            upto,
-            batch.predictions,
-            batch.inputs,
+            [(watch, at, upto, batch.predictions, batch.inputs) for batch, upto in newer],
         )
-        await self._connection.execute(
-            "DELETE FROM sampled_batches WHERE watch = $1 AND upto <= $2", watch, upto - most
-        )
+        await self._connection.execute("DELETE FROM sampled_batches WHERE watch = $1 AND upto <= $2", watch, older_than)
 
     async def predictions(self, watch: int) -> list[bytes]:
         """The kept predictions of a watch, oldest first."""

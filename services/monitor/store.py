@@ -15,6 +15,7 @@ from typing import Any
 from services.chassis.database import Connection, Row, UnitOfWork
 from services.chassis.errors import NotFound
 from services.monitor.pair_store import Pairs
+from services.monitor.pane_store import Panes
 from services.monitor.sample_store import KEPT_OUTCOMES, Outcomes, Records
 from services.monitor.signal_store import Signals
 
@@ -188,6 +189,11 @@ class MonitorUnitOfWork(UnitOfWork):
     def records(self) -> Records:
         """The stream's place, and the newest records."""
         return Records(self.connection)
+
+    @cached_property
+    def panes(self) -> Panes:
+        """What each watch saw, by event time."""
+        return Panes(self.connection)
 
     @cached_property
     def outcomes(self) -> Outcomes:

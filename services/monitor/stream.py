@@ -31,6 +31,9 @@ from services.monitor.intake import Intake, Moved
 NAME: Final = "monitor-records"
 _POLL: Final = timedelta(milliseconds=100)
 _MOST: Final = 200  # batches a transaction; with a thousand records each, some 50 MB
+_FETCH_BYTES: Final = (
+    16 * 2**20
+)  # of a partition at once: with Kafka's 1 MiB, five batches cost a transaction each time
 _BACK_OFF: Final = timedelta(milliseconds=500)
 _RETRY_EVERY: Final = timedelta(seconds=1)  # an operator's replay may wait so long
 _log = structlog.get_logger()
@@ -90,6 +93,7 @@ class RecordStream:
             auto_offset_reset="earliest",
             isolation_level="read_committed",
             max_poll_records=_MOST,
+            max_partition_fetch_bytes=_FETCH_BYTES,
             session_timeout_ms=int(self._session_timeout.total_seconds() * 1000),
             heartbeat_interval_ms=int(self._session_timeout.total_seconds() * 1000 / 3),
         )

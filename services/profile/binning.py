@@ -55,11 +55,11 @@ def numeric_bins(edges: Numbers, values: Numbers) -> Counts:
 
     Few edges are looked up among sorted values, which costs a tenth of looking every value up among the edges.
     """
-    ordered = np.sort(values)  # missing values come last
-    present = values.size - np.count_nonzero(np.isnan(values))
     bins = np.empty(edges.size + 2, dtype=np.int64)
-    bins[:-2] = np.searchsorted(ordered[:present], edges, side="right")
-    bins[-2:] = present, values.size
+    ordered = np.sort(values)  # missing values come last
+    bins[:-2] = ordered.searchsorted(edges, side="right")
+    bins[-2] = ordered.searchsorted(np.inf, side="right")
+    bins[-1] = values.size
     bins[1:] -= bins[:-1].copy()
     return bins
 

@@ -105,7 +105,7 @@ def slice_of(column: Column, start: int, stop: int) -> Column:
 
 def _tally(column: CodedText) -> Counter[str | None]:
     per_code = np.bincount(column.codes + 1, minlength=len(column.dictionary) + 1).tolist()
-    tally: Counter[str | None] = Counter()
+    tally: dict[str | None, int] = {}
     for value, rows in zip((None, *column.dictionary), per_code, strict=True):
-        tally[value] += rows
-    return tally
+        tally[value] = tally.get(value, 0) + rows
+    return Counter(tally)

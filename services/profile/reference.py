@@ -68,6 +68,11 @@ class Feature:
         return int(self.counts.size)
 
     @cached_property
+    def uppers(self) -> Numbers:
+        """Numeric: the inclusive upper edge of each bin but that of missing values, shape (bins - 1,)."""
+        return np.append(self.edges, np.inf)
+
+    @cached_property
     def index(self) -> dict[str, int]:
         """The bin of each category."""
         return {text: place for place, text in enumerate(self.categories)}
@@ -116,6 +121,28 @@ class ReferenceProfile:
     def counts(self) -> Counts:
         """All features' rows per bin, one after another, shape (bins of all features,)."""
         return np.concatenate([feature.counts for feature in self.features])
+
+    @cached_property
+    def numeric(self) -> tuple[Feature, ...]:
+        """The numeric features, in their order."""
+        return tuple(feature for feature in self.features if feature.kind is Kind.NUMERIC)
+
+    @cached_property
+    def numeric_bins(self) -> Counts:
+        """Where the numeric features' bins are in a window's counts, feature after feature."""
+        numeric = [feature.kind is Kind.NUMERIC for feature in self.features]
+        return np.flatnonzero(np.repeat(numeric, np.diff(self.offsets)))
+
+    @cached_property
+    def first_bins(self) -> Counts:
+        """Where each numeric feature's bins begin among those of the numeric features."""
+        return np.cumsum([0, *(feature.bins for feature in self.numeric[:-1])])
+
+    @cached_property
+    def present_bins(self) -> Counts:
+        """Where among the bins of the numeric features those are that aren't of missing values."""
+        lasts = np.cumsum([feature.bins for feature in self.numeric]) - 1
+        return np.setdiff1d(np.arange(self.numeric_bins.size), lasts)
 
     @cached_property
     def digest(self) -> str:

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from services.chassis.errors import Invalid
-from services.profile.columns import Column, Counts, rows_of
-from services.profile.reference import ReferenceProfile
+from services.profile.columns import Column, Counts, numbers_of, rows_of
+from services.profile.reference import Kind, ReferenceProfile
 
 _HEADER = struct.Struct("<4s32sq")  # what it is, its profile's digest, rows; then a little-endian int64 per bin
 _MAGIC = b"GPW1"
@@ -90,4 +90,24 @@ def count(profile: ReferenceProfile, columns: Mapping[str, Column]) -> Window:
             raise Invalid("the batch has no such column", where=feature.name)
     used = {feature.name: columns[feature.name] for feature in profile.features}
     rows = rows_of(used)
-    return Window(profile, rows, np.concatenate([f.count(used[f.name]) for f in profile.features]))
+    counts = np.empty(int(profile.offsets[-1]), dtype=np.int64)
+    counts[profile.numeric_bins] = _numeric(profile, used, rows)
+    for place, feature in enumerate(profile.features):
+        if feature.kind is Kind.CATEGORICAL:
+            counts[profile.offsets[place] : profile.offsets[place + 1]] = feature.count(used[feature.name])
+    return Window(profile, rows, counts)
+
+
+def _numeric(profile: ReferenceProfile, columns: Mapping[str, Column], rows: int) -> Counts:
+    """The numeric features' counts, feature after feature: what `Feature.count` gives, for all of them at once."""
+    if not profile.numeric:
+        return np.empty(0, dtype=np.int64)
+    ordered = np.array([numbers_of(columns[feature.name], feature.name) for feature in profile.numeric])
+    ordered.sort(axis=1)  # missing values come last
+    upto = [row.searchsorted(each.uppers, side="right") for row, each in zip(ordered, profile.numeric, strict=True)]
+    ends = np.full(profile.numeric_bins.size, rows)
+    ends[profile.present_bins] = np.concatenate(upto)
+    counts = ends.copy()
+    counts[1:] -= ends[:-1]
+    counts[profile.first_bins] = ends[profile.first_bins]
+    return counts

@@ -14,15 +14,17 @@ from pydantic import SecretStr
 from goldenpath.modelserver.v1 import events_pb2 as pb
 from services.chassis.clock import ManualClock
 from services.chassis.database import Database
+from services.chassis.testing import emitted
 from services.monitor import handlers
 from services.monitor.app import database_of
-from services.monitor.batches import check, columns_of
+from services.monitor.batches import check
 from services.monitor.domain.budget import Settings
 from services.monitor.domain.judge import Judge
 from services.monitor.handlers import Arrived
+from services.monitor.intake import counted
 from services.monitor.settings import MonitorSettings
 from services.monitor.store import MonitorUnitOfWork
-from services.profile import Column, count
+from services.profile import Column
 from tests.monitor.made_up import batch_of, credit, profile
 
 
@@ -51,17 +53,20 @@ class Bench:
         for _ in range(0, rows, batch):
             self.clock.advance(timedelta(seconds=1))
             columns = credit(self.random, batch, **{n: _filled(v, batch) for n, v in (broken or {}).items()})
-            await self.take(batch_of(columns, self.random.beta(1, 9, batch), **more))
+            times = [int(self.clock.now().timestamp() * 1e6)] * batch
+            await self.take(batch_of(columns, self.random.beta(1, 9, batch), event_times_us=times, **more))
 
     async def take(self, *bodies: pb.InferenceRecorded) -> None:
         """Batches arrive in one poll."""
-        arrived = [
-            Arrived(body, check(body), self.clock.now(), count(self.judge.profile, columns_of(body)), "")
-            for body in bodies
-        ]
+        arrived = [self.arrived(body) for body in bodies]
         judges = {(body.model, body.version): self.judge for body in bodies}
         async with self.database.begin() as uow:
             await handlers.take_records(arrived, judges, uow, kept=self.kept)
+
+    def arrived(self, body: pb.InferenceRecorded) -> Arrived:
+        """A batch, counted."""
+        event = emitted(body, "inference.recorded", subject=f"model/{body.model}")
+        return counted(event, body, check(body), self.judge, self.clock.now())
 
     async def rows(self, query: str, *values: Any) -> list[Any]:
         """What a query gives."""

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from goldenpath.modelserver.v1 import events_pb2 as pb
+from goldenpath.monitor.v1.packed_pb2 import PackedBatch
 from services.chassis.errors import Invalid
-from services.monitor.batches import AHEAD, check, columns_of, kept_of, newest_time, picked, texts_of
-from services.profile import count, profile_of
+from services.monitor.batches import AHEAD, check, columns_of, kept_of, picked, texts_of, times_of
+from services.profile import CodedText, count, profile_of
 from tests.monitor.made_up import batch_of, credit
 
 RANDOM = np.random.default_rng(1)
@@ -27,7 +31,41 @@ def test_a_batch_counts_as_the_columns_that_it_was_made_from() -> None:
     profile = profile_of(columns, scores={"score": scores})
     batch = batch_of(columns, scores)
     assert check(batch) == 50
-    assert count(profile, columns_of(batch)) == count(profile, columns | {"score": scores})
+    assert count(profile, columns_of(batch, packed(batch))) == count(profile, columns | {"score": scores})
+
+
+def packed(batch: pb.InferenceRecorded) -> PackedBatch:
+    return PackedBatch.FromString(batch.SerializeToString())
+
+
+@settings(max_examples=100, deadline=None)
+@given(
+    rows=st.lists(st.tuples(st.floats(), st.integers(-1, 300), st.integers(-(2**62), 2**62)), min_size=1, max_size=300),
+    whole=st.booleans(),
+)
+def test_whatever_a_batch_holds_it_is_read_as_the_contract_says(rows: list[Any], *, whole: bool) -> None:
+    """`whole`: packed into one piece, as everybody does; else in two, which protobuf allows."""
+    numbers, codes, times = zip(*rows, strict=True)
+    batch = _whole(numbers, codes, times)
+    last_piece = 0 if whole else (len(rows) + 1) // 2  # it is what stays of several
+    bare = packed(_whole(numbers[last_piece:], codes[last_piece:], times[last_piece:]))
+    columns = columns_of(batch, bare)
+    assert np.array_equal(np.asarray(columns["n"]), np.array(numbers), equal_nan=True)
+    assert isinstance(columns["c"], CodedText)
+    assert columns["c"].codes.tolist() == list(codes)
+    assert times_of(batch, bare, datetime(2026, 1, 1, tzinfo=UTC)).tolist() == [
+        min(max(each, 0), LATEST) for each in times
+    ]
+
+
+def _whole(numbers: Sequence[float], codes: Sequence[int], times: Sequence[int]) -> pb.InferenceRecorded:
+    batch = pb.InferenceRecorded(event_times_us=times)
+    batch.inputs.add(name="n", numbers=numbers)
+    batch.inputs.add(name="c", codes=codes, dictionary=[str(place) for place in range(301)])
+    return batch
+
+
+LATEST = int((datetime(2026, 1, 1, tzinfo=UTC) + AHEAD).timestamp() * 1e6)
 
 
 def _set(name: str, value: object) -> Callable[[pb.InferenceRecorded], None]:
@@ -60,7 +98,7 @@ def test_a_code_outside_its_dictionary_is_refused() -> None:
     batch = a_batch()
     batch.inputs[1].codes[0] = 99
     with pytest.raises(Invalid):
-        columns_of(batch)
+        columns_of(batch, packed(batch))
 
 
 @pytest.mark.parametrize("ahead", [timedelta(hours=1), timedelta(days=300_000)])
@@ -68,7 +106,8 @@ def test_a_record_from_the_future_counts_as_the_brokers_time_and_a_little(ahead:
     appended = datetime(2026, 1, 1, tzinfo=UTC)
     batch = a_batch()
     batch.event_times_us[3] = int((appended.timestamp() + ahead.total_seconds()) * 1e6)
-    assert newest_time(batch, appended) == appended + AHEAD
+    times = times_of(batch, packed(batch), appended)
+    assert times.max() == int((appended + AHEAD).timestamp() * 1e6)
 
 
 def test_chosen_records_of_several_batches_come_as_one() -> None:

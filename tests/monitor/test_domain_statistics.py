@@ -10,9 +10,9 @@ import pytest
 from scipy import special, stats
 
 from services.chassis.errors import Invalid
-from services.monitor.domain.budget import Settings, log_threshold, log_weights
+from services.monitor.domain.budget import Settings, log_threshold, weights
 from services.monitor.domain.drift import Drift
-from services.monitor.domain.evidence import SHIFTS, Alternatives, averaged
+from services.monitor.domain.evidence import SHIFTS, Alternatives
 from services.monitor.domain.measures import MEASURES, Measure
 from services.monitor.domain.parts import Parts
 from services.monitor.domain.special import divergence, log_gamma, shares_within
@@ -66,7 +66,7 @@ def test_a_batch_of_what_the_reference_predicts_multiplies_no_evidence_by_more_t
     held[0, 1] = before
     batches = _all_splits(rows, known.size)
     chances = np.array([stats.dirichlet_multinomial(known + held[0], rows).pmf(batch) for batch in batches[:, 0]])
-    ratios = np.exp([alternatives._log_ratios(held, batch)[0] for batch in batches])
+    ratios = np.exp([alternatives.log_ratios(held, batch[np.newaxis])[0, 0] for batch in batches])
     assert chances.sum() == pytest.approx(1.0)
     assert (chances @ ratios).max() <= 1.0 + 1e-12
     assert (chances @ ratios).min() > 0.5  # and hardly less: what Jensen's inequality takes is little
@@ -74,21 +74,18 @@ def test_a_batch_of_what_the_reference_predicts_multiplies_no_evidence_by_more_t
 
 def test_the_prior_of_each_parts_alternatives_is_one() -> None:
     columns: dict[str, Column] = {"x": RANDOM.normal(size=500), "y": RANDOM.choice(list("ab"), 500), "z": np.zeros(500)}
-    assert np.exp(Alternatives(Parts(profile_of(columns))).log_prior).sum(axis=1) == pytest.approx(1.0)
+    assert Alternatives(Parts(profile_of(columns))).prior.sum(axis=1) == pytest.approx(1.0)
 
 
 def test_the_evidence_is_the_sum_over_all_starts_of_what_came_after_them() -> None:
     parts = Parts(profile_of({"x": RANDOM.normal(size=500)}))
     alternatives = Alternatives(parts)
     batches = [parts.effective(RANDOM.multinomial(50, parts.reference[0] / parts.reference[0].sum())) for _ in range(3)]
-    weights, evidence, before = [-1.0, -2.0, -3.0], alternatives.begin(), np.zeros_like(parts.reference)
-    ratios = []
-    for batch, weight in zip(batches, weights, strict=True):
-        ratios.append(alternatives._log_ratios(before, batch))
-        evidence = alternatives.grown(evidence, before, batch, weight)
-        before = before + batch
-    expected = sum(np.exp(weights[start] + sum(ratios[start:])) for start in range(3))
-    assert np.exp(evidence) == pytest.approx(expected)
+    kept = np.array([0.5, 0.2, 0.1])
+    ratios = alternatives.log_ratios(np.zeros_like(parts.reference), np.stack(batches))
+    evidence = alternatives.grown(alternatives.begin(), np.zeros_like(parts.reference), np.stack(batches), kept)[-1]
+    expected = sum(kept[start] * np.exp(ratios[start:].sum(axis=0)) for start in range(3))
+    assert evidence == pytest.approx(expected)
 
 
 def test_a_small_shift_is_the_alternative_that_gains_most_where_one_happened() -> None:
@@ -96,24 +93,20 @@ def test_a_small_shift_is_the_alternative_that_gains_most_where_one_happened() -
     judged = Alternatives(parts)
     moved = parts.parts[0].feature.count(RANDOM.normal(0.25, size=5_000))
     batch = parts.effective(parts.collect(moved))
-    ratios = judged._log_ratios(np.zeros_like(batch), batch)[0]
+    ratios = judged.log_ratios(np.zeros_like(batch), batch[np.newaxis])[0, 0]
     assert int(np.argmax(ratios)) == 2 * list(SHIFTS).index(0.25)
 
 
 @pytest.mark.parametrize("expected", [0, 1_000])
 @pytest.mark.parametrize("rows", [1, 64, 999])
 def test_what_is_kept_for_all_starts_together_is_at_most_one(rows: int, expected: int) -> None:
-    kept = np.exp(log_weights(np.arange(0, 5_000_000, rows), rows, expected)).sum()
+    kept = weights(np.arange(0, 5_000_000, rows), rows, expected).sum()
     assert 0.99 < kept <= 1.0
 
 
 def test_the_chances_of_all_restarts_of_a_year_of_both_levels_are_the_promise() -> None:
     day = sum(np.exp(-log_threshold(3.0, restart)) for restart in range(10_000))
     assert 2 * 365.25 * day == pytest.approx(3.0, rel=1e-3)
-
-
-def test_evidence_of_parts_is_averaged() -> None:
-    assert np.exp(averaged(np.log(np.array([2.0, 6.0])))) == pytest.approx(4.0)
 
 
 def judged(*columns: Column, window: Sequence[Column]) -> tuple[Parts, np.ndarray[Any, np.dtype[np.float64]]]:
@@ -200,10 +193,12 @@ def test_what_is_passed_over_as_too_fresh_has_no_lower_bound(measure: Measure) -
     parts, drift = Parts(profile), Drift(Parts(profile), measure)
     windows = [count(profile, {"x": RANDOM.normal(2, size=n), "y": RANDOM.integers(0, 2, n)}) for n in range(1, 60)]
     counts = parts.effective(np.stack([parts.collect(window.counts) for window in windows]))
-    chances = np.full(len(windows), -7.0)
-    starts, places = np.nonzero(~drift.worth_bounding(counts, chances))
-    assert starts.size
-    assert not drift.bounds(counts, starts, places, chances[starts]).lower.any()
+    starts, places = (each.ravel() for each in np.indices(counts.shape[:2]))
+    chances = np.full(starts.size, -7.0)
+    fresh = ~drift.may_differ(counts, starts, places, chances)
+    lower = drift.bounds(counts, starts, places, chances).lower
+    assert 0 < np.count_nonzero(fresh) < fresh.size
+    assert not lower[fresh].any()
 
 
 @pytest.mark.parametrize(

@@ -14,6 +14,8 @@ from goldenpath.modelserver.v1 import events_pb2 as pb
 from goldenpath.monitor.v1 import events_pb2 as monitor_pb
 from services.chassis.errors import Invalid, NotFound
 from services.monitor import handlers, queries
+from services.monitor.domain.panes import LENGTH, MOST
+from services.monitor.pane_store import Panes
 from tests.monitor.conftest import Bench
 from tests.monitor.made_up import batch_of, credit
 
@@ -193,9 +195,38 @@ async def test_a_report_says_how_every_feature_stands(bench: Bench) -> None:
     assert np.isnan(report.log_loss)
 
 
+async def test_a_history_shows_pane_by_pane_how_evidence_grew_and_what_other_settings_would_have_found(
+    bench: Bench,
+) -> None:
+    await bench.see(2_000)
+    await bench.see(8_000, broken=STUCK)
+    async with bench.database.read() as connection:
+        watch = await queries.find_watch("credit", "production", 1, connection)
+        own = await queries.history(watch, bench.judge, connection)
+        deaf = await queries.history(watch, bench.judge.by(tolerance=50.0, effect="wasserstein"), connection)
+    assert sum(moment.rows for moment in own.moments) == 10_000
+    assert "detected" in {found.level for moment in own.moments for found in moment.found}
+    assert "detected" not in {found.level for moment in deaf.moments for found in moment.found}
+    assert (own.effect, deaf.effect) == ("psi", "wasserstein")
+    education = next(each for each in own.distributions if each.feature == "education")
+    assert sum(education.reference) == own.reference_rows
+    assert education.now[list(education.labels).index("school")] >= 0.75 * sum(education.now) > 0
+
+
+async def test_panes_are_bounded_and_lose_no_record(bench: Bench) -> None:
+    for _ in range(MOST + 10):
+        bench.clock.advance(LENGTH)
+        await bench.see(5, batch=5)
+    async with bench.database.read() as connection:
+        watch = await queries.find_watch("credit", "production", 1, connection)
+        panes = await Panes(connection).all(watch.id, bench.judge.profile)
+    assert len(panes) <= MOST
+    assert sum(pane.window.rows for pane in panes) == 5 * (MOST + 10)
+
+
 async def test_a_version_without_a_profile_is_kept_and_not_judged(bench: Bench) -> None:
     body = batch_of(credit(bench.random, 100), bench.random.random(100))
-    arrived = handlers.Arrived(body, 100, bench.clock.now(), None, "")
+    arrived = handlers.Arrived(body, 100, bench.clock.now(), (), "")
     async with bench.database.begin() as uow:
         await handlers.take_records([arrived], {("credit", 1): None}, uow, kept=1_000)
     async with bench.database.read() as connection:

@@ -77,22 +77,22 @@ def log_threshold(false_alarms_per_year: float, restart: int) -> float:
     return float(-np.log(day * part))
 
 
-def log_weights(starts: Counts, rows: int, expected: int) -> Numbers:
-    """The logarithm of what is kept for changes that begin with one of some records.
+def weights(starts: Counts, rows: Counts | int, expected: int) -> Numbers:
+    """What is kept for changes that begin with one of some records.
 
     Args:
         starts: How many records of the stretch came before them, any shape.
-        rows: How many they are, at least 1.
+        rows: How many they are, at least 1, of the same shape or one number.
         expected: How many records the stretch is expected to have; 0 where nobody knows.
 
     Returns:
         Of the same shape. What is kept for all records of a stretch is at most 1, however many come.
 
-    >>> round(float(np.exp(log_weights(np.array(0), 64, 0))), 3)  # half, where nothing is known of the day
+    >>> float(weights(np.array(0), 64, 0))  # half, where nothing is known of the day
     0.5
     """
     early = EARLY * rows / ((starts + EARLY) * (starts + rows + EARLY))
     if not expected:
-        return np.asarray(np.log(early))
+        return np.asarray(early)
     even = (np.minimum(starts + rows, expected) - np.minimum(starts, expected)) / expected
-    return np.asarray(np.log(EARLY_SHARE * early + (1 - EARLY_SHARE) * even))
+    return np.asarray(EARLY_SHARE * early + (1 - EARLY_SHARE) * even)

@@ -85,11 +85,11 @@ class Drift:
             log_chances: Natural logarithm of the chance that the bounds from a pair's start may fail, for any part;
                 shape (pairs,).
         """
-        rows = counts[starts, places].sum(axis=-1)
-        tallied = self._yardstick.tallied(counts)[starts, places]
-        cost = (np.log(self._intervals[places]) - log_chances)[:, np.newaxis]
+        tallied, rows = self._of_pairs(counts, starts, places)
+        cost = self._cost(places, log_chances)
         before, now = self._reference[places], _shares(tallied, rows)
-        then = shares_within(before, np.broadcast_to(_fixed_radius(self._rows[places], cost), before.shape))
+        radius = (np.log(2.0) + cost) / np.maximum(self._rows[places], NONE)[:, np.newaxis]
+        then = shares_within(before, np.broadcast_to(radius, before.shape))
         here = shares_within(now, _running_radius(tallied, rows[:, np.newaxis], cost))
         return Bounds(
             self._yardstick.between(before, now, places),
@@ -97,28 +97,29 @@ class Drift:
             self._yardstick.furthest(then, here, places),
         )
 
-    def worth_bounding(self, counts: Numbers, log_chances: Numbers) -> NDArray[np.bool_]:
-        """Where a lower bound can be above 0 at all: the interval of some share now leaves the reference's share out.
+    def may_differ(self, counts: Numbers, starts: Counts, places: Counts, log_chances: Numbers) -> NDArray[np.bool_]:
+        """Which pairs can have a lower bound above 0: those of which some share's two intervals may lie apart.
 
-        Args:
-            counts: Effective rows from each start to now, shape (starts, parts, groups).
-            log_chances: Natural logarithm of the chance that the bounds from a start may fail, shape (starts,).
-
-        Returns:
-            Shape (starts, parts). It spares the halving for the many starts that are too fresh.
+        They overlap where both hold the share of all rows together. Takes what `bounds` takes, and spares its halving
+        for the many pairs that are too fresh. Shape (pairs,).
         """
-        rows = counts.sum(axis=-1)
-        now = _shares(self._yardstick.tallied(counts), rows)
-        away = divergence(now, np.clip(self._reference, NONE, 1.0 - NONE)) * self._yardstick.counted
-        return np.asarray(rows * away.max(axis=-1) > np.log(self._intervals) - log_chances[:, np.newaxis])
+        tallied, rows = self._of_pairs(counts, starts, places)
+        cost, before, now = self._cost(places, log_chances), self._reference[places], _shares(tallied, rows)
+        of_now, of_before = rows[:, np.newaxis], self._rows[places][:, np.newaxis]
+        between = (of_now * now + of_before * before) / np.maximum(of_now + of_before, NONE)
+        between = np.clip(between, NONE, 1.0 - NONE)
+        apart = (of_now * divergence(now, between) > cost) | (of_before * divergence(before, between) > cost)
+        return np.asarray((apart & self._yardstick.counted[places]).any(axis=-1))
+
+    def _of_pairs(self, counts: Numbers, starts: Counts, places: Counts) -> tuple[Numbers, Numbers]:
+        return self._yardstick.tallied(counts)[starts, places], counts[starts, places].sum(axis=-1)
+
+    def _cost(self, places: Counts, log_chances: Numbers) -> Numbers:
+        return np.asarray((np.log(self._intervals[places]) - log_chances)[:, np.newaxis])
 
 
 def _shares(tallied: Numbers, rows: Numbers) -> Numbers:
     return np.minimum(tallied / np.maximum(rows, NONE)[..., np.newaxis], 1.0)
-
-
-def _fixed_radius(rows: Numbers, cost: Numbers) -> Numbers:
-    return np.asarray((np.log(2.0) + cost) / np.maximum(rows, NONE)[:, np.newaxis])
 
 
 def _running_radius(counts: Numbers, rows: Numbers, cost: Numbers) -> Numbers:

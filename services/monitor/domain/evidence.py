@@ -48,7 +48,9 @@ SHARES = {
     False: (0.0, 0.0, 0.75, 0.25),  # of a text's, and of a number with hardly a value
 }
 LEAST_ORDERED = 4  # groups: below, above, missing, and one between are no order yet
-LEAST = -1e300  # a logarithm that stands for none
+MOST, LOG_MOST = 1e100, 400.0  # of evidence, and of what a batch multiplies or divides it by: surer than sure, and a
+# number that processors are quick with
+LEAST = 1e-100
 CONCENTRATIONS = (8.0, 64.0, 512.0, 4096.0)  # on ten groups: an expected stability index of about 1, 0.14, 0.02, 0.002
 
 
@@ -65,43 +67,42 @@ class Alternatives:
         self._tilts = np.stack([_tilts(*each) for each in zip(parts.parts, shares, parts.groups, strict=True)])
         self._factors = np.exp(self._tilts)
         moved = _moved(np.where(parts.used, shares, 0.5))
-        self._log_share, self._log_rest = np.log(moved), np.log1p(-moved)
-        with np.errstate(divide="ignore"):
-            self.log_prior = np.log(
-                [_prior(*each, parts.width) for each in zip(parts.parts, parts.groups, strict=True)]
-            )
+        self._log_odds, self._log_rest = np.log(moved / (1 - moved)), np.log1p(-moved)
+        self.prior = np.array([_prior(*each, parts.width) for each in zip(parts.parts, parts.groups, strict=True)])
 
     def begin(self) -> Numbers:
-        """No evidence: natural logarithms, shape (parts, alternatives)."""
-        return np.full(self.log_prior.shape, -np.inf)
+        """No evidence, shape (parts, alternatives)."""
+        return np.zeros(self.prior.shape)
 
-    def grown(self, log_evidence: Numbers, before: Numbers, batch: Numbers, log_weight: float) -> Numbers:
-        """The evidence with a batch more.
+    def grown(self, evidence: Numbers, before: Numbers, batches: Numbers, weights: Numbers) -> Numbers:
+        """The evidence after each of some more batches, shape (batches, parts, alternatives).
 
         Args:
-            log_evidence: Shape (parts, alternatives).
-            before: Effective rows of the stretch before the batch, shape (parts, groups).
-            batch: Effective rows of the batch, shape (parts, groups).
-            log_weight: Natural logarithm of what is kept for a change that begins with this batch.
+            evidence: Shape (parts, alternatives).
+            before: Effective rows of the stretch before them, shape (parts, groups).
+            batches: Effective rows of each batch, shape (batches, parts, groups).
+            weights: What is kept for a change that begins with each batch, shape (batches,).
         """
-        with_new = np.maximum(log_evidence, log_weight)
-        with_new += np.log(np.exp(log_evidence - with_new) + np.exp(log_weight - with_new))
-        return with_new + self._log_ratios(before, batch)
+        grown = np.exp(np.clip(self.log_ratios(before, batches), -LOG_MOST, LOG_MOST))
+        for place, weight in enumerate(weights.tolist()):
+            grown[place] *= np.minimum(evidence + weight, MOST)
+            evidence = grown[place]
+        return grown
 
-    def _log_ratios(self, before: Numbers, batch: Numbers) -> Numbers:
-        known = self._known + before
-        total, rows = known.sum(axis=-1, keepdims=True), batch.sum(axis=-1, keepdims=True)
-        after = (known + batch) / (total + rows)
-        tilted = _times(self._tilts, batch) - rows * np.log(_times(self._factors, after))
-        others = rows - batch
-        moved = batch[:, np.newaxis] * self._log_share + others[:, np.newaxis] * self._log_rest
+    def log_ratios(self, before: Numbers, batches: Numbers) -> Numbers:
+        """By what each batch multiplies the evidence: natural logarithms, shape (batches, parts, alternatives)."""
+        rows = batches.sum(axis=-1, keepdims=True)
+        known = np.concatenate(((self._known + before)[np.newaxis], batches)).cumsum(axis=0)  # before and after each
+        total = known.sum(axis=-1, keepdims=True)
+        tilted = _times(self._tilts, batches) - rows * np.log(_times(self._factors, (known / total)[1:]))
+        moved = self._log_odds * batches[..., np.newaxis, :] + self._log_rest * rows[..., np.newaxis]
         hits = np.maximum(known, JEFFREYS)  # a group that a part lacks: no row is ever in it, so it gains nothing
-        moved -= _log_beta_binomial(hits, total - known, batch, others)[:, np.newaxis]
-        return np.concatenate((tilted, moved.reshape(len(batch), -1)), axis=1)
+        moved -= np.diff(_log_beta(hits, total - known), axis=0)[..., np.newaxis, :]
+        return np.concatenate((tilted, moved.reshape(*rows.shape[:2], -1)), axis=-1)
 
-    def by_part(self, log_evidence: Numbers) -> Numbers:
-        """Each part's evidence over all alternatives, shape (parts,)."""
-        return _log_sum(log_evidence + self.log_prior)
+    def by_part(self, evidence: Numbers) -> Numbers:
+        """Each part's evidence over all alternatives, shape (..., parts), of evidence of one dimension more."""
+        return np.asarray((evidence * self.prior).sum(axis=-1))
 
     def likeliest_start(self, place: int, counts: Numbers, log_weights: Numbers) -> int:
         """The start at which a part's change is estimated to have begun.
@@ -122,23 +123,14 @@ class Alternatives:
         return int(np.argmax(np.logaddexp.reduce(changed, axis=0) - unchanged + log_weights))
 
 
-def averaged(log_evidence: Numbers) -> float:
-    """The evidence of all parts together: the mean of their e-values, as a natural logarithm.
-
-    >>> round(averaged(np.log(np.array([1.0, 3.0]))), 4) == round(float(np.log(2.0)), 4)
-    True
-    """
-    return float(_log_sum(log_evidence) - np.log(log_evidence.size))
+def logarithm(evidence: Numbers) -> Numbers:
+    """The natural logarithm of evidence, finite where there is none."""
+    return np.asarray(np.log(np.maximum(evidence, LEAST)))
 
 
 def _times(matrices: Numbers, vectors: Numbers) -> Numbers:
-    return np.asarray((matrices @ vectors[..., np.newaxis])[..., 0])
-
-
-def _log_sum(logarithms: Numbers) -> Numbers:
-    most = np.maximum(logarithms.max(axis=-1, keepdims=True), LEAST)
-    with np.errstate(divide="ignore"):
-        return np.asarray(most[..., 0] + np.log(np.exp(logarithms - most).sum(axis=-1)))
+    """Each part's matrix, shape (parts, tilts, groups), times its vectors, shape (batches, parts, groups)."""
+    return np.asarray((matrices @ vectors.transpose(1, 2, 0)).transpose(2, 0, 1))
 
 
 def _unseen_rows(parts: Parts) -> Numbers:
@@ -184,11 +176,9 @@ def _moved(shares: Numbers) -> Numbers:
     return np.stack([*(shares + gain * (1 - shares) for gain in GAINS), shares * LOSS], axis=1)
 
 
-def _log_beta_binomial(hits: Numbers, misses: Numbers, more_hits: Numbers, more_misses: Numbers) -> Numbers:
-    """The logarithm of the chance of so many more hits and misses in one order."""
-    total, more = hits + misses, more_hits + more_misses
-    known = log_gamma(total) - log_gamma(hits) - log_gamma(misses)
-    return known + log_gamma(hits + more_hits) + log_gamma(misses + more_misses) - log_gamma(total + more)
+def _log_beta(hits: Numbers, misses: Numbers) -> Numbers:
+    """The logarithm of the beta function; by how much it grows is the chance of more hits and misses in one order."""
+    return log_gamma(hits) + log_gamma(misses) - log_gamma(hits + misses)
 
 
 def _prior(part: Part, groups: int, width: int) -> Numbers:

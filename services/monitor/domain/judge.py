@@ -25,14 +25,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from types import MappingProxyType
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from services.chassis.errors import Invalid
 from services.monitor.domain import findings as words
-from services.monitor.domain.budget import ALL_CLEAR, Settings, log_threshold, log_weights
-from services.monitor.domain.evidence import averaged
+from services.monitor.domain.budget import ALL_CLEAR, Settings, log_threshold, weights
+from services.monitor.domain.evidence import logarithm
 from services.monitor.domain.findings import Cleared, Detected, FeatureEffect, Finding, Noticed
 from services.monitor.domain.history import History
 from services.monitor.domain.look import Look, Yardsticks
@@ -72,6 +74,21 @@ class Judge:
         self._scores = np.array([part.feature.name in scores for part in self._parts.parts])
         self._tolerances = self._against.tolerances
 
+    @property
+    def log_threshold(self) -> float:
+        """Natural logarithm of what evidence must reach in a day's first stretch to be noticed."""
+        return log_threshold(self.settings.false_alarms_per_year, 0)
+
+    def by(self, **settings: Any) -> Judge:
+        """The same judge by other settings, where it is given any.
+
+        Raises:
+            Invalid: they make no sense.
+        """
+        if "tolerances" in settings:
+            settings["tolerances"] = MappingProxyType(dict(settings["tolerances"]))
+        return Judge(self.profile, replace(self.settings, **settings)) if settings else self
+
     def begin(self, at: datetime, restarts: int = 0) -> State:
         """A fresh state, for a version that took a role at a moment.
 
@@ -81,8 +98,7 @@ class Judge:
                 part of the year's false alarms.
         """
         day = at.astimezone(UTC).date()
-        evidence = self._against.alternatives.begin()
-        return State(self.profile.digest, day=day, restarts=restarts, log_evidence=evidence)
+        return State(self.profile.digest, day=day, restarts=restarts, evidence=self._against.alternatives.begin())
 
     def observe(self, state: State, windows: Sequence[Window], at: datetime) -> tuple[State, tuple[Finding, ...]]:
         """Take batches in, and say what they show.
@@ -95,13 +111,11 @@ class Judge:
         """
         if not all(state.profile == digest == self.profile.digest for digest in (w.profile.digest for w in windows)):
             raise Invalid("the state, the windows and the judge have different profiles")
-        state, most = self._of_the_day(state, at), -np.inf
-        for window in windows:
-            if window.rows:
-                state = self._grown(state, window, at)
-                most = max(most, self._news(state))
-        if not state.history.stretches:
+        state = self._of_the_day(state, at)
+        held = [window for window in windows if window.rows]
+        if not held:
             return state, ()
+        state, most = self._grown(state, held, at)
         look = self._look(state)
         return self._detect(state, look, at) or self._clear(state, look, at) or self._notice(state, look, most, at)
 
@@ -111,30 +125,27 @@ class Judge:
             return Standing((), 0.0)
         look = self._look(state)
         everything = look.at(0, np.arange(len(self._parts)))
-        return Standing(look.described(*everything, self._log_chance(state)), averaged(look.log_evidence))
+        return Standing(look.described(*everything, self._log_chance(state)), float(logarithm(look.evidence.mean())))
 
-    def _grown(self, state: State, window: Window, at: datetime) -> State:
-        counts = self._parts.collect(window.counts)
+    def _grown(self, state: State, windows: Sequence[Window], at: datetime) -> tuple[State, float]:
+        """The state with batches more, and the most evidence in between that something changed that would be news."""
+        counts = np.stack([self._parts.collect(window.counts) for window in windows])
+        rows = np.array([window.rows for window in windows])
         history = state.history
-        log_weight = float(log_weights(np.array(history.rows), window.rows, state.expected))
-        before = history.total() if history.stretches else np.zeros_like(counts)
-        effective = self._parts.effective
+        kept = weights(history.rows + np.cumsum(rows) - rows, rows, state.expected)
+        before = history.total() if history.stretches else np.zeros_like(counts[0])
         evidence = self._against.alternatives.grown(
-            state.log_evidence, effective(before), effective(counts), log_weight
+            state.evidence, self._parts.effective(before), self._parts.effective(counts), kept
         )
-        return replace(
-            state,
-            history=history.add(window.rows, counts, at),
-            log_evidence=evidence,
-            rows_seen=state.rows_seen + window.rows,
-        )
-
-    def _news(self, state: State) -> float:
-        """The evidence that something changed whose change would be news, as a natural logarithm."""
+        for each, held in zip(rows.tolist(), counts, strict=True):
+            history = history.add(each, held, at)
+        seen = state.rows_seen + int(rows.sum())
+        grown = replace(state, history=history, evidence=evidence[-1].copy(), rows_seen=seen)
         watched = self._watched(state)
         if state.noticed or not watched.any():
-            return -np.inf
-        return averaged(self._against.alternatives.by_part(state.log_evidence)[watched])
+            return grown, -np.inf
+        most = self._against.alternatives.by_part(evidence)[:, watched].mean(axis=-1).max()
+        return grown, float(logarithm(most))
 
     def _detect(self, state: State, look: Look, at: datetime) -> tuple[State, tuple[Finding, ...]] | None:
         chance = self._log_chance(state)
@@ -212,14 +223,14 @@ class Judge:
             rows_since=rows,
             rows_seen=state.rows_seen,
             false_alarms_per_year=per_year,
-            log_evidence=averaged(look.log_evidence),
+            log_evidence=float(logarithm(look.evidence.mean())),
             at=at,
             sentence=sentence(features, rows, since, per_year),
         )
 
     def _look(self, state: State) -> Look:
-        by_part = self._against.alternatives.by_part(state.log_evidence)
-        return Look(self._against, state.history, state.expected, by_part)
+        evidence = self._against.alternatives.by_part(state.evidence)
+        return Look(self._against, state.history, state.expected, evidence)
 
     def _log_chance(self, state: State) -> float:
         return -log_threshold(self.settings.false_alarms_per_year, state.restarts)
@@ -247,5 +258,4 @@ class Judge:
         return replace(self._afresh(state), restarts=state.restarts + 1)
 
     def _afresh(self, state: State) -> State:
-        evidence = self._against.alternatives.begin()
-        return replace(state, noticed=False, history=History(), log_evidence=evidence)
+        return replace(state, noticed=False, history=History(), evidence=self._against.alternatives.begin())

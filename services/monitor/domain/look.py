@@ -8,9 +8,9 @@ from types import MappingProxyType
 import numpy as np
 from numpy.typing import NDArray
 
-from services.monitor.domain.budget import Settings, log_weights
+from services.monitor.domain.budget import Settings, weights
 from services.monitor.domain.drift import Bounds, Drift
-from services.monitor.domain.evidence import Alternatives
+from services.monitor.domain.evidence import Alternatives, logarithm
 from services.monitor.domain.findings import FeatureEffect
 from services.monitor.domain.history import PANE_ROWS, History
 from services.monitor.domain.measures import MEASURES
@@ -42,13 +42,14 @@ class Look:
         against: What it is held against.
         history: The records, at least one stretch of them.
         expected: How many records the stretch is expected to have.
-        log_evidence: Of each part, shape (parts,).
+        evidence: Of each part, shape (parts,).
     """
 
-    def __init__(self, against: Yardsticks, history: History, expected: int, log_evidence: Numbers) -> None:
-        self._against, self.history, self.log_evidence = against, history, log_evidence
+    def __init__(self, against: Yardsticks, history: History, expected: int, evidence: Numbers) -> None:
+        self._against, self.history = against, history
+        self.evidence, self.log_evidence = evidence, logarithm(evidence)
         self._counts = against.parts.effective(history.since())
-        self._log_weights = log_weights(history.starts(), PANE_ROWS, expected)
+        self._log_weights = np.log(weights(history.starts(), PANE_ROWS, expected))
 
     @cached_property
     def effects(self) -> Numbers:
@@ -65,11 +66,12 @@ class Look:
 
     def pairs(self, where: NDArray[np.bool_], log_chance: float) -> tuple[Counts, Counts]:
         """The starts and parts of a mask, without those that have too few rows for any bound to say anything."""
-        if not where.any():
-            return np.empty(0, np.int64), np.empty(0, np.int64)
-        worth = self._against.drift.worth_bounding(self._counts, log_chance + self._log_weights)
-        starts, places = np.nonzero(where & worth)
-        return starts, places
+        starts, places = np.nonzero(where)
+        if not starts.size:
+            return starts, places
+        log_chances = log_chance + self._log_weights[starts]
+        worth = self._against.drift.may_differ(self._counts, starts, places, log_chances)
+        return starts[worth], places[worth]
 
     def bounds(self, starts: Counts, places: Counts, log_chance: float) -> Bounds:
         """The effect of pairs, with bounds that for all starts together fail with the given chance."""

@@ -29,7 +29,7 @@ class State:
         profile: The digest of the profile that it is judged by.
         day: The day (UTC) that the present stretch of evidence belongs to.
         restarts: How many times evidence has restarted on that day before the present stretch.
-        log_evidence: Natural logarithm of the evidence, shape (parts, alternatives).
+        evidence: The evidence for each alternative, shape (parts, alternatives).
         history: The records of the present stretch.
         rows_seen: Records seen in this role.
         rows_before: Records seen in this role before that day.
@@ -41,7 +41,7 @@ class State:
     profile: str
     day: date
     restarts: int
-    log_evidence: Numbers
+    evidence: Numbers
     history: History = field(default_factory=History)
     rows_seen: int = 0
     rows_before: int = 0
@@ -53,7 +53,7 @@ class State:
         """Its bytes."""
         header = json.dumps(_header_of(self), sort_keys=True, separators=(",", ":")).encode()
         counts = b"".join(stretch.counts.astype("<i8").tobytes() for stretch in self.history.stretches)
-        evidence = self.log_evidence.astype("<f8").tobytes()
+        evidence = self.evidence.astype("<f8").tobytes()
         return zlib.compress(_HEADER.pack(len(header)) + header + evidence + counts, level=1)
 
     @staticmethod
@@ -77,7 +77,7 @@ def _header_of(state: State) -> dict[str, object]:
         "rows": [state.rows_seen, state.rows_before, state.expected],
         "noticed": state.noticed,
         "drifting": state.drifting,
-        "evidence": state.log_evidence.shape,
+        "evidence": state.evidence.shape,
         "groups": state.history.stretches[0].counts.shape if state.history.stretches else (),
         "stretches": [[each.began.timestamp(), each.rows] for each in state.history.stretches],
     }
@@ -96,7 +96,7 @@ def _state_of(header: Any, numbers: bytes) -> State:
         profile=str(header["profile"]),
         day=date.fromisoformat(header["day"]),
         restarts=int(header["restarts"]),
-        log_evidence=evidence,
+        evidence=evidence,
         history=History(
             tuple(
                 Stretch(datetime.fromtimestamp(began, UTC), int(rows), held)

@@ -4,8 +4,9 @@ isort:skip_file
 Asking the monitor."""
 
 from collections import abc as _abc
-from goldenpath.modelserver.v1 import events_pb2 as _events_pb2_1
+from goldenpath.modelserver.v1 import events_pb2 as _events_pb2_2
 from goldenpath.monitor.v1 import events_pb2 as _events_pb2
+from goldenpath.registry.v1 import events_pb2 as _events_pb2_1
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
@@ -138,6 +139,212 @@ class GetReportResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___GetReportResponse: _TypeAlias = GetReportResponse  # noqa: Y015
+
+@_typing.final
+class GetHistoryRequest(_message.Message):
+    """Which deployment, and by which settings."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MODEL_FIELD_NUMBER: _builtins.int
+    ENVIRONMENT_FIELD_NUMBER: _builtins.int
+    VERSION_FIELD_NUMBER: _builtins.int
+    SETTINGS_FIELD_NUMBER: _builtins.int
+    model: _builtins.str
+    """The model's name."""
+    environment: _builtins.str
+    """The environment; empty: production."""
+    version: _builtins.int
+    """The version; 0: the stable one."""
+    @_builtins.property
+    def settings(self) -> _events_pb2_1.DriftSettings:
+        """Settings to judge by instead; what is left out is the version's own."""
+
+    def __init__(
+        self,
+        *,
+        model: _builtins.str = ...,
+        environment: _builtins.str = ...,
+        version: _builtins.int = ...,
+        settings: _events_pb2_1.DriftSettings | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["settings", b"settings"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["environment", b"environment", "model", b"model", "settings", b"settings", "version", b"version"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetHistoryRequest: _TypeAlias = GetHistoryRequest  # noqa: Y015
+
+@_typing.final
+class Distribution(_message.Message):
+    """One feature's rows by bin."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    FEATURE_FIELD_NUMBER: _builtins.int
+    NUMERIC_FIELD_NUMBER: _builtins.int
+    LABELS_FIELD_NUMBER: _builtins.int
+    REFERENCE_FIELD_NUMBER: _builtins.int
+    NOW_FIELD_NUMBER: _builtins.int
+    feature: _builtins.str
+    """The feature."""
+    numeric: _builtins.bool
+    """Whether its bins are in the order of their values."""
+    @_builtins.property
+    def labels(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """What each bin holds, in words."""
+
+    @_builtins.property
+    def reference(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """The reference's rows per bin."""
+
+    @_builtins.property
+    def now(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """The rows per bin since the standing signal's estimated change; without a signal, of the present day of evidence."""
+
+    def __init__(
+        self,
+        *,
+        feature: _builtins.str = ...,
+        numeric: _builtins.bool = ...,
+        labels: _abc.Iterable[_builtins.str] | None = ...,
+        reference: _abc.Iterable[_builtins.int] | None = ...,
+        now: _abc.Iterable[_builtins.int] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["feature", b"feature", "labels", b"labels", "now", b"now", "numeric", b"numeric", "reference", b"reference"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Distribution: _TypeAlias = Distribution  # noqa: Y015
+
+@_typing.final
+class Found(_message.Message):
+    """Something that is found in a history."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    LEVEL_FIELD_NUMBER: _builtins.int
+    FEATURES_FIELD_NUMBER: _builtins.int
+    SENTENCE_FIELD_NUMBER: _builtins.int
+    level: _builtins.str
+    """noticed, detected or cleared."""
+    sentence: _builtins.str
+    """The finding in a sentence."""
+    @_builtins.property
+    def features(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """The features that it is about, largest share first."""
+
+    def __init__(
+        self,
+        *,
+        level: _builtins.str = ...,
+        features: _abc.Iterable[_builtins.str] | None = ...,
+        sentence: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["features", b"features", "level", b"level", "sentence", b"sentence"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Found: _TypeAlias = Found  # noqa: Y015
+
+@_typing.final
+class Moment(_message.Message):
+    """How things stood at the end of a pane."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    AT_FIELD_NUMBER: _builtins.int
+    ROWS_FIELD_NUMBER: _builtins.int
+    LOG_EVIDENCE_FIELD_NUMBER: _builtins.int
+    FEATURES_FIELD_NUMBER: _builtins.int
+    FOUND_FIELD_NUMBER: _builtins.int
+    rows: _builtins.int
+    """Its records."""
+    log_evidence: _builtins.float
+    """Natural logarithm of the combined e-value."""
+    @_builtins.property
+    def at(self) -> _timestamp_pb2.Timestamp:
+        """The pane's end, by the records' event time."""
+
+    @_builtins.property
+    def features(self) -> _containers.RepeatedCompositeFieldContainer[_events_pb2.FeatureEffect]:
+        """Every feature's effect since evidence restarted, largest share first."""
+
+    @_builtins.property
+    def found(self) -> _containers.RepeatedCompositeFieldContainer[Global___Found]:
+        """What is found with this pane."""
+
+    def __init__(
+        self,
+        *,
+        at: _timestamp_pb2.Timestamp | None = ...,
+        rows: _builtins.int = ...,
+        log_evidence: _builtins.float = ...,
+        features: _abc.Iterable[_events_pb2.FeatureEffect] | None = ...,
+        found: _abc.Iterable[Global___Found] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["at", b"at"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["at", b"at", "features", b"features", "found", b"found", "log_evidence", b"log_evidence", "rows", b"rows"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Moment: _TypeAlias = Moment  # noqa: Y015
+
+@_typing.final
+class GetHistoryResponse(_message.Message):
+    """A history."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    DISTRIBUTIONS_FIELD_NUMBER: _builtins.int
+    MOMENTS_FIELD_NUMBER: _builtins.int
+    EFFECT_FIELD_NUMBER: _builtins.int
+    FALSE_ALARMS_PER_YEAR_FIELD_NUMBER: _builtins.int
+    LOG_THRESHOLD_FIELD_NUMBER: _builtins.int
+    REFERENCE_ROWS_FIELD_NUMBER: _builtins.int
+    VERSION_FIELD_NUMBER: _builtins.int
+    effect: _builtins.str
+    """The effect that is judged."""
+    false_alarms_per_year: _builtins.float
+    """Expected false alarms per year."""
+    log_threshold: _builtins.float
+    """Natural logarithm of what the evidence must reach to be noticed."""
+    reference_rows: _builtins.int
+    """The reference's rows."""
+    version: _builtins.int
+    """The version whose history it is."""
+    @_builtins.property
+    def distributions(self) -> _containers.RepeatedCompositeFieldContainer[Global___Distribution]:
+        """Every feature's distribution, in the order of their names, inputs before scores."""
+
+    @_builtins.property
+    def moments(self) -> _containers.RepeatedCompositeFieldContainer[Global___Moment]:
+        """The panes, oldest first."""
+
+    def __init__(
+        self,
+        *,
+        distributions: _abc.Iterable[Global___Distribution] | None = ...,
+        moments: _abc.Iterable[Global___Moment] | None = ...,
+        effect: _builtins.str = ...,
+        false_alarms_per_year: _builtins.float = ...,
+        log_threshold: _builtins.float = ...,
+        reference_rows: _builtins.int = ...,
+        version: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["distributions", b"distributions", "effect", b"effect", "false_alarms_per_year", b"false_alarms_per_year", "log_threshold", b"log_threshold", "moments", b"moments", "reference_rows", b"reference_rows", "version", b"version"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetHistoryResponse: _TypeAlias = GetHistoryResponse  # noqa: Y015
 
 @_typing.final
 class GetSignalRequest(_message.Message):
@@ -323,7 +530,7 @@ class GetSampleResponse(_message.Message):
     rows_with_outcome: _builtins.int
     """How many of them have an outcome."""
     @_builtins.property
-    def inputs(self) -> _containers.RepeatedCompositeFieldContainer[_events_pb2_1.Column]:
+    def inputs(self) -> _containers.RepeatedCompositeFieldContainer[_events_pb2_2.Column]:
         """The inputs, a column per input of the signature, row for row."""
 
     @_builtins.property
@@ -337,7 +544,7 @@ class GetSampleResponse(_message.Message):
     def __init__(
         self,
         *,
-        inputs: _abc.Iterable[_events_pb2_1.Column] | None = ...,
+        inputs: _abc.Iterable[_events_pb2_2.Column] | None = ...,
         scores: _abc.Iterable[_builtins.float] | None = ...,
         outcomes: _abc.Iterable[_builtins.float] | None = ...,
         rows: _builtins.int = ...,

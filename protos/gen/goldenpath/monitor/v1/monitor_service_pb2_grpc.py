@@ -40,6 +40,11 @@ class MonitorServiceStub:
                 request_serializer=goldenpath_dot_monitor_dot_v1_dot_monitor__service__pb2.GetReportRequest.SerializeToString,
                 response_deserializer=goldenpath_dot_monitor_dot_v1_dot_monitor__service__pb2.GetReportResponse.FromString,
                 _registered_method=True)
+        self.GetHistory = channel.unary_unary(
+                '/goldenpath.monitor.v1.MonitorService/GetHistory',
+                request_serializer=goldenpath_dot_monitor_dot_v1_dot_monitor__service__pb2.GetHistoryRequest.SerializeToString,
+                response_deserializer=goldenpath_dot_monitor_dot_v1_dot_monitor__service__pb2.GetHistoryResponse.FromString,
+                _registered_method=True)
         self.GetSignal = channel.unary_unary(
                 '/goldenpath.monitor.v1.MonitorService/GetSignal',
                 request_serializer=goldenpath_dot_monitor_dot_v1_dot_monitor__service__pb2.GetSignalRequest.SerializeToString,
@@ -73,6 +78,13 @@ class MonitorServiceServicer:
 
     def GetReport(self, request, context):
         """How a deployment stands now.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetHistory(self, request, context):
+        """What a version saw, pane by pane, and what these or other settings find in it.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -120,6 +132,11 @@ def add_MonitorServiceServicer_to_server(servicer, server):
                     servicer.GetReport,
                     request_deserializer=goldenpath_dot_monitor_dot_v1_dot_monitor__service__pb2.GetReportRequest.FromString,
                     response_serializer=goldenpath_dot_monitor_dot_v1_dot_monitor__service__pb2.GetReportResponse.SerializeToString,
+            ),
+            'GetHistory': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetHistory,
+                    request_deserializer=goldenpath_dot_monitor_dot_v1_dot_monitor__service__pb2.GetHistoryRequest.FromString,
+                    response_serializer=goldenpath_dot_monitor_dot_v1_dot_monitor__service__pb2.GetHistoryResponse.SerializeToString,
             ),
             'GetSignal': grpc.unary_unary_rpc_method_handler(
                     servicer.GetSignal,
@@ -175,6 +192,33 @@ class MonitorService:
             '/goldenpath.monitor.v1.MonitorService/GetReport',
             goldenpath_dot_monitor_dot_v1_dot_monitor__service__pb2.GetReportRequest.SerializeToString,
             goldenpath_dot_monitor_dot_v1_dot_monitor__service__pb2.GetReportResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetHistory(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/goldenpath.monitor.v1.MonitorService/GetHistory',
+            goldenpath_dot_monitor_dot_v1_dot_monitor__service__pb2.GetHistoryRequest.SerializeToString,
+            goldenpath_dot_monitor_dot_v1_dot_monitor__service__pb2.GetHistoryResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -35,6 +35,8 @@ class MonitorServiceStub:
     def __new__(cls, channel: _aio.Channel) -> MonitorServiceAsyncStub: ...
     GetReport: _grpc.UnaryUnaryMultiCallable[_monitor_service_pb2.GetReportRequest, _monitor_service_pb2.GetReportResponse]
     """How a deployment stands now."""
+    GetHistory: _grpc.UnaryUnaryMultiCallable[_monitor_service_pb2.GetHistoryRequest, _monitor_service_pb2.GetHistoryResponse]
+    """What a version saw, pane by pane, and what these or other settings find in it."""
     GetSignal: _grpc.UnaryUnaryMultiCallable[_monitor_service_pb2.GetSignalRequest, _monitor_service_pb2.GetSignalResponse]
     """One signal."""
     ListSignals: _grpc.UnaryUnaryMultiCallable[_monitor_service_pb2.ListSignalsRequest, _monitor_service_pb2.ListSignalsResponse]
@@ -53,6 +55,8 @@ class MonitorServiceAsyncStub(MonitorServiceStub):
     def __init__(self, channel: _aio.Channel) -> None: ...
     GetReport: _aio.UnaryUnaryMultiCallable[_monitor_service_pb2.GetReportRequest, _monitor_service_pb2.GetReportResponse]  # type: ignore[assignment]
     """How a deployment stands now."""
+    GetHistory: _aio.UnaryUnaryMultiCallable[_monitor_service_pb2.GetHistoryRequest, _monitor_service_pb2.GetHistoryResponse]  # type: ignore[assignment]
+    """What a version saw, pane by pane, and what these or other settings find in it."""
     GetSignal: _aio.UnaryUnaryMultiCallable[_monitor_service_pb2.GetSignalRequest, _monitor_service_pb2.GetSignalResponse]  # type: ignore[assignment]
     """One signal."""
     ListSignals: _aio.UnaryUnaryMultiCallable[_monitor_service_pb2.ListSignalsRequest, _monitor_service_pb2.ListSignalsResponse]  # type: ignore[assignment]
@@ -74,6 +78,14 @@ class MonitorServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_monitor_service_pb2.GetReportResponse, _abc.Awaitable[_monitor_service_pb2.GetReportResponse]]:
         """How a deployment stands now."""
+
+    @_abc_1.abstractmethod
+    def GetHistory(
+        self,
+        request: _monitor_service_pb2.GetHistoryRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_monitor_service_pb2.GetHistoryResponse, _abc.Awaitable[_monitor_service_pb2.GetHistoryResponse]]:
+        """What a version saw, pane by pane, and what these or other settings find in it."""
 
     @_abc_1.abstractmethod
     def GetSignal(

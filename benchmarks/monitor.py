@@ -1,0 +1,205 @@
+"""How fast the monitor reads: from the bytes of messages to judged windows, in rows per second of CPU.
+
+A model with 20 numbers, 5 texts of eight values, and a score; columnar batches of 1,000 rows as model servers send
+them, in polls of 20 batches: a fifth of a second's records at 100,000 a second. Decoding, counting, panes and judging
+are what `services.monitor.intake` does, without its database. Through Kafka all is there: a real broker, the monitor's
+own reader, a PostgreSQL; beside it what the client alone costs, `getmany` of the same messages.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import tempfile
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
+from pydantic import SecretStr
+
+from benchmarks.figures import Figure
+from golden.embedded.kafka import KafkaBroker
+from golden.embedded.postgres import PostgresServer
+from golden.embedded.processes import free_port
+from goldenpath.modelserver.v1 import events_pb2 as pb
+from services.chassis import cloudevents
+from services.chassis.clock import SystemClock
+from services.chassis.testing import emitted, eventually
+from services.chassis.topics import RECORDS, create_topics
+from services.monitor import batches
+from services.monitor.app import database_of
+from services.monitor.domain.budget import Settings
+from services.monitor.domain.judge import Judge
+from services.monitor.domain.panes import Pane, added
+from services.monitor.intake import Intake, counted
+from services.monitor.settings import MonitorSettings
+from services.monitor.stream import NAME, RecordStream
+from services.profile import Column, ReferenceProfile, profile_of
+
+ROWS = 1_000  # a batch
+POLL = 20  # batches
+BATCHES = 200
+KAFKA_BATCHES = 600
+NUMBERS, TEXTS = 20, 5
+REFERENCE_ROWS = 50_000
+WORDS = np.array(list("abcdefgh"), dtype=object)
+Message = tuple[list[tuple[str, bytes]], bytes]
+
+
+def measure() -> list[Figure]:
+    """Rows per CPU second of each form of message, and through Kafka."""
+    random = np.random.default_rng(0)
+    profile = _profile(random)
+    messages = [_message(random, number) for number in range(1, BATCHES + 1)]
+    columnar = _rate(lambda: _judge_all(profile, messages), ROWS * len(messages))
+    beside = f"{NUMBERS} numbers, {TEXTS} texts, a score; batches of {ROWS:,}, {POLL} a look"
+    figures = [Figure("monitor.columnar.rows_per_cpu_second", columnar, beside)]
+    with tempfile.TemporaryDirectory(prefix="bench-") as folder:
+        return [*figures, *_through_kafka(Path(folder), profile, random)]
+
+
+def _profile(random: np.random.Generator) -> ReferenceProfile:
+    return profile_of(_columns(random, REFERENCE_ROWS), scores={"score": random.random(REFERENCE_ROWS)})
+
+
+def _columns(random: np.random.Generator, rows: int) -> dict[str, Column]:
+    numbers: dict[str, Column] = {f"n{place:02}": random.normal(size=rows) for place in range(NUMBERS)}
+    return numbers | {f"t{place}": random.choice(WORDS, rows) for place in range(TEXTS)}
+
+
+def _message(random: np.random.Generator, number: int) -> Message:
+    batch = pb.InferenceRecorded(
+        model="bench",
+        version=1,
+        environment="production",
+        epoch=1,
+        arm=pb.ARM_STABLE,
+        server="bench",
+        batch=number,
+        record_ids=random.bytes(16 * ROWS),
+        event_times_us=(int(time.time() * 1e6) + np.arange(ROWS)).tolist(),
+        assignment_probabilities=[1.0] * ROWS,
+        durations_us=random.integers(500, 5_000, ROWS).tolist(),
+        inputs=[_column(name, column) for name, column in _columns(random, ROWS).items()],
+        outputs=[pb.Column(name="score", numbers=random.random(ROWS).tolist())],
+    )
+    event = emitted(batch, "inference.recorded", subject="model/bench")
+    return cloudevents.headers_of(event), event.data
+
+
+def _column(name: str, column: Column) -> pb.Column:
+    values = np.asarray(column)
+    if values.dtype.kind != "O":
+        return pb.Column(name=name, numbers=values.tolist())
+    words = WORDS.tolist()
+    return pb.Column(name=name, dictionary=words, codes=[words.index(value) for value in values])
+
+
+def _judge_all(profile: ReferenceProfile, messages: list[Message]) -> None:
+    judge = Judge(profile, Settings())
+    state = judge.begin(datetime.now(UTC))
+    panes: tuple[Pane, ...] = ()
+    for start in range(0, len(messages), POLL):
+        now = datetime.now(UTC)
+        arrived = []
+        for headers, value in messages[start : start + POLL]:
+            event = cloudevents.read(headers, value)
+            body = cloudevents.body(event, pb.InferenceRecorded)
+            arrived.append(counted(event, body, batches.check(body), judge, now))
+        panes = added(panes[-1:], [pane for batch in arrived for pane in batch.panes])
+        state, _ = judge.observe(state, [batch.window for batch in arrived], now)
+    assert state.rows_seen == ROWS * len(messages)
+
+
+def _rate(work: Callable[[], None], rows: int) -> float:
+    """The best of five: others on the machine can only slow it down."""
+    spent = []
+    for _ in range(5):
+        started = time.process_time()
+        work()
+        spent.append(time.process_time() - started)
+    return round(rows / min(spent))
+
+
+def _through_kafka(folder: Path, profile: ReferenceProfile, random: np.random.Generator) -> list[Figure]:
+    postgres = PostgresServer(folder / "pg", port=None)
+    postgres.start()
+    broker = KafkaBroker(folder / "kafka", port=free_port(), controller_port=free_port())
+    running = broker.start()
+    try:
+        postgres.create_database("bench", "bench", "bench")
+        dsn = postgres.dsn("bench", "bench", "bench")
+        return asyncio.run(_read(dsn, broker.bootstrap, profile, random))
+    finally:
+        broker.stop(running)
+        postgres.stop()
+
+
+async def _read(dsn: str, bootstrap: str, profile: ReferenceProfile, random: np.random.Generator) -> list[Figure]:
+    await create_topics(bootstrap)
+    producer = AIOKafkaProducer(bootstrap_servers=bootstrap, acks="all", max_request_size=4 * 2**20)
+    await producer.start()
+    for number in range(1, KAFKA_BATCHES + 1):
+        headers, value = _message(random, number)
+        await producer.send(RECORDS.name, value, headers=headers)
+    await producer.stop()
+    bare = await _bare(bootstrap)
+    ours = await _ours(dsn, bootstrap, Judge(profile, Settings()))
+    rows = KAFKA_BATCHES * ROWS
+    return [
+        Figure("monitor.kafka.columnar.rows_per_cpu_second", round(rows / ours), "the monitor's process alone"),
+        Figure("monitor.kafka.bare.rows_per_cpu_second", round(rows / bare), "aiokafka getmany of the same messages"),
+    ]
+
+
+async def _bare(bootstrap: str) -> float:
+    consumer = AIOKafkaConsumer(
+        RECORDS.name, bootstrap_servers=bootstrap, auto_offset_reset="earliest", max_partition_fetch_bytes=16 * 2**20
+    )
+    await consumer.start()
+    started, had = time.process_time(), 0
+    while had < KAFKA_BATCHES:
+        polled = await consumer.getmany(timeout_ms=100, max_records=200)
+        had += sum(map(len, polled.values()))
+    spent = time.process_time() - started
+    await consumer.stop()
+    return spent
+
+
+class _OneJudge:
+    """Gives every version the same judge, as `services.monitor.clients.Judges` does from memory."""
+
+    def __init__(self, judge: Judge) -> None:
+        self._judge = judge
+
+    async def of(self, _model: str, _version: int) -> Judge:
+        return self._judge
+
+
+async def _ours(dsn: str, bootstrap: str, judge: Judge) -> float:
+    settings = MonitorSettings(
+        database_dsn=SecretStr(dsn), kafka_bootstrap=bootstrap, jwks_path=Path("none"), grpc_address="", http_address=""
+    )
+    database = database_of(settings, SystemClock())
+    await database.start()
+    judges: Any = _OneJudge(judge)
+    intake = Intake(NAME, RECORDS.name, database, judges, kept=settings.kept_records)
+    stream = RecordStream(
+        intake, bootstrap=bootstrap, topic=RECORDS.name, group=NAME, session_timeout=timedelta(seconds=10)
+    )
+
+    async def all_read() -> bool:
+        async with database.read() as connection:
+            return bool(await connection.fetchval("SELECT sum(rows_seen) FROM watches") == KAFKA_BATCHES * ROWS)
+
+    started = time.process_time()
+    reading = asyncio.ensure_future(stream.run())
+    await eventually(all_read, within=timedelta(minutes=5))
+    spent = time.process_time() - started
+    reading.cancel()
+    await asyncio.gather(reading, return_exceptions=True)
+    await database.stop()
+    return spent
