@@ -15,6 +15,8 @@ from goldenpath.governance.v1 import governance_service_pb2 as governance
 from services.chassis.errors import GoldenpathError, Unavailable
 
 _SILENT = "no answer"
+_STOPPED = "stopped itself"  # a consumer's own words on /readyz
+_PARKED = "goldenpath_parked_events{"
 _TIMEOUT_S = 4.0  # a service gives each of its dependencies two seconds
 
 
@@ -35,7 +37,13 @@ class Finding:
 
 def examine(platform: Connection) -> list[Finding]:
     """Everything that is wrong with a platform; empty where nothing is."""
-    return [*_services(platform), *_dead_letters(platform), *_deployments(platform), *_waiting(platform)]
+    return [
+        *_services(platform),
+        *_dead_letters(platform),
+        *_parked(platform),
+        *_deployments(platform),
+        *_waiting(platform),
+    ]
 
 
 def readiness(url: str) -> dict[str, str]:
@@ -63,13 +71,15 @@ def _services(platform: Connection) -> Iterator[Finding]:
             if word == _SILENT:
                 yield Finding(name, "doesn't answer", "golden up starts it again; its log is in the home's logs folder")
             elif word != "ok":
-                yield Finding(name, f"{dependency}: {word}", _for_dependency(dependency))
+                yield Finding(name, f"{dependency}: {word}", _for_dependency(dependency, word))
 
 
-def _for_dependency(name: str) -> str:
+def _for_dependency(name: str, word: str) -> str:
+    if _STOPPED in word:
+        return "golden deadletters list says why; run a release that can, restart the service, and replay them"
     return {
         "database": "is PostgreSQL up, and its disk not full? golden up starts it again",
-        "kafka": "is Kafka up? golden up starts it again; a consumer that stopped itself: golden deadletters list",
+        "kafka": "is Kafka up? golden up starts it again",
         "proxy": "is Envoy up? golden up starts it again",
     }.get(name, "golden up starts what is dead again")
 
@@ -87,6 +97,26 @@ def _dead_letters(platform: Connection) -> Iterator[Finding]:
             oldest = letters[0]
             what = f"{len(letters)} dead letters; the oldest: {oldest['error']}: {oldest['what']}"
             yield Finding(name, what, f"golden deadletters show {name}/{oldest['id']}, then replay or drop it")
+
+
+def _parked(platform: Connection) -> Iterator[Finding]:
+    for name, url in platform.endpoints.http.items():
+        parked = _gauge(url, _PARKED)
+        if parked:
+            what = f"{parked} events are parked: what they speak of isn't there, or an earlier one of their key waits"
+            yield Finding(
+                name, what, "they are tried again by themselves; golden deadletters list, and the log, say why"
+            )
+
+
+def _gauge(url: str, name: str) -> int:
+    """The sum of a gauge over its labels; 0 where the service doesn't say."""
+    try:
+        answer = httpx.get(f"{url}/metrics", timeout=_TIMEOUT_S)
+    except httpx.HTTPError:
+        return 0  # that it doesn't answer is said already
+    lines = answer.text.splitlines() if answer.is_success else []
+    return sum(int(float(line.rpartition(" ")[2])) for line in lines if line.startswith(name))
 
 
 def _unanswered(platform: Connection, service: str, failure: grpc.RpcError) -> Iterator[Finding]:

@@ -1,0 +1,66 @@
+"""A link passes on what it gets, and breaks when it is told to."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from datetime import timedelta
+
+import pytest
+
+from golden.embedded.processes import free_port
+from tests.faults.link import Link
+
+
+@pytest.fixture
+async def link() -> AsyncIterator[Link]:
+    """A link to a server that gives everything back."""
+
+    async def echo(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while chunk := await reader.read(100):
+            writer.write(chunk)
+        writer.close()
+
+    server = await asyncio.start_server(echo, "127.0.0.1", 0)
+    made = Link(free_port(), server.sockets[0].getsockname()[1])
+    await made.start()
+    yield made
+    await made.stop()
+    server.close()
+
+
+async def said(link: Link, words: bytes) -> bytes:
+    reader, writer = await asyncio.open_connection("127.0.0.1", link.port)
+    writer.write(words)
+    heard = await reader.read(100)
+    writer.close()
+    return heard
+
+
+async def test_what_is_said_is_passed_on_and_so_is_the_answer(link: Link) -> None:
+    assert await said(link, b"hello") == b"hello"
+
+
+async def test_a_cut_ends_the_connections_that_there_are_and_no_new_one(link: Link) -> None:
+    reader, writer = await asyncio.open_connection("127.0.0.1", link.port)
+    writer.write(b"hello")
+    await reader.read(100)
+    link.cut()
+    with pytest.raises(ConnectionError):
+        await reader.readexactly(1)
+    assert await said(link, b"again") == b"again"
+
+
+async def test_nothing_passes_a_closed_link_until_it_is_mended(link: Link) -> None:
+    link.close()
+    with pytest.raises(ConnectionError):
+        await said(link, b"hello")
+    link.mend()
+    assert await said(link, b"hello") == b"hello"
+
+
+async def test_a_slow_link_holds_back_what_passes(link: Link) -> None:
+    link.slow(timedelta(milliseconds=50))
+    began = asyncio.get_running_loop().time()
+    assert await said(link, b"hello") == b"hello"
+    assert asyncio.get_running_loop().time() - began >= 0.1
