@@ -26,6 +26,7 @@ from services.chassis.database import Database, UnitOfWork
 from services.chassis.kafka import Consumer, Received
 from services.chassis.leases import Leases
 from services.chassis.outbox import Relay
+from services.chassis.settings import KafkaAccess
 from services.chassis.topics import REGISTRY, create_topics
 
 _HOPS = 1_000
@@ -49,14 +50,14 @@ def measure() -> list[Figure]:
 
 
 async def _measure(dsn: str, bootstrap: str) -> list[Figure]:
-    await create_topics(bootstrap)
+    await create_topics(KafkaAccess(bootstrap))
     database: Database[UnitOfWork] = Database(
         dsn, source="goldenpath/bench", clock=SystemClock(), unit_of_work=UnitOfWork
     )
     await database.start()
     arrived: list[float] = []
-    relay = Relay(database, Leases(database, duration=timedelta(seconds=5)), bootstrap=bootstrap)
-    consumer = Consumer("bench", [REGISTRY], database=database, bootstrap=bootstrap)
+    relay = Relay(database, Leases(database, duration=timedelta(seconds=5)), kafka=KafkaAccess(bootstrap))
+    consumer = Consumer("bench", [REGISTRY], database=database, kafka=KafkaAccess(bootstrap))
     consumer.on("model.retired", events.ModelRetired, _noting(arrived))
     tasks = [asyncio.ensure_future(relay.run()), asyncio.ensure_future(consumer.run())]
     await _until(lambda: _is_ready(consumer))

@@ -38,6 +38,7 @@ from golden.embedded.envoy import EnvoyProxy
 from golden.embedded.kafka import KafkaBroker
 from golden.embedded.processes import free_port, start, wait_until
 from services.chassis.errors import Unavailable
+from services.chassis.settings import KafkaAccess
 from services.chassis.topics import create_topics
 from services.deployer.domain.deployment import Arm, Place
 from services.deployer.domain.routing import Address, Route, Routing, Share, Upstream
@@ -184,7 +185,7 @@ def _kafka(folder: Path) -> Iterator[str]:
     broker = KafkaBroker(folder / "kafka", port=free_port(), controller_port=free_port())
     running = broker.start()
     try:
-        asyncio.run(create_topics(broker.bootstrap))
+        asyncio.run(create_topics(KafkaAccess(broker.bootstrap)))
         yield broker.bootstrap
     finally:
         broker.stop(running)

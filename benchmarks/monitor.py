@@ -27,6 +27,7 @@ from golden.embedded.processes import free_port
 from goldenpath.modelserver.v1 import events_pb2 as pb
 from services.chassis import cloudevents
 from services.chassis.clock import SystemClock
+from services.chassis.settings import KafkaAccess
 from services.chassis.testing import emitted, eventually
 from services.chassis.topics import RECORDS, create_topics
 from services.monitor import batches
@@ -139,7 +140,7 @@ def _through_kafka(folder: Path, profile: ReferenceProfile, random: np.random.Ge
 
 
 async def _read(dsn: str, bootstrap: str, profile: ReferenceProfile, random: np.random.Generator) -> list[Figure]:
-    await create_topics(bootstrap)
+    await create_topics(KafkaAccess(bootstrap))
     producer = AIOKafkaProducer(bootstrap_servers=bootstrap, acks="all", max_request_size=4 * 2**20)
     await producer.start()
     for number in range(1, KAFKA_BATCHES + 1):
@@ -188,7 +189,7 @@ async def _ours(dsn: str, bootstrap: str, judge: Judge) -> float:
     judges: Any = _OneJudge(judge)
     intake = Intake(NAME, RECORDS.name, database, judges, kept=settings.kept_records)
     stream = RecordStream(
-        intake, bootstrap=bootstrap, topic=RECORDS.name, group=NAME, session_timeout=timedelta(seconds=10)
+        intake, kafka=KafkaAccess(bootstrap), topic=RECORDS.name, group=NAME, session_timeout=timedelta(seconds=10)
     )
 
     async def all_read() -> bool:

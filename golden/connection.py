@@ -1,9 +1,10 @@
 """How a command reaches the platform: the addresses, the token, the stubs.
 
-The embedded platform's state file says where it is; an organisation's platform is named by environment variables
-(GOLDEN_REGISTRY, GOLDEN_GOVERNANCE, GOLDEN_DEPLOYER, GOLDEN_MONITOR: host:port, and GOLDEN_TOKEN). Some commands need
-more of it: GOLDEN_REGISTRY_HTTP and its siblings, GOLDEN_GATEWAY (URLs), GOLDEN_KAFKA (host:port) and GOLDEN_TRACES (a
-folder of span files).
+The embedded platform's state file says where it is; an organisation's platform is named by environment variables:
+GOLDEN_REGISTRY, GOLDEN_GOVERNANCE, GOLDEN_DEPLOYER and GOLDEN_MONITOR (host:port), GOLDEN_TOKEN, and GOLDEN_CA (a file
+of certificates) where connections are encrypted. Some commands need more: GOLDEN_REGISTRY_HTTP and its siblings,
+GOLDEN_GATEWAY (URLs), GOLDEN_KAFKA (host:port) and GOLDEN_TRACES (a folder of span files). Who one is to Kafka is said
+as a service says it: GOLDENPATH_KAFKA_PROTOCOL, _USER and _PASSWORD.
 """
 
 from __future__ import annotations
@@ -24,12 +25,14 @@ from goldenpath.monitor.v1 import monitor_service_pb2_grpc as monitor_grpc
 from goldenpath.registry.v1 import registry_service_pb2_grpc as registry_grpc
 from services.chassis import grpc_errors, telemetry
 from services.chassis.errors import GoldenpathError, Unavailable
+from services.chassis.settings import KafkaAccess, KafkaSettings
 
 SERVICES: Final = ("registry", "governance", "deployer", "monitor")
 _DEADLINE_S: Final = 60.0  # registering a version copies its files, which may be large
 _QUESTIONS: Final = ("Get", "List", "Search", "Resolve", "Explain", "Check", "Watch")
 _SILENT: Final = frozenset({grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED})
 _LARGEST_MESSAGE_BYTES: Final = 16 * 1024 * 1024
+_NOWHERE: Final = KafkaAccess("")
 
 
 @dataclass(frozen=True)
@@ -40,7 +43,8 @@ class Endpoints:
         grpc: By service, its gRPC address, host:port.
         http: By service, its HTTP URL; empty where unknown.
         gateway: The URL of the proxy in front of the model servers; empty where unknown.
-        kafka: Kafka's bootstrap servers; empty where unknown.
+        ca: The file of certificates that the services' are checked against; None: connections aren't encrypted.
+        kafka: Where Kafka is, and as whom one comes; without bootstrap servers where unknown.
         traces: The folder of span files; None where traces go elsewhere.
         tracking: MLflow's tracking URI; empty where unknown.
     """
@@ -48,7 +52,8 @@ class Endpoints:
     grpc: dict[str, str]
     http: dict[str, str] = field(default_factory=dict)
     gateway: str = ""
-    kafka: str = ""
+    ca: Path | None = None
+    kafka: KafkaAccess = _NOWHERE
     traces: Path | None = None
     tracking: str = ""
 
@@ -90,9 +95,12 @@ class Connection:
         if not address:
             raise Unavailable(f"this platform runs no {service}", fix=f"golden up, or set GOLDEN_{service.upper()}")
         options = [("grpc.max_receive_message_length", _LARGEST_MESSAGE_BYTES)]
-        return grpc.intercept_channel(
-            grpc.insecure_channel(address, options=options), _Caller(self.token, f"the {service} at {address}")
-        )
+        if self.endpoints.ca is None:
+            channel = grpc.insecure_channel(address, options=options)
+        else:
+            credentials = grpc.ssl_channel_credentials(self.endpoints.ca.read_bytes())
+            channel = grpc.secure_channel(address, credentials, options=options)
+        return grpc.intercept_channel(channel, _Caller(self.token, f"the {service} at {address}"))
 
 
 class _Caller(grpc.UnaryUnaryClientInterceptor, grpc.UnaryStreamClientInterceptor):
@@ -160,7 +168,8 @@ def from_environment() -> Connection | None:
         grpc=addresses,
         http={name: url for name in SERVICES if (url := os.environ.get(f"GOLDEN_{name.upper()}_HTTP", ""))},
         gateway=os.environ.get("GOLDEN_GATEWAY", ""),
-        kafka=os.environ.get("GOLDEN_KAFKA", ""),
+        ca=Path(ca) if (ca := os.environ.get("GOLDEN_CA", "")) else None,
+        kafka=KafkaSettings.read(kafka_bootstrap=os.environ.get("GOLDEN_KAFKA", "")).kafka,
         traces=Path(traces) if (traces := os.environ.get("GOLDEN_TRACES", "")) else None,
         tracking=os.environ.get("MLFLOW_TRACKING_URI", ""),
     )

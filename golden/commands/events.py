@@ -18,6 +18,7 @@ from golden.output import Json, as_dict, console, escape, print_json
 from golden.session import connect
 from services.chassis import cloudevents
 from services.chassis.errors import GoldenpathError, Invalid, Unavailable
+from services.chassis.settings import KafkaAccess
 from services.chassis.topics import TOPICS
 
 app = typer.Typer(no_args_is_help=True, help="Check an event before it is published, and follow what is told.")
@@ -48,22 +49,25 @@ def validate(file: File, *, json: Json = False) -> None:
 @app.command()
 def tail(*, model: Model = "", everything: FromStart = False, json: Json = False) -> None:
     """Follow the control events of every service, until Ctrl-C."""
-    bootstrap = connect().endpoints.kafka
-    if not bootstrap:
+    kafka = connect().endpoints.kafka
+    if not kafka.bootstrap:
         raise Unavailable("nobody said where Kafka is", fix="set GOLDEN_KAFKA")
-    asyncio.run(_tail(bootstrap, model, everything=everything, json=json))
+    asyncio.run(_tail(kafka, model, everything=everything, json=json))
 
 
-async def _tail(bootstrap: str, model: str, *, everything: bool, json: bool) -> None:
+async def _tail(kafka: KafkaAccess, model: str, *, everything: bool, json: bool) -> None:
     from aiokafka import AIOKafkaConsumer
+    from aiokafka.errors import KafkaError
 
     topics = [topic.name for topic in TOPICS if topic.name != "inference.records"]
     offset = "earliest" if everything else "latest"
-    consumer = AIOKafkaConsumer(*topics, bootstrap_servers=bootstrap, auto_offset_reset=offset)
-    await consumer.start()
+    consumer = AIOKafkaConsumer(*topics, **kafka.client(), auto_offset_reset=offset)
     try:
+        await consumer.start()
         async for record in consumer:
             _show(record, model, json=json)
+    except KafkaError as error:
+        raise await kafka.explained(error) from None
     finally:
         await consumer.stop()
 

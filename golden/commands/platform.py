@@ -52,12 +52,17 @@ def up(*, only: Only = "", json: Json = False) -> None:
     endpoints = running.endpoints()
     if json:
         print_json(
-            {"grpc": endpoints.grpc, "http": endpoints.http, "gateway": endpoints.gateway, "kafka": endpoints.kafka}
+            {
+                "grpc": endpoints.grpc,
+                "http": endpoints.http,
+                "gateway": endpoints.gateway,
+                "kafka": endpoints.kafka.bootstrap,
+            }
         )
         return
     rows = [(name, endpoints.http.get(name, "-"), address) for name, address in endpoints.grpc.items() if address]
     table("service", "http", "gRPC", rows=rows)
-    console.print(f"\nPredictions  {endpoints.gateway}/v2/models/MODEL/infer\nKafka        {endpoints.kafka}")
+    console.print(f"\nPredictions  {endpoints.gateway}/v2/models/MODEL/infer\nKafka        {endpoints.kafka.bootstrap}")
     console.print("\n[dim]golden register   golden status   golden down[/dim]")
 
 

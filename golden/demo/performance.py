@@ -129,7 +129,7 @@ class Performance:
         made = Traffic(
             story.model,
             gateway=running.endpoints().gateway,
-            bootstrap=running.endpoints().kafka,
+            bootstrap=running.endpoints().kafka.bootstrap,
             records=records,
             rate=_RATE,
             label_delay=_LABEL_DELAY,

@@ -58,13 +58,14 @@ class Platform:
     def endpoints(self) -> Endpoints:
         """Where clients reach it."""
         from golden.connection import Endpoints
+        from services.chassis.settings import KafkaAccess
 
         ports, services = self.state.ports, sorted(self.state.services, key=SERVICES.index)
         return Endpoints(
             grpc=addresses(ports, services),
             http={name: f"http://127.0.0.1:{ports.http(name)}" for name in services},
             gateway=f"http://127.0.0.1:{ports.envoy}",
-            kafka=f"127.0.0.1:{ports.kafka}",
+            kafka=KafkaAccess(f"127.0.0.1:{ports.kafka}"),
             traces=self.folders.traces,
             tracking=tracking_uri(Parts(self.folders, self.state).dsns()),
         )

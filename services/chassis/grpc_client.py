@@ -29,12 +29,14 @@ class Sibling:
         name: The service's name, for errors.
         address: host:port; empty where this installation has none.
         token: Gives the token to send; read at every call.
+        ca_path: The certificates that its own is checked against; None: the connection isn't encrypted.
     """
 
-    def __init__(self, name: str, address: str, *, token: Callable[[], str]) -> None:
+    def __init__(self, name: str, address: str, *, token: Callable[[], str], ca_path: Path | None = None) -> None:
         self.name = name
         self._address = address
         self._token = token
+        self._ca_path = ca_path
         self._channel: grpc.aio.Channel | None = None
 
     @property
@@ -47,17 +49,21 @@ class Sibling:
         if not self._address:
             raise Unavailable(f"this installation has no {self.name}", fix=f"golden up --only ...,{self.name}")
         if self._channel is None:
-            self._channel = grpc.aio.insecure_channel(
-                self._address,
-                interceptors=aio_client_interceptors(),
-                options=[
-                    ("grpc.service_config", _RETRY),
-                    ("grpc.max_receive_message_length", LARGEST_MESSAGE_BYTES),
-                    ("grpc.initial_reconnect_backoff_ms", 100),
-                    ("grpc.max_reconnect_backoff_ms", 2000),
-                ],
-            )
+            self._channel = self._connected()
         return self._channel
+
+    def _connected(self) -> grpc.aio.Channel:
+        options = [
+            ("grpc.service_config", _RETRY),
+            ("grpc.max_receive_message_length", LARGEST_MESSAGE_BYTES),
+            ("grpc.initial_reconnect_backoff_ms", 100),
+            ("grpc.max_reconnect_backoff_ms", 2000),
+        ]
+        interceptors = aio_client_interceptors()
+        if self._ca_path is None:
+            return grpc.aio.insecure_channel(self._address, options=options, interceptors=interceptors)
+        credentials = grpc.ssl_channel_credentials(_contents(self._ca_path))
+        return grpc.aio.secure_channel(self._address, credentials, options=options, interceptors=interceptors)
 
     async def ask(self, method: Callable[..., Awaitable[T]], request: Any, *, within: timedelta = DEADLINE) -> T:
         """Call a method of a stub.
@@ -77,6 +83,13 @@ class Sibling:
         if self._channel is not None:
             await self._channel.close()
             self._channel = None
+
+
+def _contents(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise Unavailable(f"the certificates that siblings' are checked against can't be read: {error}") from None
 
 
 @contextmanager

@@ -16,6 +16,7 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import aclosing, asynccontextmanager
 from datetime import timedelta
+from pathlib import Path
 from typing import Any, Final
 
 import grpc
@@ -50,6 +51,7 @@ class GrpcServer:
         verifier: Checks tokens.
         drain: How long calls in flight may take to finish.
         deadline: How long a call may take whose client sets no deadline; streams go on until somebody ends them.
+        certificate: The files of its certificate chain and of the key; None: connections aren't encrypted.
     """
 
     def __init__(
@@ -60,8 +62,10 @@ class GrpcServer:
         verifier: TokenVerifier,
         drain: timedelta,
         deadline: timedelta = DEADLINE,
+        certificate: tuple[Path, Path] | None = None,
     ) -> None:
         self._address = address
+        self._certificate = certificate
         self._services = services
         self._drain = drain
         self._edge = _Edge(verifier, deadline)
@@ -73,7 +77,7 @@ class GrpcServer:
         """Listen.
 
         Raises:
-            Unavailable: the address is taken.
+            Unavailable: the address is taken, or the certificate can't be read.
         """
         server = grpc.aio.server(
             interceptors=[aio_server_interceptor(), self._edge],
@@ -85,13 +89,21 @@ class GrpcServer:
             await self._health.set(name, health_pb2.HealthCheckResponse.SERVING)
         names = [name for name, _ in self._services]
         reflection.enable_server_reflection([*names, health.SERVICE_NAME, reflection.SERVICE_NAME], server)
-        try:
-            self.port = server.add_insecure_port(self._address)
-        except RuntimeError as error:
-            raise Unavailable(f"gRPC can't listen on {self._address}: it is taken") from error
+        self.port = self._open_port(server)
         await server.start()
         await self._health.set("", health_pb2.HealthCheckResponse.SERVING)
         self._server = server
+
+    def _open_port(self, server: grpc.aio.Server) -> int:
+        try:
+            if self._certificate is None:
+                return server.add_insecure_port(self._address)
+            chain, key = (path.read_bytes() for path in self._certificate)
+            return server.add_secure_port(self._address, grpc.ssl_server_credentials([(key, chain)]))
+        except OSError as error:
+            raise Unavailable(f"gRPC's certificate can't be read: {error}") from error
+        except RuntimeError as error:
+            raise Unavailable(f"gRPC can't listen on {self._address}: it is taken") from error
 
     async def stop(self) -> None:
         """Say goodbye to new calls, and let those in flight finish."""

@@ -35,6 +35,7 @@ from services.chassis.pausing import Pauses
 from services.chassis.polling import poll
 from services.chassis.rebuilding import Moved, Rebuilding
 from services.chassis.rewinding import Rewinding, ends_of
+from services.chassis.settings import KafkaAccess
 from services.chassis.topics import Topic
 from services.chassis.upkeep import count_waiting, purge_inbox, retry_parked
 
@@ -56,7 +57,7 @@ class Consumer(Generic[U]):
         name: Its name: the consumer group, and the name in inbox rows. It never changes.
         topics: What it reads.
         database: Where effects and inbox commit.
-        bootstrap: Kafka's bootstrap servers.
+        kafka: Where Kafka is, and as whom we come.
         rejections: The service's own topic, on which publishers of other systems learn why an event was refused;
             None for a consumer of our own topics.
         forget: Takes away what the subscriptions of the read model keep, in a rebuild; None where there are none.
@@ -69,7 +70,7 @@ class Consumer(Generic[U]):
         topics: Sequence[Topic],
         *,
         database: Database[U],
-        bootstrap: str,
+        kafka: KafkaAccess,
         rejections: Topic | None = None,
         forget: Callable[[U], Awaitable[None]] | None = None,
         session_timeout: timedelta = timedelta(seconds=10),
@@ -80,7 +81,8 @@ class Consumer(Generic[U]):
         self._rebuilding = Rebuilding(name, forget)
         self._rewinding = Rewinding(self._rebuilding, database)
         self._handling = Handling(name, topics, database, rejections, self._rebuilding)
-        self._bootstrap = bootstrap
+        self._kafka = kafka
+        self._trouble = ""
         self._session_timeout = session_timeout
         self._pauses = Pauses()
         self._unknown_tries: Counter[tuple[TopicPartition, int]] = Counter()
@@ -126,7 +128,7 @@ class Consumer(Generic[U]):
         if self._stopped_by:
             raise Unavailable(self._stopped_by, fix="golden deadletters list")
         if self._connected is None:
-            raise Unavailable(f"{self.name} has no connection to Kafka yet")
+            raise Unavailable(self._trouble or f"{self.name} has no connection to Kafka yet")
         try:
             await self._connected.topics()
         except KafkaError as error:
@@ -138,7 +140,8 @@ class Consumer(Generic[U]):
             try:
                 await self._consume()
             except (KafkaError, OSError) as error:
-                _log.warning("the consumer starts again", consumer=self.name, reason=str(error))
+                self._trouble = str(await self._kafka.explained(error))
+                _log.warning("the consumer starts again", consumer=self.name, reason=self._trouble)
                 await asyncio.sleep(_START_OVER.total_seconds())
 
     async def _consume(self) -> None:
@@ -164,7 +167,7 @@ class Consumer(Generic[U]):
     def _make(self) -> AIOKafkaConsumer:
         session_ms = int(self._session_timeout.total_seconds() * 1000)
         made = AIOKafkaConsumer(
-            bootstrap_servers=self._bootstrap,
+            **self._kafka.client(),
             group_id=self.name,
             enable_auto_commit=False,
             auto_offset_reset="earliest",

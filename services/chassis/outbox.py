@@ -29,6 +29,7 @@ from services.chassis.cloudevents import CloudEvent, Headers, headers_of
 from services.chassis.errors import GoldenpathError, Invalid
 from services.chassis.leases import Lease, Leases, check_all
 from services.chassis.notifications import Notifications
+from services.chassis.settings import KafkaAccess
 from services.chassis.topics import LARGEST_DEAD_LETTER_BYTES, Topic
 
 if TYPE_CHECKING:
@@ -117,13 +118,13 @@ class Relay:
     Args:
         database: Whose outbox.
         leases: Where the lanes' leases are.
-        bootstrap: Kafka's bootstrap servers.
+        kafka: Where Kafka is, and as whom we come.
     """
 
-    def __init__(self, database: Database[Any], leases: Leases, *, bootstrap: str) -> None:
+    def __init__(self, database: Database[Any], leases: Leases, *, kafka: KafkaAccess) -> None:
         self._database = database
         self._leases = leases
-        self._bootstrap = bootstrap
+        self._kafka = kafka
         self._producer: AIOKafkaProducer | None = None
         self._held: list[Lease] = []
         self._renew_at = 0.0
@@ -220,7 +221,7 @@ class Relay:
     async def _connected(self) -> AIOKafkaProducer:
         if self._producer is None:
             self._producer = AIOKafkaProducer(
-                bootstrap_servers=self._bootstrap,
+                **self._kafka.client(),
                 acks="all",
                 enable_idempotence=True,
                 linger_ms=0,

@@ -15,6 +15,7 @@ from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.errors import KafkaError, TopicAlreadyExistsError, for_code
 
 from services.chassis.errors import Unavailable
+from services.chassis.settings import KafkaAccess
 
 DEAD_LETTERS: Final = ".dlq"
 LARGEST_DEAD_LETTER_BYTES: Final = 2 * 1024 * 1024  # the largest event that a topic takes, and why it died
@@ -133,13 +134,13 @@ TOPICS: Final = (INGEST, REGISTRY, GOVERNANCE, DEPLOYER, MONITOR, RECORDS, OUTCO
 CONTROL: Final = (INGEST, REGISTRY, GOVERNANCE, DEPLOYER, MONITOR)
 
 
-async def create_topics(bootstrap: str, *, topics: Sequence[Topic] = TOPICS, replication: int = 1) -> None:
+async def create_topics(kafka: KafkaAccess, *, topics: Sequence[Topic] = TOPICS, replication: int = 1) -> None:
     """Create every topic that isn't there, and its dead-letter topic; those that are there stay as they are.
 
     Raises:
-        Unavailable: Kafka doesn't answer, or refuses to create one.
+        Unavailable: Kafka doesn't answer, doesn't let us in, or refuses to create one.
     """
-    admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap)
+    admin = AIOKafkaAdminClient(**kafka.client())
     try:
         await admin.start()
         there = set(await admin.list_topics())
@@ -147,7 +148,7 @@ async def create_topics(bootstrap: str, *, topics: Sequence[Topic] = TOPICS, rep
         if missing:
             await _create(admin, missing)
     except (KafkaError, OSError) as error:
-        raise Unavailable(f"the topics can't be created on {bootstrap}: {error}") from None
+        raise await kafka.explained(error) from None
     finally:
         await admin.close()
 

@@ -39,7 +39,7 @@ async def run() -> int:
     logging.configure("deployer", as_json=settings.log_json)
     telemetry.configure("deployer", traces_folder=settings.traces_folder)
     clock = SystemClock()
-    await create_topics(settings.kafka_bootstrap)
+    await create_topics(settings.kafka)
     database = Database(
         settings.database_dsn.get_secret_value(),
         source="goldenpath/deployer",
@@ -52,9 +52,9 @@ async def run() -> int:
 
     token = token_from(settings.token_path)
     siblings = {
-        "governance": Sibling("governance", settings.governance_address, token=token),
-        "registry": Sibling("registry", settings.registry_address, token=token),
-        "monitor": Sibling("monitor", settings.monitor_address, token=token),
+        "governance": Sibling("governance", settings.governance_address, token=token, ca_path=settings.grpc_ca_path),
+        "registry": Sibling("registry", settings.registry_address, token=token, ca_path=settings.grpc_ca_path),
+        "monitor": Sibling("monitor", settings.monitor_address, token=token, ca_path=settings.grpc_ca_path),
     }
     governance, registry = GovernanceClient(siblings["governance"]), RegistryClient(siblings["registry"])
     monitor = MonitorClient(siblings["monitor"])
@@ -62,7 +62,7 @@ async def run() -> int:
     proxy = EnvoyRouter(settings.proxy_folder, admin=settings.proxy_admin, clock=clock)
     runtime = LocalRuntime(
         LocalSettings(
-            settings.modelservers_folder, settings.artifacts_folder, settings.kafka_bootstrap, settings.traces_folder
+            settings.modelservers_folder, settings.artifacts_folder, settings.modelserver_kafka, settings.traces_folder
         )
     )
     routing = RoutingJob(database, leases, proxy, name=settings.proxy_name)
@@ -83,11 +83,11 @@ async def run() -> int:
         "deployer",
         consumers.TOPICS,
         database=database,
-        bootstrap=settings.kafka_bootstrap,
+        kafka=settings.kafka,
         session_timeout=settings.consumer_session_timeout,
     )
     consumers.subscribe(consumer)
-    relay = Relay(database, leases, bootstrap=settings.kafka_bootstrap)
+    relay = Relay(database, leases, kafka=settings.kafka)
     changes = Changes(database, CHANNEL)
 
     verifier = TokenVerifier(settings.jwks_path, issuer=settings.token_issuer, audience=settings.token_audience)
@@ -98,6 +98,7 @@ async def run() -> int:
         verifier=verifier,
         drain=settings.drain,
         deadline=settings.request_deadline,
+        certificate=settings.grpc_certificate,
     )
     checks = {"database": database.ready, "kafka": consumer.ready, "proxy": proxy.ready}
     app = create_app("deployer", verifier=verifier, checks=checks, deadline=settings.request_deadline)

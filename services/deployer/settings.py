@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
-from services.chassis.settings import ServiceSettings
+from pydantic import SecretStr
+
+from services.chassis.settings import KafkaAccess, ServiceSettings
 
 
 class DeployerSettings(ServiceSettings):
@@ -27,3 +30,15 @@ class DeployerSettings(ServiceSettings):
 
     modelservers_folder: Path
     """Where model servers' logs are written, and `<pid>.json` of each for whoever must end them all."""
+
+    modelserver_kafka_user: str = ""
+    """As whom model servers write inference.records, where Kafka asks: not as the deployer, since a model is somebody's
+    code."""
+
+    modelserver_kafka_password: SecretStr | None = None
+    """Their password."""
+
+    @property
+    def modelserver_kafka(self) -> KafkaAccess:
+        """What model servers are told of Kafka."""
+        return replace(self.kafka, user=self.modelserver_kafka_user, password=self.modelserver_kafka_password)

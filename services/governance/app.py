@@ -31,7 +31,7 @@ async def run() -> int:
     settings = GovernanceSettings.read()
     logging.configure("governance", as_json=settings.log_json)
     telemetry.configure("governance", traces_folder=settings.traces_folder)
-    await create_topics(settings.kafka_bootstrap)
+    await create_topics(settings.kafka)
     return await serve(parts_of(settings))
 
 
@@ -40,20 +40,21 @@ def parts_of(settings: GovernanceSettings, *, consumer_name: str = consumers.NAM
     clock = SystemClock()
     database = database_of(settings)
     leases = Leases(database, duration=settings.lease_duration)
-    sibling = Sibling("registry", settings.registry_address, token=token_from(settings.token_path))
+    token = token_from(settings.token_path)
+    sibling = Sibling("registry", settings.registry_address, token=token, ca_path=settings.grpc_ca_path)
     registry = RegistryFacts(sibling)
     verifier = TokenVerifier(settings.jwks_path, issuer=settings.token_issuer, audience=settings.token_audience)
 
-    relay = Relay(database, leases, bootstrap=settings.kafka_bootstrap)
+    relay = Relay(database, leases, kafka=settings.kafka)
     consumer = consumers.consumer_of(
         database,
         registry,
-        bootstrap=settings.kafka_bootstrap,
+        kafka=settings.kafka,
         session_timeout=settings.consumer_session_timeout,
         name=consumer_name,
     )
     look_again = LookAgain(database, leases, registry, every=settings.look_again_every)
-    log_writer = LogWriter(database, leases, bootstrap=settings.kafka_bootstrap, clock=clock)
+    log_writer = LogWriter(database, leases, kafka=settings.kafka, clock=clock)
     changes = Changes(database, VERDICTS)
     api = GovernanceApi(database, clock, changes)
     grpc = GrpcServer(
@@ -62,6 +63,7 @@ def parts_of(settings: GovernanceSettings, *, consumer_name: str = consumers.NAM
         verifier=verifier,
         drain=settings.drain,
         deadline=settings.request_deadline,
+        certificate=settings.grpc_certificate,
     )
     checks = {"database": database.ready, "kafka": consumer.ready}
     http = create_app("governance", verifier=verifier, checks=checks, deadline=settings.request_deadline)

@@ -11,6 +11,7 @@ from goldenpath.deployer.v1 import events_pb2 as deployer_pb
 from goldenpath.registry.v1 import events_pb2 as registry_pb
 from services.chassis.database import Database
 from services.chassis.kafka import Consumer, Received
+from services.chassis.settings import KafkaAccess
 from services.chassis.topics import DEPLOYER, REGISTRY
 from services.governance import handlers
 from services.governance.clients import FactSource
@@ -24,7 +25,7 @@ Uow = GovernanceUnitOfWork
 
 
 def consumer_of(
-    database: Database[Uow], registry: FactSource, *, bootstrap: str, session_timeout: timedelta, name: str = NAME
+    database: Database[Uow], registry: FactSource, *, kafka: KafkaAccess, session_timeout: timedelta, name: str = NAME
 ) -> Consumer[Uow]:
     """The consumer, told what to do with each type of event.
 
@@ -35,7 +36,7 @@ def consumer_of(
         name,
         topics,
         database=database,
-        bootstrap=bootstrap,
+        kafka=kafka,
         forget=handlers.forget_what_served,
         session_timeout=session_timeout,
     )

@@ -25,6 +25,7 @@ from services.chassis.errors import GoldenpathError
 from services.chassis.leases import Lease, Leases
 from services.chassis.notifications import Notifications
 from services.chassis.polling import poll
+from services.chassis.settings import KafkaAccess
 from services.chassis.topics import CONTROL, RECORDS
 from services.governance import handlers
 from services.governance.case_store import LOOK_AGAIN, Cases, Stale
@@ -99,16 +100,16 @@ class LogWriter:
     Args:
         database: Governance's database.
         leases: Governance's leases.
-        bootstrap: Kafka's bootstrap servers.
+        kafka: Where Kafka is, and as whom we come.
         clock: Where an entry's moment comes from.
     """
 
     def __init__(
-        self, database: Database[GovernanceUnitOfWork], leases: Leases, *, bootstrap: str, clock: Clock
+        self, database: Database[GovernanceUnitOfWork], leases: Leases, *, kafka: KafkaAccess, clock: Clock
     ) -> None:
         self._database = database
         self._leases = leases
-        self._bootstrap = bootstrap
+        self._kafka = kafka
         self._clock = clock
 
     async def run(self) -> None:
@@ -118,7 +119,7 @@ class LogWriter:
     async def _write(self, lease: Lease) -> None:
         consumer = AIOKafkaConsumer(
             *[topic.name for topic in (*CONTROL, RECORDS)],
-            bootstrap_servers=self._bootstrap,
+            **self._kafka.client(),
             group_id=None,
             enable_auto_commit=False,
             auto_offset_reset="earliest",

@@ -92,7 +92,7 @@ async def run() -> int:
     stopped = _signalled()
     try:
         loaded = load(settings.artifacts_folder, settings.artifact_digest, settings.environment_digest)
-        server = ModelServer(settings, loaded, clock=SystemClock(), sink=KafkaSink(settings.kafka_bootstrap))
+        server = ModelServer(settings, loaded, clock=SystemClock(), sink=KafkaSink(settings.kafka))
     except GoldenpathError as error:
         _log.error("can't serve", model=settings.model, version=settings.version, reason=str(error))
         return _FAILED

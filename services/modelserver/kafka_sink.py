@@ -14,7 +14,8 @@ from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError, MessageSizeTooLargeError
 
 from services.chassis.cloudevents import CloudEvent, headers_of
-from services.chassis.errors import Invalid, Unavailable
+from services.chassis.errors import Invalid
+from services.chassis.settings import KafkaAccess
 
 TOPIC: Final = "inference.records"
 _CLOSING_SECONDS: Final = (
@@ -26,11 +27,11 @@ class KafkaSink:
     """Sends batches to inference.records.
 
     Args:
-        bootstrap: Kafka's bootstrap servers, host:port, separated by commas.
+        kafka: Where Kafka is, and as whom we come.
     """
 
-    def __init__(self, bootstrap: str) -> None:
-        self._bootstrap = bootstrap
+    def __init__(self, kafka: KafkaAccess) -> None:
+        self._kafka = kafka
         self._producer: Any = None
 
     async def send(self, event: CloudEvent) -> None:
@@ -47,7 +48,7 @@ class KafkaSink:
             raise Invalid(f"the batch is larger than Kafka takes: {error}", where=event.id) from error
         except (KafkaError, OSError) as error:
             await self.stop()
-            raise Unavailable(f"Kafka at {self._bootstrap}: {type(error).__name__}: {error}") from error
+            raise await self._kafka.explained(error) from error
 
     async def stop(self) -> None:
         """Close the producer, if there is one."""
@@ -59,6 +60,6 @@ class KafkaSink:
 
     async def _started(self) -> Any:
         if self._producer is None:
-            self._producer = AIOKafkaProducer(bootstrap_servers=self._bootstrap, acks="all", enable_idempotence=True)
+            self._producer = AIOKafkaProducer(**self._kafka.client(), acks="all", enable_idempotence=True)
             await self._producer.start()
         return self._producer

@@ -5,11 +5,11 @@ from __future__ import annotations
 from datetime import timedelta
 from pathlib import Path
 
-from services.chassis.settings import Settings
+from services.chassis.settings import KafkaSettings
 from services.modelserver.route import Arm
 
 
-class ModelServerSettings(Settings):
+class ModelServerSettings(KafkaSettings):
     """One version in one environment, where its bytes are, where to listen, where to tell."""
 
     artifacts_folder: Path

@@ -32,7 +32,7 @@ async def run() -> int:
     settings = MonitorSettings.read()
     logging.configure("monitor", as_json=settings.log_json)
     telemetry.configure("monitor", traces_folder=settings.traces_folder)
-    await create_topics(settings.kafka_bootstrap)
+    await create_topics(settings.kafka)
     return await serve(parts_of(settings))
 
 
@@ -47,21 +47,22 @@ def parts_of(
     clock = SystemClock()
     database = database_of(settings, clock)
     leases = Leases(database, duration=settings.lease_duration)
-    registry = Sibling("registry", settings.registry_address, token=token_from(settings.token_path))
+    token = token_from(settings.token_path)
+    registry = Sibling("registry", settings.registry_address, token=token, ca_path=settings.grpc_ca_path)
     judges = Judges(database, registry, clock)
     verifier = TokenVerifier(settings.jwks_path, issuer=settings.token_issuer, audience=settings.token_audience)
 
-    relay = Relay(database, leases, bootstrap=settings.kafka_bootstrap)
+    relay = Relay(database, leases, kafka=settings.kafka)
     consumer = consumers.consumer_of(
         database,
-        bootstrap=settings.kafka_bootstrap,
+        kafka=settings.kafka,
         session_timeout=settings.consumer_session_timeout,
         name=consumer_name,
     )
     intake = Intake(stream_name, records_topic, database, judges, kept=settings.kept_records)
     records = stream.RecordStream(
         intake,
-        bootstrap=settings.kafka_bootstrap,
+        kafka=settings.kafka,
         topic=records_topic,
         group=stream_name,
         session_timeout=settings.consumer_session_timeout,
@@ -74,6 +75,7 @@ def parts_of(
         verifier=verifier,
         drain=settings.drain,
         deadline=settings.request_deadline,
+        certificate=settings.grpc_certificate,
     )
     checks = {"database": database.ready, "kafka": consumer.ready, "records": records.ready}
     http = create_app("monitor", verifier=verifier, checks=checks, deadline=settings.request_deadline)

@@ -9,6 +9,7 @@ from goldenpath.deployer.v1 import events_pb2 as deployer_pb
 from goldenpath.ingest.v1 import events_pb2 as ingest_pb
 from services.chassis.database import Database
 from services.chassis.kafka import Consumer, Received
+from services.chassis.settings import KafkaAccess
 from services.chassis.topics import DEPLOYER, MONITOR, OUTCOMES, Topic
 from services.monitor import handlers
 from services.monitor.store import MonitorUnitOfWork
@@ -27,7 +28,7 @@ Positioned = TypeVar(
 def consumer_of(
     database: Database[MonitorUnitOfWork],
     *,
-    bootstrap: str,
+    kafka: KafkaAccess,
     session_timeout: timedelta,
     name: str = NAME,
 ) -> Consumer[MonitorUnitOfWork]:
@@ -37,7 +38,7 @@ def consumer_of(
         name,
         topics,
         database=database,
-        bootstrap=bootstrap,
+        kafka=kafka,
         rejections=MONITOR,
         forget=handlers.forget_positions,
         session_timeout=session_timeout,

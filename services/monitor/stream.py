@@ -26,6 +26,7 @@ from services.chassis.errors import Conflict, Denied, GoldenpathError, Unavailab
 from services.chassis.fates import DeadLetterLimit
 from services.chassis.parking import Raw
 from services.chassis.polling import poll
+from services.chassis.settings import KafkaAccess
 from services.monitor.intake import Intake, Moved
 
 NAME: Final = "monitor-records"
@@ -44,15 +45,17 @@ class RecordStream:
 
     Args:
         intake: Takes in what was read.
-        bootstrap: Kafka's bootstrap servers.
+        kafka: Where Kafka is, and as whom we come.
         topic: The topic's name.
         group: The consumer group, which only shares out partitions.
         session_timeout: How long Kafka waits for a silent consumer.
     """
 
-    def __init__(self, intake: Intake, *, bootstrap: str, topic: str, group: str, session_timeout: timedelta) -> None:
+    def __init__(
+        self, intake: Intake, *, kafka: KafkaAccess, topic: str, group: str, session_timeout: timedelta
+    ) -> None:
         self._intake = intake
-        self._bootstrap = bootstrap
+        self._kafka = kafka
         self._topic = topic
         self._group = group
         self._session_timeout = session_timeout
@@ -87,7 +90,7 @@ class RecordStream:
     async def _read(self) -> None:
         self._next.clear()
         consumer = AIOKafkaConsumer(
-            bootstrap_servers=self._bootstrap,
+            **self._kafka.client(),
             group_id=self._group,
             enable_auto_commit=False,
             auto_offset_reset="earliest",

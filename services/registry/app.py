@@ -51,11 +51,11 @@ async def run() -> int:
     changes = Changes(database, CHANNEL)
     commands, queries = Commands(database, runs), Queries(database, changes)
     verifier = TokenVerifier(settings.jwks_path, issuer=settings.token_issuer, audience=settings.token_audience)
-    relay = Relay(database, Leases(database, duration=settings.lease_duration), bootstrap=settings.kafka_bootstrap)
+    relay = Relay(database, Leases(database, duration=settings.lease_duration), kafka=settings.kafka)
     consumer = consumer_of(
         database,
         runs,
-        bootstrap=settings.kafka_bootstrap,
+        kafka=settings.kafka,
         session_timeout=settings.consumer_session_timeout,
     )
     api = RegistryApi(commands, queries)
@@ -65,13 +65,14 @@ async def run() -> int:
         verifier=verifier,
         drain=settings.drain,
         deadline=settings.request_deadline,
+        certificate=settings.grpc_certificate,
     )
     checks = {"database": database.ready, "kafka": consumer.ready}
     http = create_app("registry", verifier=verifier, checks=checks, deadline=settings.request_deadline)
     http.include_router(http_api.router(commands, queries))
     http.include_router(operations.router(database, consumer))
 
-    await create_topics(settings.kafka_bootstrap)
+    await create_topics(settings.kafka)
     return await serve(
         [
             database,

@@ -15,6 +15,7 @@ from goldenpath.ingest.v1 import events_pb2 as ingest_pb2
 from services.chassis.database import Database
 from services.chassis.errors import Conflict, Invalid, NotFound
 from services.chassis.kafka import Consumer, Received
+from services.chassis.settings import KafkaAccess
 from services.chassis.topics import DEPLOYER, INGEST, REGISTRY
 from services.registry import handlers, messages
 from services.registry.clients import Runs
@@ -109,14 +110,14 @@ def claimed(received: Received[ingest_pb2.TrainingCompleted] | Received[ingest_p
 
 
 def consumer_of(
-    database: Database[RegistryUnitOfWork], runs: Runs, *, bootstrap: str, session_timeout: timedelta
+    database: Database[RegistryUnitOfWork], runs: Runs, *, kafka: KafkaAccess, session_timeout: timedelta
 ) -> Consumer[RegistryUnitOfWork]:
     """The registry's consumer, with everything that it handles."""
     consumer = Consumer(
         "registry",
         [INGEST, DEPLOYER],
         database=database,
-        bootstrap=bootstrap,
+        kafka=kafka,
         rejections=REGISTRY,
         forget=handlers.forget_what_others_told,
         session_timeout=session_timeout,

@@ -14,6 +14,7 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
 from services.chassis.database import Database, UnitOfWork
+from services.chassis.settings import KafkaAccess
 from services.chassis.testing import Issuer
 from services.chassis.topics import create_topics
 from tests.chassis.kit import Service, make_database, own_topics
@@ -54,7 +55,7 @@ def service(db: Database[UnitOfWork], unique: str) -> Service:
 @pytest.fixture
 async def on_kafka(service: Service, kafka: str) -> Service:
     """That service, with its topics on a real Kafka."""
-    await create_topics(kafka, topics=[service.ours, service.others])
+    await create_topics(KafkaAccess(kafka), topics=[service.ours, service.others])
     return service
 
 

@@ -24,6 +24,7 @@ from services.chassis.cloudevents import CloudEvent, event_of, headers_of
 from services.chassis.database import Database, UnitOfWork
 from services.chassis.kafka import Consumer, Received
 from services.chassis.parking import Raw
+from services.chassis.settings import KafkaAccess
 from services.chassis.topics import DEAD_LETTERS, INGEST, REGISTRY, Topic
 
 TYPE = "project.started"
@@ -111,7 +112,7 @@ class Service:
             name,
             [self.ours, self.others],
             database=self.database,
-            bootstrap=bootstrap,
+            kafka=KafkaAccess(bootstrap),
             rejections=self.ours,
             session_timeout=timedelta(seconds=6),
             **more,

@@ -55,9 +55,45 @@ def test_a_setting_that_makes_no_sense_is_refused(environment: pytest.MonkeyPatc
         ServiceSettings.read()
 
 
-@pytest.mark.usefixtures("environment")
-def test_a_secret_shows_nowhere() -> None:
-    assert "hunter2" not in repr(ServiceSettings.read())
+def test_a_secret_shows_nowhere(environment: pytest.MonkeyPatch) -> None:
+    environment.setenv("GOLDENPATH_KAFKA_PASSWORD", "hunter2")
+    settings = ServiceSettings.read()
+
+    assert "hunter2" not in f"{settings!r} {settings.kafka!r}"
+
+
+@pytest.mark.parametrize(
+    ("told", "said"),
+    [
+        pytest.param({"KAFKA_PROTOCOL": "SASL_SSL"}, "SASL_SSL takes GOLDENPATH_KAFKA_USER", id="nobody"),
+        pytest.param({"KAFKA_PROTOCOL": "TLS"}, "GOLDENPATH_KAFKA_PROTOCOL: Input should be", id="no protocol"),
+        pytest.param({"GRPC_KEY_PATH": "key.pem"}, "GRPC_KEY_PATH go together", id="half a certificate"),
+    ],
+)
+def test_settings_of_security_that_make_no_sense_are_refused(
+    environment: pytest.MonkeyPatch, told: dict[str, str], said: str
+) -> None:
+    for name, value in told.items():
+        environment.setenv(f"GOLDENPATH_{name}", value)
+
+    with pytest.raises(Invalid, match=said):
+        ServiceSettings.read()
+
+
+def test_kafka_is_reached_as_the_settings_say(environment: pytest.MonkeyPatch) -> None:
+    environment.setenv("GOLDENPATH_KAFKA_PROTOCOL", "SASL_SSL")
+    environment.setenv("GOLDENPATH_KAFKA_USER", "registry")
+    environment.setenv("GOLDENPATH_KAFKA_PASSWORD", "hunter2")
+    client = ServiceSettings.read().kafka.client()
+
+    assert client.pop("ssl_context").check_hostname
+    assert client == {
+        "bootstrap_servers": "localhost:9092",
+        "security_protocol": "SASL_SSL",
+        "sasl_mechanism": "SCRAM-SHA-512",
+        "sasl_plain_username": "registry",
+        "sasl_plain_password": "hunter2",
+    }
 
 
 @pytest.mark.usefixtures("environment")

@@ -16,6 +16,7 @@ from services.chassis.kafka import Consumer
 from services.chassis.leases import Leases
 from services.chassis.outbox import Relay
 from services.chassis.parking import Raw
+from services.chassis.settings import KafkaAccess
 from services.chassis.testing import eventually
 from services.chassis.topics import Topic, create_topics
 from tests.chassis.kit import Service, collect, dead_letters, event, headers, publish, publish_undecodable, running
@@ -109,7 +110,7 @@ async def test_a_poison_among_a_batch_is_dead_and_told_and_the_others_take_effec
     poison = Raw(on_kafka.others.name, 0, 0, b"model/credit", [("ce_id", b"\xff")], b"\x00\xff")
     good = [event(f"{number}") for number in range(10)]
     await publish(kafka, on_kafka.others, [*good[:5], poison, *good[5:]])
-    relay = Relay(on_kafka.database, Leases(on_kafka.database, duration=timedelta(seconds=5)), bootstrap=kafka)
+    relay = Relay(on_kafka.database, Leases(on_kafka.database, duration=timedelta(seconds=5)), kafka=KafkaAccess(kafka))
 
     async with running(on_kafka.consumer(unique, kafka).run, relay.run):
         await eventually(lambda: has_effects(on_kafka, 10), what="the others' effects")
@@ -284,7 +285,7 @@ async def test_an_event_without_key_and_value_reaches_the_dead_letters_with_what
     await publish_undecodable(kafka, on_kafka.others.name)
     await publish(kafka, on_kafka.others, [Raw("", 0, 0, b"key", [("ce_id", b"behind")], b"garbage")])
     leases = Leases(on_kafka.database, duration=timedelta(seconds=5))
-    relay = Relay(on_kafka.database, leases, bootstrap=kafka)
+    relay = Relay(on_kafka.database, leases, kafka=KafkaAccess(kafka))
     async with running(on_kafka.consumer(unique, kafka).run, relay.run):
         letters = await collect(kafka, dead_letters(on_kafka.others), 2)
 
@@ -311,8 +312,8 @@ async def test_a_kafka_that_isnt_there_is_waited_for(service: Service, unique: s
 
 
 async def test_topics_are_made_once_and_the_second_time_changes_nothing(service: Service, kafka: str) -> None:
-    await asyncio.gather(*(create_topics(kafka, topics=[service.ours, service.others]) for _ in range(3)))
-    await create_topics(kafka, topics=[service.ours, service.others])
+    await asyncio.gather(*(create_topics(KafkaAccess(kafka), topics=[service.ours, service.others]) for _ in range(3)))
+    await create_topics(KafkaAccess(kafka), topics=[service.ours, service.others])
 
     await publish(kafka, service.ours, [event("a")], partition=1)
     assert len(await collect(kafka, service.ours.name, 1)) == 1
@@ -320,9 +321,9 @@ async def test_topics_are_made_once_and_the_second_time_changes_nothing(service:
 
 async def test_topics_that_kafka_refuses_are_named(service: Service, kafka: str) -> None:
     with pytest.raises(Unavailable, match=r"ours.* can't be created: InvalidReplicationFactor"):
-        await create_topics(kafka, topics=[service.ours], replication=3)
+        await create_topics(KafkaAccess(kafka), topics=[service.ours], replication=3)
 
 
 async def test_topics_on_a_kafka_that_isnt_there_are_said_in_words(service: Service) -> None:
-    with pytest.raises(Unavailable, match=r"can't be created on 127\.0\.0\.1:1"):
-        await create_topics("127.0.0.1:1", topics=[service.ours])
+    with pytest.raises(Unavailable, match=r"Kafka at 127\.0\.0\.1:1 doesn't answer"):
+        await create_topics(KafkaAccess("127.0.0.1:1"), topics=[service.ours])

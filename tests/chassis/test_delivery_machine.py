@@ -28,6 +28,7 @@ from services.chassis.errors import Conflict, Denied, GoldenpathError, Invalid, 
 from services.chassis.kafka import Consumer
 from services.chassis.leases import Leases
 from services.chassis.outbox import Relay
+from services.chassis.settings import KafkaAccess
 from tests.chassis.kit import TYPE, Service, body, event, make_database, own_topics
 from tests.chassis.memory_broker import PARTITIONS, Broker, MemoryConsumer, MemoryProducer, Send
 
@@ -53,7 +54,7 @@ class MemoryRelay(Relay):
     """The relay, with a producer in memory."""
 
     def __init__(self, database: Database[UnitOfWork], broker: Broker) -> None:
-        super().__init__(database, Leases(database, duration=timedelta(seconds=60)), bootstrap="")
+        super().__init__(database, Leases(database, duration=timedelta(seconds=60)), kafka=KafkaAccess(""))
         self._broker = broker
         self.outcomes: Sequence[Send] = ()
 
@@ -219,7 +220,7 @@ class Delivery(RuleBasedStateMachine):
     async def _poll(self, replica: int) -> None:
         consumer = self.consumers[replica]
         consumer._limit._died.clear()  # the limit stops a consumer for good; its own tests are elsewhere
-        consumer._paused = dict.fromkeys(consumer._paused, 0.0)
+        consumer._pauses._until = dict.fromkeys(consumer._pauses._until, 0.0)
         await consumer._poll(cast("AIOKafkaConsumer", self.polling[replica]))
 
     async def _retry(self, replica: int) -> None:

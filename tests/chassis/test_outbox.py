@@ -12,13 +12,16 @@ from services.chassis.errors import Unavailable
 from services.chassis.kafka import Consumer
 from services.chassis.leases import Leases
 from services.chassis.outbox import LANES, Relay, lane_of
+from services.chassis.settings import KafkaAccess
 from services.chassis.testing import eventually
 from services.chassis.topics import create_topics
 from tests.chassis.kit import Record, Service, body, collect, headers, running
 
 
 def relay(service: Service, bootstrap: str) -> Relay:
-    return Relay(service.database, Leases(service.database, duration=timedelta(seconds=2)), bootstrap=bootstrap)
+    return Relay(
+        service.database, Leases(service.database, duration=timedelta(seconds=2)), kafka=KafkaAccess(bootstrap)
+    )
 
 
 async def emit(service: Service, numbers: range, *, models: int = 5) -> None:
@@ -63,8 +66,10 @@ async def test_two_relays_send_everything_once_in_the_order_of_each_key(on_kafka
 
 async def test_when_a_relay_stops_the_other_goes_on_at_once(on_kafka: Service, kafka: str) -> None:
     long = timedelta(seconds=60)
-    first = Relay(on_kafka.database, Leases(on_kafka.database, duration=long), bootstrap=kafka)
-    second = Relay(on_kafka.database, Leases(on_kafka.database, duration=timedelta(seconds=1)), bootstrap=kafka)
+    first = Relay(on_kafka.database, Leases(on_kafka.database, duration=long), kafka=KafkaAccess(kafka))
+    second = Relay(
+        on_kafka.database, Leases(on_kafka.database, duration=timedelta(seconds=1)), kafka=KafkaAccess(kafka)
+    )
     async with running(first.run):
         await emit(on_kafka, range(10))
         await eventually(lambda: all_sent(on_kafka), what="the first one's sending")
@@ -91,7 +96,7 @@ async def test_while_kafka_is_down_nothing_is_lost_and_the_order_stays_and_readi
 ) -> None:
     broker = KafkaBroker(tmp_path_factory.mktemp("kafka"), port=free_port(), controller_port=free_port())
     process = broker.start()
-    await create_topics(broker.bootstrap, topics=[service.ours, service.others])
+    await create_topics(KafkaAccess(broker.bootstrap), topics=[service.ours, service.others])
     consumer = service.consumer(unique, broker.bootstrap)
     async with running(relay(service, broker.bootstrap).run, consumer.run):
         await emit(service, range(50))

@@ -21,6 +21,7 @@ from services.chassis.database import UnitOfWork
 from services.chassis.errors import Conflict, Invalid, NotFound, Unavailable
 from services.chassis.kafka import Consumer, Received
 from services.chassis.parking import Raw
+from services.chassis.settings import KafkaAccess
 from services.chassis.testing import eventually
 from services.chassis.topics import INGEST, create_topics
 from tests.chassis.kit import TYPE, Service, event, publish, raw, running
@@ -41,7 +42,7 @@ def migrations(tmp_path: Path) -> Path:
 async def keeper(service: Service, kafka: str) -> Service:
     """The service, with topics that feed its read model."""
     service.ours = replace(service.ours, types=INGEST.types)
-    await create_topics(kafka, topics=[service.ours, service.others])
+    await create_topics(KafkaAccess(kafka), topics=[service.ours, service.others])
     return service
 
 

@@ -15,7 +15,7 @@ from opentelemetry.trace import Span
 from services.chassis import telemetry
 from services.chassis.leases import Leases
 from services.chassis.outbox import Relay
-from services.chassis.settings import ServiceSettings
+from services.chassis.settings import KafkaAccess, ServiceSettings
 from services.chassis.testing import eventually
 from tests.chassis.kit import Service, event, publish, running
 
@@ -43,7 +43,7 @@ async def test_an_events_story_is_one_connected_graph(
     relay = Relay(
         on_kafka.database,
         Leases(on_kafka.database, duration=ServiceSettings.model_fields["lease_duration"].default),
-        bootstrap=kafka,
+        kafka=KafkaAccess(kafka),
     )
     async with running(on_kafka.consumer(unique, kafka).run, relay.run):
         await eventually(lambda: story(spans, training), what="the whole story")

@@ -9,6 +9,7 @@ from uuid import uuid4
 import psutil
 import pytest
 
+from services.chassis.settings import KafkaAccess
 from services.chassis.testing import eventually
 from services.deployer.domain.deployment import Place
 from services.deployer.runtimes import Endpoint
@@ -17,7 +18,7 @@ from services.deployer.runtimes.local import LocalRuntime, LocalSettings
 
 @pytest.fixture
 def runtime(tmp_path: Path) -> LocalRuntime:
-    return LocalRuntime(LocalSettings(tmp_path / "servers", tmp_path / "store", "", None))
+    return LocalRuntime(LocalSettings(tmp_path / "servers", tmp_path / "store", KafkaAccess(""), None))
 
 
 @pytest.fixture

@@ -37,6 +37,7 @@ from goldenpath.modelserver.v1 import events_pb2 as modelserver_pb2
 from goldenpath.monitor.v1 import events_pb2 as monitor_pb2
 from services.chassis.cloudevents import headers_of
 from services.chassis.identity import Role
+from services.chassis.settings import KafkaAccess
 from services.chassis.testing import Issuer, emitted, eventually
 from services.chassis.topics import create_topics
 from tests.conftest import Database
@@ -179,7 +180,7 @@ class Process:
 async def process(
     kafka: str, database: Database, proxy: Proxy, artifacts: tuple[Path, dict[int, str]], tmp_path: Path, unique: str
 ) -> AsyncIterator[Process]:
-    await create_topics(kafka)
+    await create_topics(KafkaAccess(kafka))
     issuer = Issuer(tmp_path)
     store, digests = artifacts
     producer = AIOKafkaProducer(bootstrap_servers=kafka)

@@ -28,6 +28,7 @@ from services.chassis.cloudevents import body, read
 from services.chassis.errors import NotFound
 from services.chassis.grpc_server import GrpcServer
 from services.chassis.identity import Role
+from services.chassis.settings import KafkaAccess
 from services.chassis.testing import Issuer, eventually
 from services.chassis.topics import OUTCOMES, create_topics
 
@@ -65,7 +66,7 @@ def expected(model: str) -> dict[str, Any]:
 @pytest.fixture
 async def environment(kafka: str, unique: str, tmp_path: Path) -> AsyncIterator[dict[str, str]]:
     """What a snippet reads from its environment, with everything behind it running."""
-    await create_topics(kafka, topics=[OUTCOMES])
+    await create_topics(KafkaAccess(kafka), topics=[OUTCOMES])
     issuer = Issuer(tmp_path)
     api = Api(unique)  # type: ignore[abstract] # the other methods stay unimplemented, and nobody calls them
     register: Callable[[Any], None] = lambda made: services.add_DeployerServiceServicer_to_server(api, made)  # noqa: E731

@@ -32,6 +32,7 @@ from golden.embedded.postgres import PostgresServer
 from golden.embedded.processes import Running, free_port, start, stop_together, wait_until
 from golden.embedded.services import SERVICES, Folders, ServiceProcess, addresses, tracking_uri
 from golden.embedded.tokens import DevelopmentIdentity
+from services.chassis.settings import KafkaAccess
 from services.chassis.topics import create_topics
 from tests.faults.link import Link
 from tests.faults.skewed import SKEW
@@ -136,7 +137,7 @@ class World:
             grpc=addresses(ports, SERVICES),
             http={name: f"http://127.0.0.1:{ports.http(name)}" for name in SERVICES},
             gateway=f"http://127.0.0.1:{self.ports.envoy}",
-            kafka=self.kafka.bootstrap,
+            kafka=KafkaAccess(self.kafka.bootstrap),
         )
         return Connection(endpoints, lambda: self.identity.issue(subject, roles, timedelta(hours=1)))
 
@@ -151,7 +152,7 @@ class World:
         await asyncio.gather(self.start_postgres(), self.start_kafka(), self.start_envoy())
         for name, password in self._passwords.items():
             await asyncio.to_thread(self.postgres.create_database, name, name, password)
-        await create_topics(self.kafka.bootstrap)
+        await create_topics(KafkaAccess(self.kafka.bootstrap))
 
     async def start_services(self) -> None:
         """Start every service, and wait until it is ready."""

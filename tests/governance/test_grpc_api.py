@@ -14,6 +14,7 @@ from services.chassis.clock import SystemClock
 from services.chassis.database import Database
 from services.chassis.errors import Conflict, Denied, NotFound, Unavailable
 from services.chassis.leases import Leases
+from services.chassis.settings import KafkaAccess
 from services.governance import handlers
 from services.governance.domain import merkle
 from services.governance.domain.entries import entry_of
@@ -149,7 +150,7 @@ async def test_what_served_at_a_moment_comes_with_who_allowed_it_and_the_proof(
     approved = (await rea.ask("Approve", pb.ApproveRequest(model=MODEL, version=1, comment="fine"))).verdict
     lease = await leases.acquire("log")
     assert lease is not None
-    writer = LogWriter(store, leases, bootstrap="127.0.0.1:1", clock=SystemClock())
+    writer = LogWriter(store, leases, kafka=KafkaAccess("127.0.0.1:1"), clock=SystemClock())
     await writer.append([entry_of("deployer.events", 0, offset, [], b"") for offset in (1, 2, 3)], lease)
     async with store.begin() as uow:
         await handlers.note_moment(moment(1, stable=1, verdict=approved.id), uow)

@@ -15,6 +15,7 @@ from services.chassis.cloudevents import CloudEvent, event_of
 from services.chassis.database import Database
 from services.chassis.errors import Invalid, NotFound, Unavailable
 from services.chassis.leases import Lease, LeaseLost, Leases
+from services.chassis.settings import KafkaAccess
 from services.chassis.testing import eventually
 from services.chassis.topics import REGISTRY, create_topics
 from services.governance import jobs, queries
@@ -36,7 +37,7 @@ def entries(first: int, count: int, *, partition: int = 0) -> list[Entry]:
 
 @pytest.fixture
 def writer(store: Store, leases: Leases) -> LogWriter:
-    return LogWriter(store, leases, bootstrap="127.0.0.1:1", clock=SystemClock())
+    return LogWriter(store, leases, kafka=KafkaAccess("127.0.0.1:1"), clock=SystemClock())
 
 
 @pytest.fixture
@@ -130,7 +131,7 @@ async def test_a_consistency_proof_beyond_the_log_is_invalid(store: Store) -> No
 
 
 async def test_a_restarted_writer_goes_on_where_the_last_one_stopped(store: Store, kafka: str, unique: str) -> None:
-    await create_topics(kafka)
+    await create_topics(KafkaAccess(kafka))
     producer = AIOKafkaProducer(bootstrap_servers=kafka, acks="all")
     await producer.start()
 
@@ -138,7 +139,7 @@ async def test_a_restarted_writer_goes_on_where_the_last_one_stopped(store: Stor
         headers = [("ce_id", event_id.encode())]
         await producer.send_and_wait("ingest.events", b"body", key=unique.encode(), headers=headers)
         leases = Leases(store, duration=timedelta(seconds=1))
-        writer = LogWriter(store, leases, bootstrap=kafka, clock=SystemClock())
+        writer = LogWriter(store, leases, kafka=KafkaAccess(kafka), clock=SystemClock())
         writing = asyncio.ensure_future(writer.run())
         try:
             return bool(await eventually(lambda: _index_of(store, event_id), what="the entry"))
@@ -163,12 +164,14 @@ async def test_an_event_that_cant_be_decoded_has_its_entry_and_the_log_goes_on(
     topic = replace(REGISTRY, name=f"{unique}.log", partitions=2)  # other tests read the suite's own topics
     monkeypatch.setattr(jobs, "CONTROL", (topic,))
     monkeypatch.setattr(jobs, "RECORDS", topic)
-    await create_topics(kafka, topics=[topic])
+    await create_topics(KafkaAccess(kafka), topics=[topic])
     await publish(kafka, topic, [_event("before")])
     await publish_undecodable(kafka, topic.name)
     await publish(kafka, topic, [_event("after")])
     await publish(kafka, topic, [_event("beside")], partition=1)
-    writer = LogWriter(store, Leases(store, duration=timedelta(seconds=1)), bootstrap=kafka, clock=SystemClock())
+    writer = LogWriter(
+        store, Leases(store, duration=timedelta(seconds=1)), kafka=KafkaAccess(kafka), clock=SystemClock()
+    )
     writing = asyncio.ensure_future(writer.run())
     try:
         await eventually(lambda: _has_entries(store, 4), what="every entry")

@@ -26,6 +26,7 @@ from services.chassis.grpc_server import GrpcServer
 from services.chassis.http_server import HttpServer
 from services.chassis.identity import Role
 from services.chassis.runner import Part
+from services.chassis.settings import KafkaAccess
 from services.chassis.testing import Issuer, eventually
 from services.chassis.topics import DEPLOYER, REGISTRY, create_topics
 from services.governance import app
@@ -52,7 +53,7 @@ async def running(parts: list[Part]) -> AsyncIterator[None]:
 async def world(
     kafka: str, settings: GovernanceSettings, issuer: Issuer, unique: str, tmp_path: Path
 ) -> AsyncIterator[World]:
-    await create_topics(kafka)
+    await create_topics(KafkaAccess(kafka))
     registry = Registry()  # type: ignore[abstract] # governance asks for no more than these two
     registered = (REGISTRY_NAME, lambda server: add_RegistryServiceServicer_to_server(registry, server))
     registry_server = GrpcServer("127.0.0.1:0", [registered], verifier=issuer.verifier(), drain=settings.drain)

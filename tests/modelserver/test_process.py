@@ -14,6 +14,7 @@ from golden.embedded.kafka import KafkaBroker
 from golden.embedded.processes import free_port
 from goldenpath.modelserver.v1.events_pb2 import InferenceRecorded
 from services.chassis.cloudevents import body, read
+from services.chassis.settings import KafkaAccess
 from services.chassis.testing import eventually
 from services.chassis.topics import RECORDS, create_topics
 from tests.modelserver.conftest import Models, person, put, tensor
@@ -50,7 +51,7 @@ class Reader:
 
 @asynccontextmanager
 async def reader(bootstrap: str, environment: str) -> AsyncIterator[Reader]:
-    await create_topics(bootstrap)
+    await create_topics(KafkaAccess(bootstrap))
     consumer = AIOKafkaConsumer(RECORDS.name, bootstrap_servers=bootstrap, auto_offset_reset="earliest")
     await consumer.start()
     try:

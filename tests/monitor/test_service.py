@@ -33,6 +33,7 @@ from services.chassis.grpc_server import GrpcServer
 from services.chassis.http_server import HttpServer
 from services.chassis.identity import Role
 from services.chassis.runner import Part
+from services.chassis.settings import KafkaAccess
 from services.chassis.testing import Issuer, emitted, eventually
 from services.chassis.topics import create_topics
 from services.monitor.app import parts_of
@@ -177,7 +178,7 @@ class Running:
 async def monitor(kafka: str, database: Any, unique: str, tmp_path: Path) -> AsyncIterator[Running]:
     topic = f"{unique}.records"
     async with AsyncExitStack() as stack:
-        await create_topics(kafka)
+        await create_topics(KafkaAccess(kafka))
         await _make_topic(kafka, topic)
         issuer = Issuer(tmp_path)
         registry = MadeUpRegistry()  # type: ignore[abstract]  # nobody asks it anything else

@@ -17,6 +17,7 @@ from services.chassis.database import Database
 from services.chassis.leases import Leases
 from services.chassis.outbox import Relay
 from services.chassis.runner import Background
+from services.chassis.settings import KafkaAccess
 from services.chassis.topics import create_topics
 from services.chassis.watching import Changes
 from services.registry.app import database_of
@@ -80,9 +81,9 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Trained:
 
 @pytest.fixture
 async def topics(kafka: str, registry_database: Database[RegistryUnitOfWork], runs: FakeRuns) -> AsyncIterator[Topics]:
-    await create_topics(kafka)
-    consumer = consumer_of(registry_database, runs, bootstrap=kafka, session_timeout=timedelta(seconds=10))
-    relay = Relay(registry_database, Leases(registry_database, duration=timedelta(seconds=5)), bootstrap=kafka)
+    await create_topics(KafkaAccess(kafka))
+    consumer = consumer_of(registry_database, runs, kafka=KafkaAccess(kafka), session_timeout=timedelta(seconds=10))
+    relay = Relay(registry_database, Leases(registry_database, duration=timedelta(seconds=5)), kafka=KafkaAccess(kafka))
     parts = [Background("consumer", consumer.run), Background("relay", relay.run)]
     producer = AIOKafkaProducer(bootstrap_servers=kafka, acks="all")
     await producer.start()

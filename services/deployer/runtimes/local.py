@@ -22,6 +22,7 @@ from typing import Final
 import httpx
 import psutil
 
+from services.chassis.settings import KafkaAccess
 from services.deployer.domain.routing import Address
 from services.deployer.runtimes import Endpoint, Process
 
@@ -55,13 +56,13 @@ class LocalSettings:
     Args:
         folder: Where logs are written, and `<pid>.json` for whoever must end them all.
         artifacts: The artifact store.
-        kafka: Kafka's bootstrap servers.
+        kafka: Where Kafka is, and as whom a model server comes.
         traces: Where spans are kept; None: nowhere.
     """
 
     folder: Path
     artifacts: Path
-    kafka: str
+    kafka: KafkaAccess
     traces: Path | None
 
 
@@ -167,12 +168,21 @@ class LocalRuntime:
             "ENVIRONMENT": endpoint.place.environment,
             "HTTP_ADDRESS": endpoint.address.http,
             "GRPC_ADDRESS": endpoint.address.grpc,
-            "KAFKA_BOOTSTRAP": self._settings.kafka,
+            **_told_of(self._settings.kafka),
         }
         if self._settings.traces is not None:
             told["TRACES_FOLDER"] = str(self._settings.traces)
         inherited = {name: value for name, value in os.environ.items() if name.startswith(_HANDED_DOWN)}
         return inherited | {f"{_OURS}{name}": value for name, value in told.items()}
+
+
+def _told_of(kafka: KafkaAccess) -> Mapping[str, str]:
+    told = {"KAFKA_BOOTSTRAP": kafka.bootstrap, "KAFKA_PROTOCOL": kafka.protocol, "KAFKA_MECHANISM": kafka.mechanism}
+    if kafka.password is not None:
+        told |= {"KAFKA_USER": kafka.user, "KAFKA_PASSWORD": kafka.password.get_secret_value()}
+    if kafka.ca_path is not None:
+        told["KAFKA_CA_PATH"] = str(kafka.ca_path)
+    return told
 
 
 def _process(known: Process | None) -> psutil.Process | None:
