@@ -57,6 +57,24 @@ ModelServer(http_port=int(sys.argv[1]), enable_grpc=False, workers=1, access_log
 """
 
 
+def environment(name: str, requirements: Sequence[str]) -> Path:
+    """The Python of an environment of its own, made where it isn't there yet.
+
+    Raises:
+        subprocess.CalledProcessError: it can't be made.
+    """
+    folder = _CACHE / name
+    python = folder / "venv" / "bin" / "python"
+    if not (folder / "complete").exists():
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir(parents=True)
+        uv = shutil.which("uv") or str(_ROOT / ".uv" / "bin" / "uv")
+        subprocess.run([uv, "venv", "--quiet", "--python", sys.executable, folder / "venv"], check=True)
+        subprocess.run([uv, "pip", "install", "--quiet", "--python", python, *requirements], check=True)
+        (folder / "complete").touch()
+    return python
+
+
 @dataclass(frozen=True)
 class Peer:
     """A server to be measured beside ours.
@@ -92,15 +110,8 @@ class Peer:
         Raises:
             subprocess.CalledProcessError: its environment or its model can't be made.
         """
-        folder = _CACHE / self.name
-        python = folder / "venv" / "bin" / "python"
-        if not (folder / "complete").exists():
-            shutil.rmtree(folder, ignore_errors=True)
-            folder.mkdir(parents=True)
-            uv = shutil.which("uv") or str(_ROOT / ".uv" / "bin" / "uv")
-            subprocess.run([uv, "venv", "--quiet", "--python", sys.executable, folder / "venv"], check=True)
-            subprocess.run([uv, "pip", "install", "--quiet", "--python", python, *self.requirements], check=True)
-            (folder / "complete").touch()
+        python = environment(self.name, self.requirements)
+        folder = python.parents[2]
         (folder / "train.py").write_text(self.train)
         subprocess.run([python, "train.py"], check=True, cwd=folder)
         for name, text in self.files.items():

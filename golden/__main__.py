@@ -29,7 +29,7 @@ _GROUPS: Final = {
         "register": "register",
         "explain": "approvals",
         "predict": "predict",
-        "report": "watching",
+        "monitor": "monitor",
         "signals": "watching",
         "watch": "watching",
         "trace": "traces",

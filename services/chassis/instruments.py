@@ -11,6 +11,7 @@ from typing import Final
 from prometheus_client import Counter, Gauge, Histogram
 
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+_DEPLOYMENT = ["model", "environment", "role"]
 
 OUTBOX_SENT: Final = Counter("goldenpath_outbox_sent_events", "Events that Kafka has acknowledged.")
 CONSUMED: Final = Counter(
@@ -65,6 +66,17 @@ MONITOR_BATCHES: Final = Counter(
     "goldenpath_monitor_batches", "Batches of records by what became of them: read or dead.", ["result"]
 )
 MONITOR_RECORDS: Final = Counter("goldenpath_monitor_records", "Records that were read.")
+MONITOR_SEEN: Final = Gauge(
+    "goldenpath_monitor_seen_records", "Records that a version was seen with in its role.", _DEPLOYMENT
+)
+MONITOR_EVIDENCE: Final = Gauge(
+    "goldenpath_monitor_evidence_nats",
+    "Natural logarithm of the evidence that anything changed, since it restarted.",
+    _DEPLOYMENT,
+)
+MONITOR_DRIFTING: Final = Gauge(
+    "goldenpath_monitor_drifting_parts", "Features, or parts of them, beyond their tolerance.", _DEPLOYMENT
+)
 
 SPANS: Final = {
     "publish TOPIC": "A relay sends an event; its parent is the context in which the event was created.",

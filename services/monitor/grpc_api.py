@@ -15,7 +15,6 @@ import grpc
 from goldenpath.monitor.v1 import monitor_service_pb2 as pb
 from goldenpath.monitor.v1.monitor_service_pb2_grpc import MonitorServiceServicer
 from services.chassis.database import Database
-from services.chassis.errors import NotFound
 from services.chassis.grpc_server import page_size
 from services.chassis.watching import Changes
 from services.monitor import events, pairing, queries
@@ -60,7 +59,7 @@ class MonitorApi(MonitorServiceServicer):
             watch = await queries.find_watch(request.model, environment, request.version, connection)
         judge = await self._judges.of(watch.model, watch.version)
         if judge is None:
-            raise NotFound(f"version {watch.version} of {watch.model} has no reference profile, so nothing is judged")
+            return pb.GetHistoryResponse(version=watch.version)  # without a reference there is nothing to hold it to
         async with self._database.read() as connection:
             return await queries.history(watch, judge.by(**settings_of(request.settings)), connection)
 

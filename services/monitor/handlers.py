@@ -15,7 +15,7 @@ from goldenpath.deployer.v1 import events_pb2 as deployer_pb
 from goldenpath.ingest.v1 import events_pb2 as ingest_pb
 from goldenpath.modelserver.v1 import events_pb2 as records_pb
 from goldenpath.monitor.v1 import events_pb2 as pb
-from services.chassis import telemetry
+from services.chassis import instruments, telemetry
 from services.chassis.errors import Invalid
 from services.chassis.topics import MONITOR
 from services.monitor import batches, events, pairing
@@ -182,10 +182,19 @@ async def _judge(
 ) -> None:
     state, findings = judge.observe(await _state_of(watch, judge, uow), windows, uow.now)
     await uow.watches.save_state(watch.id, state.to_bytes(), state.day, state.restarts)
+    _gauge(watch, state, judge)
     for finding in findings:
         with telemetry.span(f"signal {watch.model}", links=links):
             telemetry.about(watch.model, watch.version)
             await _tell(watch, finding, uow)
+
+
+def _gauge(watch: Watch, state: State, judge: Judge) -> None:
+    """Show how it stands now; of several replicas the one that saw it last is right."""
+    labels = watch.model, watch.environment, watch.role
+    instruments.MONITOR_SEEN.labels(*labels).set(state.rows_seen)
+    instruments.MONITOR_EVIDENCE.labels(*labels).set(judge.log_evidence(state))
+    instruments.MONITOR_DRIFTING.labels(*labels).set(len(state.drifting))
 
 
 async def _state_of(watch: Watch, judge: Judge, uow: MonitorUnitOfWork) -> State:

@@ -144,8 +144,3 @@ def test_a_reference_that_is_none_is_refused_before_anybody_is_asked(platform: A
     assert f"{name!r} names no model" in ended.err
     assert "write MODEL or MODEL@VERSION" in ended.err
     assert platform.asked == []
-
-
-def test_a_report_can_be_about_a_version(platform: Any, golden: Any) -> None:
-    golden("report", "credit@3")
-    assert platform.request("GetReport").version == 3

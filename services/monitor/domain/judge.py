@@ -127,6 +127,10 @@ class Judge:
         everything = look.at(0, np.arange(len(self._parts)))
         return Standing(look.described(*everything, self._log_chance(state)), float(logarithm(look.evidence.mean())))
 
+    def log_evidence(self, state: State) -> float:
+        """Natural logarithm of the evidence that anything changed since evidence restarted."""
+        return float(logarithm(self._against.alternatives.by_part(state.evidence).mean()))
+
     def _grown(self, state: State, windows: Sequence[Window], at: datetime) -> tuple[State, float]:
         """The state with batches more, and the most evidence in between that something changed that would be news."""
         counts = np.stack([self._parts.collect(window.counts) for window in windows])

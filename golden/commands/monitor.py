@@ -1,0 +1,105 @@
+"""Watching a model: reference against now, how evidence grew, and what other settings would have found."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Final
+
+import typer
+
+from golden import monitor_page
+from golden.commands.deployments import Environment, Version
+from golden.output import Json, as_dict, console, escape, moment, print_json, table
+from golden.references import reference
+from golden.session import connect
+from golden.sparks import pooled, spark
+from goldenpath.monitor.v1 import events_pb2 as events
+from goldenpath.monitor.v1 import monitor_service_pb2 as pb
+from goldenpath.registry.v1.events_pb2 import DriftSettings
+
+_SHOWN: Final = 12  # features; the rest is in --json and on the page
+_BARS: Final = 16  # of a distribution
+_MOMENTS: Final = 60  # of the evidence over time
+Why = Annotated[bool, typer.Option("--why", help="Show bounds, evidence, and every effect.")]
+Page = Annotated[Path | None, typer.Option("--page", metavar="FILE", help="Write it as an HTML page.")]
+Effect = Annotated[str, typer.Option("--effect", help="Judge by another effect: psi, js, ks, wasserstein.")]
+Tolerance = Annotated[float, typer.Option("--tolerance", min=0, help="Judge by another tolerance.")]
+FalseAlarms = Annotated[float, typer.Option("--false-alarms", min=0, help="Judge by other false alarms a year.")]
+
+
+def monitor(
+    version: Version,
+    *,
+    env: Environment = "production",
+    effect: Effect = "",
+    tolerance: Tolerance = 0.0,
+    false_alarms: FalseAlarms = 0.0,
+    why: Why = False,
+    page: Page = None,
+    json: Json = False,
+) -> None:
+    """Show a deployment against its reference: now, and over time.
+
+    With other settings it says what they would have found in the records that went by: a backtest.
+    """
+    named = reference(version)
+    report = connect().monitor.GetReport(pb.GetReportRequest(model=named.model, version=named.version, environment=env))
+    settings = DriftSettings(effect=effect, tolerance=tolerance, false_alarms_per_year=false_alarms)
+    history = connect().monitor.GetHistory(
+        pb.GetHistoryRequest(model=report.model, environment=env, version=report.version, settings=settings)
+    )
+    if json:
+        print_json({"report": as_dict(report), "history": as_dict(history)})
+        return
+    if page:
+        page.write_text(monitor_page.render(report, history), encoding="utf-8")
+        console.print(f"Open it in a browser: {escape(str(page))}")
+        return
+    console.print(f"[bold]{report.model}@{report.version}[/bold]   {report.role}   {escape(report.sentence)}")
+    console.print(f"[dim]{report.rows_seen:,} records seen, {report.rows_dropped:,} dropped by servers[/dim]\n")
+    _show_features(report.features[:_SHOWN], history, why=why)
+    _show_time(history, as_if=settings != DriftSettings())
+
+
+def _show_features(features: list[events.FeatureEffect], history: pb.GetHistoryResponse, *, why: bool) -> None:
+    shapes = {each.feature: each for each in history.distributions}
+    rows = [
+        (
+            each.feature,
+            f"{each.effect:.3f}",
+            *([f"{each.lower:.3f} … {each.upper:.3f}", f"{each.log_evidence:.1f}", _others(each)] if why else []),
+            *_shapes(shapes[each.feature] if each.feature in shapes else pb.Distribution()),
+            f"beyond {each.tolerance:g}" if each.lower > each.tolerance else "",
+        )
+        for each in features
+    ]
+    more = ["bounds", "log e-value", "every effect"] if why else []
+    table("feature", history.effect or "effect", *more, "reference", "now", "", rows=rows)
+
+
+def _shapes(shape: pb.Distribution) -> tuple[str, str]:
+    """Both with one scale: the same height is the same share."""
+    then, now = (
+        [rows / (sum(counts) or 1) for rows in pooled(counts, _BARS)] for counts in (shape.reference, shape.now)
+    )
+    highest = max([*then, *now], default=0.0)
+    return spark(then, highest), spark(now, highest)
+
+
+def _others(effect: events.FeatureEffect) -> str:
+    return "  ".join(f"{name} {value:.3f}" for name, value in sorted(effect.effects.items()))
+
+
+def _show_time(history: pb.GetHistoryResponse, *, as_if: bool) -> None:
+    if not history.moments:
+        return
+    evidence = [max(each.log_evidence, 0.0) for each in history.moments[-_MOMENTS:]]
+    console.print(f"\nevidence  {spark(evidence, history.log_threshold)}  since {moment(history.moments[0].at)}")
+    found = [(each.at, one) for each in history.moments for one in each.found]
+    settings = f"{history.effect}, {history.false_alarms_per_year:g} false alarms a year"
+    if as_if:
+        console.print(
+            f"By {settings}, " + ("this would have been found:" if found else "nothing would have been found.")
+        )
+    for at, one in found:
+        console.print(f"{moment(at)}  {one.level:<9} {escape(one.sentence)}")

@@ -1,0 +1,118 @@
+"""`golden monitor`: reference against now, evidence over time, other settings, and the same as a page."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree as ET
+
+import pytest
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from goldenpath.monitor.v1 import events_pb2 as events
+from goldenpath.monitor.v1 import monitor_service_pb2 as pb
+
+EDUCATION = events.FeatureEffect(
+    feature="education",
+    effect=2.3,
+    lower=1.9,
+    upper=2.8,
+    tolerance=0.2,
+    share=0.9,
+    log_evidence=40,
+    effects={"ks": 0.5},
+)
+AGE = events.FeatureEffect(feature="age", effect=0.01, lower=0, upper=0.1, tolerance=0.2, share=0.1)
+REPORT = pb.GetReportResponse(
+    model="credit",
+    environment="production",
+    version=3,
+    role="stable",
+    rows_seen=12_345,
+    features=[EDUCATION, AGE],
+    sentence="education drifted over the last 900 records.",
+    state="detected",
+)
+
+
+def a_moment(second: int, evidence: float, *found: pb.Found) -> pb.Moment:
+    at = Timestamp(seconds=1_780_000_000 + second)
+    return pb.Moment(at=at, rows=100, log_evidence=evidence, features=[EDUCATION, AGE], found=found)
+
+
+HISTORY = pb.GetHistoryResponse(
+    distributions=[
+        pb.Distribution(
+            feature="age", numeric=True, labels=["up to 30", "<b>", "missing"], reference=[5, 5, 0], now=[5, 4, 1]
+        ),
+        pb.Distribution(
+            feature="education", labels=["school", "college", "missing"], reference=[5, 5, 0], now=[9, 0, 0]
+        ),
+    ],
+    moments=[
+        a_moment(0, 0.0),
+        a_moment(10, 12.0, pb.Found(level="detected", features=["education"], sentence="education drifted & stayed.")),
+    ],
+    effect="psi",
+    false_alarms_per_year=1,
+    log_threshold=7,
+    reference_rows=10,
+    version=3,
+)
+
+
+@pytest.fixture(autouse=True)
+def _answers(platform: Any) -> None:
+    platform.answers |= {"GetReport": REPORT, "GetHistory": HISTORY}
+
+
+def test_it_shows_reference_against_now_and_evidence_over_time(platform: Any, golden: Any) -> None:
+    shown = golden("monitor", "credit@3").out
+    education = next(line for line in shown.splitlines() if line.startswith("education "))
+    assert platform.request("GetReport").version == 3
+    assert education.split() == ["education", "2.300", "▅▅▁", "█▁▁", "beyond", "0.2"]
+    assert "evidence  ▁█" in shown
+    assert "detected  education drifted & stayed." in shown
+
+
+def test_why_shows_bounds_and_every_effect(golden: Any) -> None:
+    shown = golden("monitor", "credit", "--why").out
+    assert "1.900 … 2.800" in shown
+    assert "ks 0.500" in shown
+
+
+def test_other_settings_say_what_they_would_have_found(platform: Any, golden: Any) -> None:
+    shown = golden("monitor", "credit", "--effect", "js", "--tolerance", "0.3", "--false-alarms", "12").out
+    asked = platform.request("GetHistory").settings
+    assert (asked.effect, asked.tolerance, asked.false_alarms_per_year) == ("js", 0.3, 12)
+    assert "this would have been found:" in shown
+
+
+def test_programs_get_the_report_and_the_history(golden: Any) -> None:
+    told = json.loads(golden("monitor", "credit", "--json").out)
+    assert told["report"]["state"] == "detected"
+    assert len(told["history"]["moments"]) == 2
+
+
+def test_the_page_stands_alone_and_draws_every_feature(golden: Any, tmp_path: Path) -> None:
+    page = tmp_path / "page.html"
+    golden("monitor", "credit", "--page", str(page))
+    text = page.read_text()
+    pictures = [ET.fromstring(part + "</svg>") for part in _pictures(text)]
+    assert len(pictures) == 1 + 2 * 2
+    assert "education drifted &amp; stayed." in text
+    assert "<b>: " not in text
+    assert not any(word in text for word in ("<script", "http://", "https://", "@import", "url("))
+
+
+def test_a_version_without_a_reference_has_a_page_too(platform: Any, golden: Any, tmp_path: Path) -> None:
+    platform.answers["GetHistory"] = pb.GetHistoryResponse(version=3)
+    page = tmp_path / "page.html"
+    golden("monitor", "credit", "--page", str(page))
+    assert "<svg" not in page.read_text()
+    assert golden("monitor", "credit").status == 0
+
+
+def _pictures(text: str) -> list[str]:
+    return ["<svg" + part.partition("</svg>")[0] for part in text.split("<svg")[1:]]

@@ -1,0 +1,140 @@
+"""Replicas that get in each other's way: whichever takes what when, each record takes effect once."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+import pytest
+
+from goldenpath.monitor.v1.packed_pb2 import PackedBatch
+from services.chassis import instruments
+from services.chassis.cloudevents import headers_of
+from services.chassis.errors import Unavailable
+from services.chassis.parking import Raw
+from services.chassis.testing import emitted
+from services.monitor import batches, queries
+from services.monitor.domain.judge import Judge
+from services.monitor.domain.state import State
+from services.monitor.intake import Intake, Moved
+from services.monitor.pane_store import Panes
+from services.profile import count, empty
+from tests.monitor.conftest import Bench
+from tests.monitor.made_up import batch_of, credit
+
+RANDOM = np.random.default_rng(21)
+BODIES = [batch_of(credit(RANDOM, 100), RANDOM.beta(1, 9, 100)) for _ in range(30)]
+
+
+def raws() -> list[Raw]:
+    """The batches as they stand on a partition."""
+    events = [emitted(body, "inference.recorded", subject="model/credit") for body in BODIES]
+    return [
+        Raw("records", 0, offset, None, headers_of(event), event.data, 1_780_000_000_000)
+        for offset, event in enumerate(events)
+    ]
+
+
+class Remembered:
+    """Judges that need no registry."""
+
+    def __init__(self, judge: Judge) -> None:
+        self.judge = judge
+
+    async def of(self, _model: str, _version: int) -> Judge:
+        return self.judge
+
+
+def replica(bench: Bench) -> Intake:
+    judges: Any = Remembered(bench.judge)
+    return Intake("test", "records", bench.database, judges, kept=10_000)
+
+
+async def outcome(bench: Bench) -> tuple[int, bytes, State]:
+    """All that was counted, and what the judge remembers."""
+    async with bench.database.read() as connection:
+        watch = await queries.find_watch("credit", "production", 1, connection)
+        panes = await Panes(connection).all(watch.id, bench.judge.profile)
+    total = sum((pane.window for pane in panes), start=empty(bench.judge.profile))
+    return watch.rows_seen, total.to_bytes(), State.from_bytes(watch.state or b"")
+
+
+def expected(bench: Bench) -> bytes:
+    windows = [
+        count(bench.judge.profile, batches.columns_of(body, PackedBatch.FromString(body.SerializeToString())))
+        for body in BODIES
+    ]
+    return sum(windows, start=empty(bench.judge.profile)).to_bytes()
+
+
+async def take(intake: Intake, pieces: Sequence[Raw], bounds: Sequence[int]) -> None:
+    await intake.places([0])
+    for start, stop in pairwise(bounds):
+        await intake.take(0, start, pieces[start:stop])
+
+
+@pytest.mark.parametrize(
+    "bounds", [[0, 30], [0, 1, 30], [0, 10, 20, 30], list(range(31))], ids=["one", "two", "three", "each"]
+)
+async def test_however_polls_are_cut_the_counts_and_the_evidence_are_the_same(bench: Bench, bounds: list[int]) -> None:
+    await take(replica(bench), raws(), bounds)
+    seen, total, state = await outcome(bench)
+    alone, _ = bench.judge.observe(
+        bench.judge.begin(bench.clock.now()), [bench.arrived(body).window for body in BODIES], bench.clock.now()
+    )
+    assert (seen, total) == (3_000, expected(bench))
+    assert state.evidence == pytest.approx(alone.evidence, rel=1e-9, abs=1e-30)
+    assert np.array_equal(state.history.since(), alone.history.since())
+
+
+async def test_a_replica_that_was_paused_and_comes_back_late_changes_nothing(bench: Bench) -> None:
+    pieces, paused, other = raws(), replica(bench), replica(bench)
+    await take(paused, pieces, [0, 10])
+    await other.take(0, 10, pieces[10:20])
+    with pytest.raises(Moved):
+        await paused.take(0, 10, pieces[10:15])
+    await other.take(0, 20, pieces[20:])
+    assert (await outcome(bench))[:2] == (3_000, expected(bench))
+
+
+async def test_a_replica_that_dies_in_the_middle_of_a_poll_leaves_no_half_of_it(bench: Bench) -> None:
+    pieces, dying, other = raws(), replica(bench), replica(bench)
+    await take(dying, pieces, [0, 10])
+    begun = bench.database.begin
+
+    class Died(Exception):
+        pass
+
+    async def half() -> None:
+        async with begun() as uow:
+            await uow.records.move("records", 0, old=10, new=20)
+            await uow.panes.add(1, [pane for body in BODIES[10:15] for pane in bench.arrived(body).panes])
+            raise Died
+
+    with pytest.raises(Died):
+        await half()
+    await other.take(0, 10, pieces[10:])
+    assert (await outcome(bench))[:2] == (3_000, expected(bench))
+
+
+async def test_how_a_deployment_stands_is_a_metric(bench: Bench) -> None:
+    await take(replica(bench), raws(), [0, 30])
+    labels = ("credit", "production", "stable")
+    assert instruments.MONITOR_SEEN.labels(*labels)._value.get() == 3_000
+    assert instruments.MONITOR_DRIFTING.labels(*labels)._value.get() == 0
+    assert instruments.MONITOR_EVIDENCE.labels(*labels)._value.get() < 1
+
+
+async def test_while_the_registry_is_down_nothing_moves(bench: Bench) -> None:
+    class Down:
+        async def of(self, _model: str, _version: int) -> Judge:
+            raise Unavailable("the registry doesn't answer")
+
+    judges: Any = Down()
+    intake = Intake("test", "records", bench.database, judges, kept=10_000)
+    await intake.places([0])
+    with pytest.raises(Unavailable):
+        await intake.take(0, 0, raws()[:5])
+    assert await intake.places([0]) == {0: 0}
