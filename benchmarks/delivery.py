@@ -17,9 +17,7 @@ import asyncpg
 from aiokafka import AIOKafkaProducer
 
 from benchmarks.figures import TIMES, Figure, percentiles
-from golden.embedded.kafka import KafkaBroker
-from golden.embedded.postgres import PostgresServer
-from golden.embedded.processes import free_port
+from benchmarks.processes import kafka, postgres
 from goldenpath.registry.v1 import events_pb2 as events
 from services.chassis.clock import SystemClock
 from services.chassis.database import Database, UnitOfWork
@@ -27,7 +25,7 @@ from services.chassis.kafka import Consumer, Received
 from services.chassis.leases import Leases
 from services.chassis.outbox import Relay
 from services.chassis.settings import KafkaAccess
-from services.chassis.topics import REGISTRY, create_topics
+from services.chassis.topics import REGISTRY
 
 _HOPS = 1_000
 _RATE = 200.0  # events a second, the load at which hops are measured
@@ -36,21 +34,13 @@ _VOLUME = 20_000
 
 def measure() -> list[Figure]:
     """Hop time at 200 events a second; events a second at full load; the bare cost."""
-    with tempfile.TemporaryDirectory(prefix="bench-") as folder:
-        postgres = PostgresServer(Path(folder) / "pg", port=None)
-        postgres.start()
-        broker = KafkaBroker(Path(folder) / "kafka", port=free_port(), controller_port=free_port())
-        running = broker.start()
-        try:
-            postgres.create_database("bench", "bench", "bench")
-            return asyncio.run(_measure(postgres.dsn("bench", "bench", "bench"), broker.bootstrap))
-        finally:
-            broker.stop(running)
-            postgres.stop()
+    with tempfile.TemporaryDirectory(prefix="bench-", ignore_cleanup_errors=True) as name:
+        folder = Path(name)
+        with postgres(folder) as dsn, kafka(folder) as bootstrap:
+            return asyncio.run(_measure(dsn, bootstrap))
 
 
 async def _measure(dsn: str, bootstrap: str) -> list[Figure]:
-    await create_topics(KafkaAccess(bootstrap))
     database: Database[UnitOfWork] = Database(
         dsn, source="goldenpath/bench", clock=SystemClock(), unit_of_work=UnitOfWork
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import platform
+import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -16,6 +17,7 @@ from rich.table import Table
 
 TIMES: Final = "times"
 """The unit of a ratio."""
+_WIDE: Final = 160  # columns of a log, which has no width of its own
 
 
 @dataclass(frozen=True)
@@ -55,5 +57,5 @@ def report(figures: Sequence[Figure], into: Path) -> None:
     for figure in sorted(figures, key=lambda one: (one.unit != TIMES, one.name)):
         value = f"{figure.value:,.3f}".rstrip("0").rstrip(".")
         table.add_row(figure.name, value, figure.unit, figure.beside)
-    Console().print(table)
+    Console(width=None if sys.stdout.isatty() else _WIDE).print(table)
     into.write_text(json.dumps([asdict(figure) for figure in figures], indent=1, ensure_ascii=False) + "\n")

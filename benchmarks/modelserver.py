@@ -11,20 +11,15 @@ the deployer writes. `columns` is ours with a tensor for each column instead of 
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
 import json
+import logging
 import os
-import signal
-import subprocess
 import sys
 import tempfile
-import urllib.error
-import urllib.request
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import timedelta
 from pathlib import Path
 from typing import Any, Final
 
@@ -34,20 +29,15 @@ import pandas as pd
 from benchmarks.figures import TIMES, Figure, percentiles, report
 from benchmarks.http_load import load
 from benchmarks.peers import PEERS, ROW, TENSOR, TRAIN, Peer
-from golden.embedded.envoy import EnvoyProxy
-from golden.embedded.kafka import KafkaBroker
-from golden.embedded.processes import free_port, start, wait_until
+from benchmarks.processes import answering, envoy, kafka, process
+from golden.embedded.processes import free_port
 from services.chassis.errors import Unavailable
-from services.chassis.settings import KafkaAccess
-from services.chassis.topics import create_topics
 from services.deployer.domain.deployment import Arm, Place
 from services.deployer.domain.routing import Address, Route, Routing, Share, Upstream
-from services.deployer.router.envoy_config import clusters_of, route_configuration, routes_of
+from services.deployer.router.envoy_config import clusters_of, routes_of
 from services.modelserver.artifact import File, digest_of
 
 _SECONDS: Final = 8.0
-_START: Final = timedelta(seconds=120)  # the slowest, MLflow's, takes 20 s on an idle machine
-_STOP: Final = timedelta(seconds=30)
 _PATH: Final = "/v2/models/numbers/infer"
 _PLACE: Final = Place("numbers", "production")
 _AS_TENSOR: Final = json.dumps({"inputs": [TENSOR | {"name": "x"}]}).encode()
@@ -60,28 +50,60 @@ def measure() -> list[Figure]:
     """Ours, the peers, and how many times the best of them we are."""
     figures = ours()
     peers = [figure for peer in PEERS for figure in _beside(peer)]
-    rates = {figure.name: figure.value for figure in [*figures, *peers] if figure.name.endswith("per_second")}
-    mine = rates.pop("modelserver.bare.per_second")
-    best = max((name for name in rates if ".peer." in name), key=lambda name: rates[name], default="")
-    if not best:
-        return figures
-    ratio = Figure("modelserver.vs_best_peer.ratio", round(mine / rates[best], 2), TIMES, f"beside {best}")
-    return [*figures, *peers, ratio]
+    return [*figures, *peers, *_ratios({figure.name: figure.value for figure in [*figures, *peers]})]
 
 
 def ours() -> list[Figure]:
     """Ours, bare, by columns, and through Envoy."""
-    with tempfile.TemporaryDirectory(prefix="bench-") as name, _kafka(Path(name)) as bootstrap:
+    with tempfile.TemporaryDirectory(prefix="bench-") as name, kafka(Path(name)) as bootstrap:
         folder = Path(name)
         figures: list[Figure] = []
         digests = _saved_models(folder)
         with _our_server(folder, digests["tensor"], bootstrap) as address:
             figures += _loaded("modelserver.bare", _port(address.http), _PATH, _AS_TENSOR)
-            with _envoy(folder, address) as port:
+            with envoy(*_our_routes(address), ready=f"/v2/models/{_PLACE.model}/ready") as port:
                 figures += _loaded("modelserver.through_envoy", port, _PATH, _AS_TENSOR)
         with _our_server(folder, digests["columns"], bootstrap) as address:
             figures += _loaded("modelserver.columns", _port(address.http), _PATH, _AS_COLUMNS)
         return figures
+
+
+def _beside(peer: Peer) -> list[Figure]:
+    """A peer, bare and through Envoy; nothing where it can't be had here."""
+    name = f"modelserver.peer.{peer.name}"
+    try:
+        with peer.serving() as port:
+            figures = _loaded(f"{name}.bare", port, peer.path, peer.body)
+            with envoy(*_plain_route(port), ready=peer.ready) as proxied:
+                return [*figures, *_loaded(f"{name}.through_envoy", proxied, peer.path, peer.body)]
+    except Unavailable as error:
+        print(f"  {peer.name} can't be measured here: {error}", file=sys.stderr)
+        return []
+
+
+def _ratios(values: dict[str, float]) -> Iterator[Figure]:
+    """Ours beside the best peer of each kind: the most requests a second, the shortest 99th percentile."""
+    for how, what in (("bare", "vs_best_peer"), ("through_envoy", "vs_best_peer.through_envoy")):
+        peers = {
+            which: {peer.name: values[name] for peer in PEERS if (name := _name(peer, how, which)) in values}
+            for which in ("per_second", "p99")
+        }
+        if peers["p99"]:
+            most, shortest = max(peers["per_second"].items(), key=_value), min(peers["p99"].items(), key=_value)
+            rate, tail = (
+                values[f"modelserver.{how}.per_second"] / most[1],
+                values[f"modelserver.{how}.p99"] / shortest[1],
+            )
+            yield Figure(f"modelserver.{what}.ratio", round(rate, 2), TIMES, f"{most[0]}, requests/s; aim: 3")
+            yield Figure(f"modelserver.{what}.p99.ratio", round(tail, 2), TIMES, f"{shortest[0]}; aim: at most 1")
+
+
+def _name(peer: Peer, how: str, which: str) -> str:
+    return f"modelserver.peer.{peer.name}.{how}.{which}"
+
+
+def _value(named: tuple[str, float]) -> float:
+    return named[1]
 
 
 def _loaded(name: str, port: int, path: str, body: bytes) -> list[Figure]:
@@ -91,22 +113,12 @@ def _loaded(name: str, port: int, path: str, body: bytes) -> list[Figure]:
     return [Figure(f"{name}.per_second", round(result.per_second), "requests/s"), *percentiles(result.seconds, name)]
 
 
-def _beside(peer: Peer) -> list[Figure]:
-    port, other = free_port(), free_port()
-    try:
-        command, folder = peer.prepare(port, other)
-    except (OSError, subprocess.CalledProcessError) as error:
-        print(f"{peer.name} can't be measured here: {error}", file=sys.stderr)
-        return []
-    with _process(command, folder, {}, _answering(f"http://127.0.0.1:{port}{peer.ready}"), peer.name):
-        return _loaded(f"modelserver.peer.{peer.name}", port, peer.path, peer.body)
-
-
 def _saved_models(folder: Path) -> dict[str, str]:
     """The peers' model in our store, once for a tensor and once for columns; the artifacts' digests."""
     from mlflow import sklearn as flavor
     from mlflow.models import infer_signature
 
+    logging.getLogger("mlflow").setLevel(logging.ERROR)  # it advises about an environment that nobody builds
     made: dict[str, Any] = {}
     (folder / "train").mkdir()
     here = Path.cwd()
@@ -161,68 +173,29 @@ def _our_server(folder: Path, digest: str, bootstrap: str) -> Iterator[Address]:
     }
     settings = {f"GOLDENPATH_{name}": str(value) for name, value in told.items()}
     command = [sys.executable, "-m", "services.modelserver"]
-    ready = _answering(f"http://{address.http}/v2/health/ready")
-    with _process(command, Path(__file__).parents[1], settings, ready, "the model server"):
+    ready = answering(f"http://{address.http}/v2/health/ready")
+    with process(command, Path(__file__).parents[1], settings, ready, "the model server"):
         yield address
 
 
-@contextmanager
-def _process(
-    command: list[str], folder: Path, settings: Mapping[str, str], ready: Callable[[], bool], what: str
-) -> Iterator[None]:
-    with tempfile.TemporaryDirectory(prefix="bench-") as logs:
-        environment = {**os.environ, **settings}
-        running = start(command, log=Path(logs) / "log", environment=environment, cwd=folder)
-        try:
-            wait_until(ready, running, _START, what)
-            yield
-        finally:
-            running.stop(_STOP, gently=signal.SIGTERM)
+def _our_routes(address: Address) -> tuple[list[Any], dict[Place, Any]]:
+    """What the deployer would tell Envoy of one stable version."""
+    upstreams, shares = (Upstream(_PLACE, 1, (address,)),), (Share(1, Arm.STABLE, epoch=1, weight=100),)
+    routing = Routing(upstreams, (Route(_PLACE, shares),))
+    return clusters_of(routing), routes_of(routing.routes)
 
 
-@contextmanager
-def _kafka(folder: Path) -> Iterator[str]:
-    broker = KafkaBroker(folder / "kafka", port=free_port(), controller_port=free_port())
-    running = broker.start()
-    try:
-        asyncio.run(create_topics(KafkaAccess(broker.bootstrap)))
-        yield broker.bootstrap
-    finally:
-        broker.stop(running)
-
-
-@contextmanager
-def _envoy(folder: Path, address: Address) -> Iterator[int]:
-    """Envoy, told what the deployer would tell it of one stable version."""
-    routing = Routing(
-        (Upstream(_PLACE, 1, (address,)),), (Route(_PLACE, (Share(1, Arm.STABLE, epoch=1, weight=100),)),)
-    )
-    files = folder / "envoy"
-    files.mkdir()
-    _discovered(files / "cds.json", clusters_of(routing))
-    _discovered(files / "rds.json", [route_configuration(routes_of(routing.routes))])
-    proxy = EnvoyProxy(files, port=(port := free_port()), admin_port=free_port())
-    running = proxy.start()
-    try:
-        wait_until(_answering(f"http://127.0.0.1:{port}/v2/models/{_PLACE.model}/ready"), running, _START, "Envoy")
-        yield port
-    finally:
-        running.stop(_STOP)
-
-
-def _discovered(path: Path, resources: list[Any]) -> None:
-    path.write_text(json.dumps({"version_info": "1", "resources": resources}))
-
-
-def _answering(url: str) -> Callable[[], bool]:
-    def answers() -> bool:
-        try:
-            with urllib.request.urlopen(url, timeout=1) as response:  # noqa: S310 (our own, on loopback)
-                return bool(response.status == 200)  # noqa: PLR2004 (OK)
-        except (urllib.error.URLError, OSError):
-            return False
-
-    return answers
+def _plain_route(port: int) -> tuple[list[Any], dict[Place, Any]]:
+    """The least that sends everything to a port: a peer's Envoy does less than ours."""
+    address = {"socket_address": {"address": "127.0.0.1", "port_value": port}}
+    endpoints = [{"lb_endpoints": [{"endpoint": {"address": address}}]}]
+    cluster = {
+        "@type": "type.googleapis.com/envoy.config.cluster.v3.Cluster",
+        "name": "peer",
+        "type": "STATIC",
+        "load_assignment": {"cluster_name": "peer", "endpoints": endpoints},
+    }
+    return [cluster], {_PLACE: [{"match": {"prefix": "/"}, "route": {"cluster": "peer"}}]}
 
 
 def _port(address: str) -> int:

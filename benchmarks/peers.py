@@ -1,21 +1,27 @@
 """The servers that people would use instead of ours, each in an environment of its own, made once by uv.
 
 Each is started as its own documentation says, with one process, on the model that `TRAIN` makes there: the same
-scikit-learn code on the same numbers. MLServer predicts in its own process (parallel_workers 0), which is faster for a
-small model than its default of one worker beside it.
+scikit-learn code on the same numbers. Where a setting makes a peer faster it is chosen: MLServer predicts in its own
+process (parallel_workers 0) and without metrics, kserve without its access log and its gRPC server.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
+
+from benchmarks.processes import answering, process
+from golden.embedded.processes import free_port
+from services.chassis.errors import Unavailable
 
 _ROOT: Final = Path(__file__).parents[1]
 _CACHE: Final = Path(os.environ.get("XDG_CACHE_HOME", "~/.cache")).expanduser() / "goldenpath" / "peers"
@@ -38,7 +44,7 @@ signature = mlflow.models.infer_signature(values, model.predict_proba(values))
 mlflow.sklearn.save_model(model, "model", signature=signature, pyfunc_predict_fn="predict_proba")
 """
 _KSERVE: Final = """
-import sys, joblib
+import sys, uuid, joblib
 from kserve import InferOutput, InferResponse, Model, ModelServer
 
 class Numbers(Model):
@@ -51,26 +57,28 @@ class Numbers(Model):
         scores = self.model.predict_proba(payload.inputs[0].as_numpy())[:, 1]
         output = InferOutput("score", list(scores.shape), "FP64")
         output.set_data_from_numpy(scores, binary_data=False)
-        return InferResponse(payload.id, "numbers", [output])
+        return InferResponse(payload.id or str(uuid.uuid4()), "numbers", [output])
 
 ModelServer(http_port=int(sys.argv[1]), enable_grpc=False, workers=1, access_log_format=None).start([Numbers()])
 """
 
 
 def environment(name: str, requirements: Sequence[str]) -> Path:
-    """The Python of an environment of its own, made where it isn't there yet.
+    """The Python of an environment of its own, made where it isn't there yet: kept by what it is made of.
 
     Raises:
-        subprocess.CalledProcessError: it can't be made.
+        Unavailable: it can't be made.
     """
-    folder = _CACHE / name
+    content = hashlib.sha256("\n".join([sys.version, *requirements]).encode()).hexdigest()[:12]
+    folder = _CACHE / f"{name}-{content}"
     python = folder / "venv" / "bin" / "python"
     if not (folder / "complete").exists():
+        print(f"  installing {name} …", flush=True)
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(parents=True)
         uv = shutil.which("uv") or str(_ROOT / ".uv" / "bin" / "uv")
-        subprocess.run([uv, "venv", "--quiet", "--python", sys.executable, folder / "venv"], check=True)
-        subprocess.run([uv, "pip", "install", "--quiet", "--python", python, *requirements], check=True)
+        _run([uv, "venv", "--quiet", "--python", sys.executable, folder / "venv"], folder)
+        _run([uv, "pip", "install", "--quiet", "--python", python, *requirements], folder)
         (folder / "complete").touch()
     return python
 
@@ -83,8 +91,9 @@ class Peer:
         name: Its name in figures.
         requirements: What its environment holds.
         train: The script that makes its model in its folder.
-        command: What starts it, in its folder; {port} and {other} stand for free ports, {bin} for its environment's.
-        files: Files of its folder, by name, with {port} and {other} too.
+        command: What starts it, in its folder, with its environment's programs first; {port} is the port it serves on,
+            {other} and {third} are free.
+        files: Files of its folder, by name, with the ports too.
         ready: The path that answers 200 once it serves.
         path: Where predictions are asked for.
         request: The request.
@@ -104,23 +113,37 @@ class Peer:
         """The request's body."""
         return json.dumps(self.request).encode()
 
-    def prepare(self, port: int, other: int) -> tuple[list[str], Path]:
-        """Make its environment and its model; the command that starts it on these ports, and its folder.
+    @contextmanager
+    def serving(self) -> Iterator[int]:
+        """Make its environment where it isn't there yet, and its model, and serve; the port.
 
         Raises:
-            subprocess.CalledProcessError: its environment or its model can't be made.
+            Unavailable: it can't be made, or doesn't start.
         """
         python = environment(self.name, self.requirements)
-        folder = python.parents[2]
+        programs, folder = python.parent, python.parents[2]
         (folder / "train.py").write_text(self.train)
-        subprocess.run([python, "train.py"], check=True, cwd=folder)
+        _run([python, "train.py"], folder)
+        ports = {"port": free_port(), "other": free_port(), "third": free_port()}
         for name, text in self.files.items():
-            (folder / name).write_text(_filled(text, port, other, python.parent))
-        return [_filled(part, port, other, python.parent) for part in self.command], folder
+            (folder / name).write_text(_filled(text, ports))
+        command = [_filled(part, ports) for part in self.command]
+        settings = {"PATH": f"{programs}:{os.environ['PATH']}"}
+        ready = answering(f"http://127.0.0.1:{ports['port']}{self.ready}")
+        with process([programs / command[0], *command[1:]], folder, settings, ready, self.name):
+            yield ports["port"]
 
 
-def _filled(text: str, port: int, other: int, binaries: Path) -> str:
-    return text.replace("{port}", str(port)).replace("{other}", str(other)).replace("{bin}", str(binaries))
+def _run(command: Sequence[str | Path], folder: Path) -> None:
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise Unavailable(f"it can't be made here: {done.stderr.strip()[-1000:]}", where=folder.name)
+
+
+def _filled(text: str, ports: Mapping[str, int]) -> str:
+    for name, port in ports.items():
+        text = text.replace("{" + name + "}", str(port))
+    return text
 
 
 _SKLEARN: Final = "scikit-learn>=1.6"
@@ -128,9 +151,10 @@ PEERS: Final = (
     Peer(
         name="mlserver",
         requirements=("mlserver==1.7.1", "mlserver-sklearn==1.7.1", _SKLEARN),
-        command=("{bin}/mlserver", "start", "."),
+        command=("mlserver", "start", "."),
         files={
-            "settings.json": '{"http_port": {port}, "grpc_port": {other}, "metrics_port": null, "parallel_workers": 0}',
+            "settings.json": '{"http_port": {port}, "grpc_port": {other}, "metrics_port": {third}, '
+            '"metrics_endpoint": null, "parallel_workers": 0}',
             "model-settings.json": '{"name": "numbers", "implementation": "mlserver_sklearn.SKLearnModel", '
             '"parameters": {"uri": "./model.joblib"}}',
         },
@@ -141,7 +165,7 @@ PEERS: Final = (
     Peer(
         name="kserve",
         requirements=("kserve==0.21.*", _SKLEARN),
-        command=("{bin}/python", "serve.py", "{port}"),
+        command=("python", "serve.py", "{port}"),
         files={"serve.py": _KSERVE},
         ready="/v2/models/numbers/ready",
         path="/v2/models/numbers/infer",
@@ -151,7 +175,7 @@ PEERS: Final = (
         name="mlflow",
         requirements=("mlflow==3.17.2", _SKLEARN),
         train=TRAIN + _SAVE_BY_MLFLOW,
-        command=("{bin}/mlflow", "models", "serve", "-m", "model", "-p", "{port}", "--env-manager", "local"),
+        command=("mlflow", "models", "serve", "-m", "model", "-p", "{port}", "--env-manager", "local"),
         ready="/ping",
         path="/invocations",
         request={"inputs": [ROW]},

@@ -15,7 +15,7 @@ from typing import Any, Final
 import grpc
 
 from benchmarks.figures import TIMES, Figure, percentiles
-from golden.embedded.postgres import PostgresServer
+from benchmarks.processes import postgres
 from goldenpath.registry.v1 import registry_service_pb2 as pb
 from goldenpath.registry.v1 import registry_service_pb2_grpc as pb_grpc
 from services.chassis.grpc_server import GrpcServer
@@ -38,14 +38,10 @@ _CLIENTS: Final = 8
 
 def measure() -> list[Figure]:
     """Queries by model name, with few and with many models, beside the bare server."""
-    with tempfile.TemporaryDirectory(prefix="bench-") as folder:
-        postgres = PostgresServer(Path(folder) / "pg", port=None, fsync=False)
-        postgres.start()
-        try:
-            postgres.create_database("bench", "bench", "bench")
-            return asyncio.run(_measure(postgres.dsn("bench", "bench", "bench"), Path(folder)))
-        finally:
-            postgres.stop()
+    with tempfile.TemporaryDirectory(prefix="bench-", ignore_cleanup_errors=True) as name:
+        folder = Path(name)
+        with postgres(folder, fsync=False) as dsn:
+            return asyncio.run(_measure(dsn, folder))
 
 
 async def _measure(dsn: str, folder: Path) -> list[Figure]:

@@ -19,7 +19,7 @@ import pytest
 from golden import training
 from golden.demo.sabotage import SABOTAGES
 from golden.embedded import platform
-from golden.embedded.platform import Ports
+from golden.embedded.platform import Platform, Ports
 
 pytestmark = pytest.mark.servers
 
@@ -37,7 +37,7 @@ class Trained:
 
     def copy(self, home: Path) -> None:
         """Give a demo the runs: PostgreSQL's data, under the owner that it has, and the passwords to it."""
-        home.mkdir(mode=0o755)  # PostgreSQL runs as another user where the tests run as root
+        home.mkdir(mode=0o755)
         for part in ("postgres", "platform.json"):
             subprocess.run(["cp", "-Rp", self.home / part, home], check=True)
 
@@ -49,24 +49,24 @@ Ended = Future[subprocess.CompletedProcess[str]]
 def trained() -> Iterator[Trained]:
     """Both versions, trained as the demo does."""
     with tempfile.TemporaryDirectory(prefix="golden-trained-", ignore_cleanup_errors=True) as folder:
-        Path(folder).chmod(0o755)
+        Path(folder).chmod(0o755)  # PostgreSQL runs as another user where the tests run as root
         home = Path(folder) / "home"
-        running = platform.up(home, only=frozenset({"registry"}), ports=Ports.free(), say=lambda _: None)
-        started = [
-            training.start(
-                NOTEBOOK,
-                Path(folder) / f"version-{version}.ipynb",
-                parameters={"version": version},
-                tracking=running.endpoints().tracking,
-                artifacts=running.folders.mlflow,
-            )
-            for version in (1, 2)
-        ]
         try:
-            runs = [one.run_id() for one in started]
+            running = platform.up(home, only=frozenset({"registry"}), ports=Ports.free(), say=lambda _: None)
+            runs = [one.run_id() for one in [training_of(running, version) for version in (1, 2)]]
         finally:
             platform.down(home, wipe=False)
         yield Trained(home, runs)
+
+
+def training_of(running: Platform, version: int) -> training.Training:
+    return training.start(
+        NOTEBOOK,
+        running.home.with_name(f"version-{version}.ipynb"),
+        parameters={"version": version},
+        tracking=running.endpoints().tracking,
+        artifacts=running.folders.mlflow,
+    )
 
 
 @pytest.fixture(scope="module")

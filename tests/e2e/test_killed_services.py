@@ -12,7 +12,6 @@ from __future__ import annotations
 import itertools
 import signal
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
 
@@ -30,7 +29,7 @@ from services.chassis.testing import eventually
 from services.deployer.domain.deployment import Place
 from services.deployer.domain.rollout import State
 from services.deployer.store import DeployerUnitOfWork
-from tests.e2e.world import MODEL, Traffic, World
+from tests.e2e.world import MODEL, Traffic, World, hanging
 
 pytestmark = pytest.mark.servers
 
@@ -39,7 +38,6 @@ PLACE = Place(MODEL)
 SAMPLE = 100  # requests on the candidate that end a step: half a minute of the trickle, a second or two of the flood
 TRICKLE = timedelta(seconds=1)
 FLOOD = timedelta(milliseconds=5)
-HANGS = "a replica that hangs"
 _numbers = itertools.count(1)
 
 
@@ -126,20 +124,6 @@ async def kept(database: Database[DeployerUnitOfWork]) -> Stage:
     assert latest is not None
     assert stable is not None
     return Stage(latest.rollout.state, latest.rollout.weight, stable.version, not pending)
-
-
-@asynccontextmanager
-async def hanging(database: Database[DeployerUnitOfWork], lease: str) -> AsyncIterator[None]:
-    """Another replica takes a lease, and does nothing under it until the end."""
-    taken = "UPDATE leases SET holder = $2, token = token + 1, expires_at = now() + interval '1 hour' WHERE name = $1"
-    given_back = "UPDATE leases SET expires_at = now() WHERE name = $1 AND holder = $2"
-    async with database.read() as connection:
-        await connection.execute(taken, lease, HANGS)
-    try:
-        yield
-    finally:
-        async with database.read() as connection:
-            await connection.execute(given_back, lease, HANGS)
 
 
 @pytest_asyncio.fixture

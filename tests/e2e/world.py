@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+import json
 import random
+import subprocess
+import sys
+import tempfile
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import httpx
 
 from golden.connection import Connection
+from golden.embedded import platform
 from golden.embedded import state as states
 from golden.embedded.parts import Parts
-from golden.embedded.platform import Platform
+from golden.embedded.platform import Platform, Ports
 from golden.embedded.processes import wait_until
 from golden.embedded.tokens import DevelopmentIdentity
 from golden.inference import request_of
@@ -23,10 +29,12 @@ from goldenpath.deployer.v1 import deployer_service_pb2 as deployer
 from goldenpath.governance.v1 import governance_service_pb2 as governance
 from goldenpath.registry.v1 import events_pb2 as events
 from goldenpath.registry.v1 import registry_service_pb2 as registry
+from services.chassis.database import Database
 
 MODEL = "tiny"
 CLIENTS = 4
 QUESTIONS = [name.removeprefix("QUESTION_").lower() for name in events.Question.keys()[1:]]
+_HANGS = "a replica that hangs"
 
 
 @dataclass
@@ -135,6 +143,34 @@ class World:
                 thread.join()
 
 
+@contextmanager
+def embedded(only: frozenset[str] | None = None) -> Iterator[Platform]:
+    """A platform with these services, or all of them, wiped at the end."""
+    with tempfile.TemporaryDirectory(prefix="golden-e2e-", ignore_cleanup_errors=True) as folder:
+        home = Path(folder)
+        home.chmod(0o755)  # PostgreSQL runs as another user where the tests run as root
+        try:
+            yield platform.up(home, only=only, ports=Ports.free(), say=lambda _: None)
+        finally:
+            platform.down(home, wipe=True)
+
+
+@contextmanager
+def started(versions: int) -> Iterator[World]:
+    """A whole platform, with so many runs trained."""
+    with embedded() as running:
+        yield World(running.home, running, trained(running, versions))
+
+
+def trained(running: Platform, versions: int) -> list[str]:
+    """The runs of so many versions, trained now."""
+    script = Path(__file__).with_name("train_tiny.py")
+    tracking, artifacts = running.endpoints().tracking, running.folders.mlflow / MODEL
+    command = [sys.executable, str(script), tracking, str(artifacts), str(versions)]
+    runs: list[str] = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+    return runs
+
+
 def _predict(client: httpx.Client) -> int:
     """One prediction of a row like those that the model was made from (others would be drift); its status."""
     age, hours = random.gauss(40, 12), float(random.randrange(60))
@@ -143,3 +179,17 @@ def _predict(client: httpx.Client) -> int:
         return client.post(f"/v2/models/{MODEL}/infer", json=inputs, headers={"x-unit-id": f"unit-{age}"}).status_code
     except httpx.HTTPError:
         return 0
+
+
+@asynccontextmanager
+async def hanging(database: Database[Any], lease: str) -> AsyncIterator[None]:
+    """Another replica takes a lease, and does nothing under it until the end."""
+    taken = "UPDATE leases SET holder = $2, token = token + 1, expires_at = now() + interval '1 hour' WHERE name = $1"
+    given_back = "UPDATE leases SET expires_at = now() WHERE name = $1 AND holder = $2"
+    async with database.read() as connection:
+        await connection.execute(taken, lease, _HANGS)
+    try:
+        yield
+    finally:
+        async with database.read() as connection:
+            await connection.execute(given_back, lease, _HANGS)
