@@ -10,7 +10,7 @@ ARGS ?=
 WORKERS ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-fast lint format protos bench clean
+.PHONY: help setup demo test test-fast faults lint format protos bench clean
 
 help: ## List the commands
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -35,6 +35,9 @@ test: setup ## Run every test, on real Kafka, PostgreSQL and Envoy
 
 test-fast: setup ## Run the tests that need no server
 	.venv/bin/pytest -m "not servers" $(ARGS)
+
+faults: setup ## Break everything while models live, and prove that nothing was lost: ARGS="--seed 7 --steps 200"
+	.venv/bin/python -m tests.faults $(ARGS)
 
 lint: setup ## Check format, style, types, import contracts and the events' contracts
 	.venv/bin/ruff format --check .

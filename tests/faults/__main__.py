@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import logging
 import signal
 import sys
 
@@ -25,6 +26,11 @@ def main() -> None:
     parser.add_argument("--replicas", type=int, default=1, choices=(1, 2), help="of each service (default 1)")
     parser.add_argument("--keep", action="store_true", help="keep topics, databases and logs although all is well")
     given = parser.parse_args()
+    for talkative in (
+        "aiokafka",
+        "asyncio",
+    ):  # every broken connection, at length: breaking them is what we are here for
+        logging.getLogger(talkative).setLevel(logging.CRITICAL)
     sys.exit(asyncio.run(_run(Settings(given.seed, given.steps, given.replicas, keep=given.keep))))
 
 

@@ -24,6 +24,7 @@ class Link:
         self._closed = False
         self._server: asyncio.Server | None = None
         self._ends: set[asyncio.StreamWriter] = set()
+        self._passing: set[asyncio.Task[None]] = set()
 
     async def start(self) -> None:
         """Begin to pass on."""
@@ -31,9 +32,10 @@ class Link:
 
     async def stop(self) -> None:
         """End every connection, and listen no longer."""
-        self.cut()
+        self.close()
         if self._server is not None:
             self._server.close()
+        await asyncio.gather(*self._passing, return_exceptions=True)
 
     def cut(self) -> None:
         """Break every connection there is; new ones are let through."""
@@ -54,18 +56,26 @@ class Link:
         self._closed, self._delay = False, timedelta()
 
     async def _pass(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        if self._closed:
-            writer.transport.abort()
-            return
+        if passing := asyncio.current_task():
+            self._passing.add(passing)
+            passing.add_done_callback(self._passing.discard)
+        ends = {writer}
         try:
-            far_reader, far_writer = await asyncio.open_connection("127.0.0.1", self._to)
+            if self._closed:
+                writer.transport.abort()
+            else:
+                far_reader, far_writer = await asyncio.open_connection("127.0.0.1", self._to)
+                ends.add(far_writer)
+                self._ends |= ends
+                await asyncio.gather(self._pump(reader, far_writer), self._pump(far_reader, writer))
         except OSError:
-            writer.transport.abort()
-            return
-        ends = {writer, far_writer}
-        self._ends |= ends
-        await asyncio.gather(self._pump(reader, far_writer), self._pump(far_reader, writer))
-        self._ends -= ends
+            pass  # nobody listens there now, which whoever connected sees
+        finally:
+            for end in ends:
+                end.close()
+                with suppress(OSError):
+                    await end.wait_closed()
+            self._ends -= ends
 
     async def _pump(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with suppress(OSError):
