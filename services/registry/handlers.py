@@ -138,8 +138,8 @@ async def _point(pointing: Pointing, uow: RegistryUnitOfWork) -> None:
     await uow.store.add_pointing(pointing)
 
 
-async def end_alias(model: str, alias: str, epoch: int, uow: RegistryUnitOfWork) -> None:
+async def end_alias(model: str, alias: str, epoch: int, until: datetime, uow: RegistryUnitOfWork) -> None:
     """Nothing of the model serves any more: the alias points nowhere, and its history stays."""
     newest = await uow.store.newest_pointing(model, alias)
     if newest is not None and epoch >= newest.epoch:
-        await uow.store.end_pointing(model, alias, uow.now)
+        await uow.store.end_pointing(model, alias, until)
