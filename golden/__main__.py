@@ -48,6 +48,7 @@ _GROUPS: Final = {
         "rollback": "deployments",
         "hold": "deployments",
         "release": "deployments",
+        "retire": "deployments",
         "history": "deployments",
         "decisions": "deployments",
     },

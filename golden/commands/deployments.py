@@ -17,6 +17,7 @@ Model = Annotated[str, typer.Argument(metavar="MODEL", help="The model's name.")
 Version = Annotated[str, typer.Argument(metavar="MODEL[@N]", help="A model, or one of its versions.")]
 Environment = Annotated[str, typer.Option("--env", help="The environment.")]
 Reason = Annotated[str, typer.Option("--reason", "-m", help="Why, in your words; it stands in the record.")]
+Epoch = Annotated[int, typer.Option("--epoch", min=0, help="The epoch that you saw: once it is over, nothing changes.")]
 
 
 def deploy(version: Version, *, env: Environment = "production", json: Json = False) -> None:
@@ -26,22 +27,28 @@ def deploy(version: Version, *, env: Environment = "production", json: Json = Fa
     _show(connect().deployer.Deploy(request).deployment, json=json)
 
 
-def promote(model: Model, *, env: Environment = "production", json: Json = False) -> None:
+def promote(model: Model, *, env: Environment = "production", epoch: Epoch = 0, json: Json = False) -> None:
     """Give the candidate all the traffic now; governance is asked all the same."""
-    request = deployer.PromoteRequest(model=model_of(model), environment=env)
+    request = deployer.PromoteRequest(model=model_of(model), environment=env, epoch=epoch)
     _show(connect().deployer.Promote(request).deployment, json=json)
 
 
-def abort(model: Model, *, reason: Reason, env: Environment = "production", json: Json = False) -> None:
+def abort(
+    model: Model, *, reason: Reason, env: Environment = "production", epoch: Epoch = 0, json: Json = False
+) -> None:
     """Take the candidate's traffic away; the stable version stays."""
-    request = deployer.AbortRequest(model=model_of(model), environment=env, reason=reason)
+    request = deployer.AbortRequest(model=model_of(model), environment=env, reason=reason, epoch=epoch)
     _show(connect().deployer.Abort(request).deployment, json=json)
 
 
-def rollback(version: Version, *, reason: Reason, env: Environment = "production", json: Json = False) -> None:
+def rollback(
+    version: Version, *, reason: Reason, env: Environment = "production", epoch: Epoch = 0, json: Json = False
+) -> None:
     """Go back to an earlier version: the one named, or the one that the rules choose."""
     asked = reference(version)
-    request = deployer.RollBackRequest(model=asked.model, version=asked.version, environment=env, reason=reason)
+    request = deployer.RollBackRequest(
+        model=asked.model, version=asked.version, environment=env, reason=reason, epoch=epoch
+    )
     answer = connect().deployer.RollBack(request)
     if json:
         print_json(answer)
@@ -50,16 +57,28 @@ def rollback(version: Version, *, reason: Reason, env: Environment = "production
     show_deployment(answer.deployment)
 
 
-def hold(model: Model, *, reason: Reason, env: Environment = "production", json: Json = False) -> None:
+def hold(
+    model: Model, *, reason: Reason, env: Environment = "production", epoch: Epoch = 0, json: Json = False
+) -> None:
     """Hold a deployment: it serves on, and nothing automatic happens."""
-    request = deployer.HoldRequest(model=model_of(model), environment=env, reason=reason)
+    request = deployer.HoldRequest(model=model_of(model), environment=env, reason=reason, epoch=epoch)
     _show(connect().deployer.Hold(request).deployment, json=json)
 
 
-def release(model: Model, *, reason: Reason = "", env: Environment = "production", json: Json = False) -> None:
+def release(
+    model: Model, *, reason: Reason = "", env: Environment = "production", epoch: Epoch = 0, json: Json = False
+) -> None:
     """Lift a hold."""
-    request = deployer.ReleaseRequest(model=model_of(model), environment=env, reason=reason)
+    request = deployer.ReleaseRequest(model=model_of(model), environment=env, reason=reason, epoch=epoch)
     _show(connect().deployer.Release(request).deployment, json=json)
+
+
+def retire(
+    model: Model, *, reason: Reason, env: Environment = "production", epoch: Epoch = 0, json: Json = False
+) -> None:
+    """End a deployment: nothing of the model serves there any more, until a version is deployed anew."""
+    request = deployer.RetireRequest(model=model_of(model), environment=env, reason=reason, epoch=epoch)
+    _show(connect().deployer.Retire(request).deployment, json=json)
 
 
 def history(model: Model, *, env: Environment = "production", json: Json = False) -> None:
@@ -108,6 +127,8 @@ def show_deployment(found: deployer.Deployment) -> None:
     if at.stable_version:
         share = 100 - at.candidate_weight - at.holdback_weight
         console.print(f"  stable     version {at.stable_version}   {share} %   for {ago(found.effective_at, now)}")
+    elif not at.candidate_version:
+        console.print(f"  [dim]nothing serves; deploy a version:[/dim] golden deploy {at.model}")
     if at.candidate_version:
         state = deployer.RolloutState.Name(found.rollout.state).removeprefix("ROLLOUT_STATE_").lower()
         said = f"   [dim]{escape(found.rollout.judgement)}[/dim]" if found.rollout.judgement else ""

@@ -18,7 +18,7 @@ from golden.embedded.processes import Running, start
 
 _ROUTES: Final = "goldenpath"
 EMPTY_CLUSTERS: Final = {"version_info": "0:", "resources": []}
-EMPTY_ROUTES: Final = {
+EMPTY_ROUTES: Final[dict[str, Any]] = {
     "version_info": "0:",
     "resources": [
         {

@@ -34,18 +34,21 @@ ROLLED_BACK: Final = "deployment.rolled_back"
 HELD: Final = "deployment.held"
 RELEASED: Final = "deployment.released"
 FAILED: Final = "deployment.failed"
+RETIRED: Final = "deployment.retired"
 
 _Effect = (
     events_pb2.DeploymentStarted
     | events_pb2.DeploymentAdvanced
     | events_pb2.DeploymentPromoted
     | events_pb2.DeploymentRolledBack
+    | events_pb2.DeploymentRetired
 )
 _EFFECTS: Final[Mapping[str, type[_Effect]]] = {
     STARTED: events_pb2.DeploymentStarted,
     ADVANCED: events_pb2.DeploymentAdvanced,
     PROMOTED: events_pb2.DeploymentPromoted,
     ROLLED_BACK: events_pb2.DeploymentRolledBack,
+    RETIRED: events_pb2.DeploymentRetired,
 }
 _VERBS: Final[Mapping[Verb, events_pb2.Verb.ValueType]] = {
     Verb.ROLL_BACK: events_pb2.VERB_ROLL_BACK,

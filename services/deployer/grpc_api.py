@@ -21,7 +21,7 @@ from services.deployer.clients import Admission, Governance, Registry
 from services.deployer.domain.deployment import Deployment, Place
 from services.deployer.domain.rollout import WITH_TRAFFIC, Rollout
 from services.deployer.events import Asked
-from services.deployer.handlers import going_back, holds, rollouts
+from services.deployer.handlers import going_back, holds, retirement, rollouts
 from services.deployer.store import DeployerUnitOfWork
 
 Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
@@ -196,6 +196,16 @@ class DeployerApi(pb2_grpc.DeployerServiceServicer):
             decision = await going_back.go_back(place, target, reason, Asked(uuid4(), uow.now, actor=actor), uow)
         return pb2.RollBackResponse(deployment=await self._get(place), decision=decision)
 
+    async def Retire(self, request: pb2.RetireRequest, context: Context) -> pb2.RetireResponse:  # noqa: N802, ARG002 - gRPC's name and shape
+        """Ends a deployment. It asks no other service."""
+        place, reason = _command(request)
+
+        async def command(uow: DeployerUnitOfWork) -> None:
+            (await _locked(place, uow)).check_epoch(request.epoch)
+            await retirement.retire(place, reason, uow)
+
+        return pb2.RetireResponse(deployment=await self._do(place, command))
+
     async def _do(self, place: Place, command: Command) -> pb2.Deployment:
         async with self._database.begin(actor=caller().subject) as uow:
             await command(uow)
@@ -211,7 +221,9 @@ class DeployerApi(pb2_grpc.DeployerServiceServicer):
             yield uow
 
 
-def _command(request: pb2.HoldRequest | pb2.AbortRequest | pb2.RollBackRequest) -> tuple[Place, str]:
+def _command(
+    request: pb2.HoldRequest | pb2.AbortRequest | pb2.RollBackRequest | pb2.RetireRequest,
+) -> tuple[Place, str]:
     """An operator's command: where, and why."""
     caller().require(Role.OPERATOR)
     if not request.reason.strip():

@@ -137,6 +137,7 @@ _Body = (
     | events_pb2.DeploymentHeld
     | events_pb2.DeploymentReleased
     | events_pb2.DeploymentFailed
+    | events_pb2.DeploymentRetired
 )
 
 
@@ -150,6 +151,7 @@ def _with_position(type_name: str) -> type[_Body]:
         "deployment.held": events_pb2.DeploymentHeld,
         "deployment.released": events_pb2.DeploymentReleased,
         "deployment.failed": events_pb2.DeploymentFailed,
+        "deployment.retired": events_pb2.DeploymentRetired,
     }
     return kinds[type_name]
 

@@ -7,7 +7,7 @@ registration that isn't alone in its transaction sends the batch back, to be han
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Final
 
 from goldenpath.deployer.v1 import events_pb2 as deployer_pb2
@@ -74,7 +74,7 @@ async def on_project_started(received: Received[ingest_pb2.ProjectStarted], uow:
 async def on_promoted(received: Received[deployer_pb2.DeploymentPromoted], uow: RegistryUnitOfWork) -> None:
     """The champion is the version that has all the traffic now."""
     body = received.body
-    await handlers.promote(_pointing(body.position, body.position.stable_version, body, received), uow)
+    await handlers.promote(_pointing(body.position, body.position.stable_version, received), uow)
 
 
 async def on_rolled_back(received: Received[deployer_pb2.DeploymentRolledBack], uow: RegistryUnitOfWork) -> None:
@@ -83,25 +83,34 @@ async def on_rolled_back(received: Received[deployer_pb2.DeploymentRolledBack], 
     if body.aborted:
         return
     reason = body.reason or body.decision.reason
-    await handlers.demote(_pointing(body.position, body.to_version, body, received), body.from_version, reason, uow)
+    await handlers.demote(_pointing(body.position, body.to_version, received), body.from_version, reason, uow)
 
 
 async def on_retired(received: Received[deployer_pb2.DeploymentRetired], uow: RegistryUnitOfWork) -> None:
     """Nothing of the model serves in the environment."""
     position = received.body.position
-    alias = aliases.champion(position.environment)
-    await handlers.end_alias(position.model, alias, position.epoch, received.event.time, uow)
+    alias, until = aliases.champion(position.environment), _effective(received)
+    await handlers.end_alias(position.model, alias, position.epoch, until, uow)
 
 
 def _pointing(
     position: deployer_pb2.Position,
     version: int,
-    body: deployer_pb2.DeploymentPromoted | deployer_pb2.DeploymentRolledBack,
     received: Received[deployer_pb2.DeploymentPromoted] | Received[deployer_pb2.DeploymentRolledBack],
 ) -> Pointing:
-    effective = body.HasField("effective_at")
-    since = messages.moment(body.effective_at, where="effective_at") if effective else received.event.time
-    return Pointing(position.model, aliases.champion(position.environment), version, position.epoch, since)
+    alias = aliases.champion(position.environment)
+    return Pointing(position.model, alias, version, position.epoch, _effective(received))
+
+
+def _effective(
+    received: Received[deployer_pb2.DeploymentPromoted]
+    | Received[deployer_pb2.DeploymentRolledBack]
+    | Received[deployer_pb2.DeploymentRetired],
+) -> datetime:
+    """When the proxy showed it."""
+    body = received.body
+    told = body.HasField("effective_at")
+    return messages.moment(body.effective_at, where="effective_at") if told else received.event.time
 
 
 def claimed(received: Received[ingest_pb2.TrainingCompleted] | Received[ingest_pb2.DatasetDocumented]) -> Actor:

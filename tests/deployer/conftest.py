@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import copy
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from dataclasses import dataclass, field
@@ -71,12 +72,15 @@ def one_envoy(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Proxy]:
 async def proxy(one_envoy: Proxy) -> Proxy:
     """The Envoy, told to forget what an earlier test made it do."""
     admin = EnvoyAdmin(one_envoy.admin)
-    for name, empty in ((CLUSTERS, EMPTY_CLUSTERS), (ROUTES, EMPTY_ROUTES)):
+    # Envoy takes no notice of the same content again, so each time it is another one.
+    routes, version = copy.deepcopy(EMPTY_ROUTES), f"0:{uuid4()}"
+    routes["resources"][0]["virtual_hosts"][0]["name"] = version
+    for name, empty in ((CLUSTERS, EMPTY_CLUSTERS), (ROUTES, routes | {"version_info": version})):
         (one_envoy.folder / "empty").write_text(json.dumps(empty))
         (one_envoy.folder / "empty").replace(one_envoy.folder / name)
 
     async def forgotten() -> bool:
-        return await admin.routes_version() == EMPTY_ROUTES["version_info"] and not await admin.healthy()
+        return await admin.routes_version() == version and not await admin.healthy()
 
     await eventually(forgotten)
     await admin.close()
@@ -152,6 +156,13 @@ class Deployer:
     async def decision(self, name: str = "signal") -> events_pb2.Decision:
         async with self.database.begin() as uow:
             return await queries.get_decision(name, uow)
+
+    async def told(self, type_name: str) -> list[bytes]:
+        """The bodies of the events of a type that were emitted, oldest first."""
+        async with self.database.read() as connection:
+            rows = await connection.fetch("SELECT header_names, header_values, value FROM outbox ORDER BY id")
+        events = [(dict(zip(row["header_names"], row["header_values"], strict=True)), row["value"]) for row in rows]
+        return [bytes(body) for headers, body in events if headers["ce_type"] == type_name.encode()]
 
     async def newest_decision(self) -> events_pb2.Decision:
         async with self.database.begin() as uow:

@@ -119,6 +119,45 @@ async def test_a_person_promotes_or_aborts_a_candidate(deployer: Deployer, opera
     await deployer.serves(3)
 
 
+async def test_a_retired_deployment_serves_nobody_and_a_later_version_begins_anew(
+    deployer: Deployer, operator: Caller
+) -> None:
+    state = await deployer.deployed(1, 2)
+    await deployer.approve(3)
+    answer = await operator.ask("Retire", pb2.RetireRequest(model="credit", reason="replaced", epoch=0))
+    assert answer.deployment.position.epoch > state.position.epoch
+
+    async def gone() -> bool:
+        state = await deployer.state()
+        return state.effective and not state.endpoints
+
+    await eventually(gone)
+    assert await deployer.requests(3) == [404] * 3
+    assert (await deployer.history())[-1] == "retired"
+    with pytest.raises(Conflict, match="nothing to retire"):
+        await operator.ask("Retire", pb2.RetireRequest(model="credit", reason="again"))
+    await deployer.approve(4)
+    state = await deployer.serves(4)
+    assert (await deployer.history())[-2:] == ["started", "promoted"]
+    assert state.position.epoch > answer.deployment.position.epoch
+    assert state.warm_version == 0
+    with pytest.raises(Conflict, match="no earlier version"):
+        await operator.ask("RollBack", pb2.RollBackRequest(model="credit", reason="to what?", version=2))
+
+
+async def test_that_a_deployment_was_retired_is_told_once_it_is_in_effect(deployer: Deployer, operator: Caller) -> None:
+    state = await deployer.deployed(1)
+    await operator.ask("Retire", pb2.RetireRequest(model="credit", reason="replaced", epoch=state.position.epoch))
+
+    async def told() -> list[events_pb2.DeploymentRetired]:
+        return [events_pb2.DeploymentRetired.FromString(body) for body in await deployer.told("deployment.retired")]
+
+    body = (await eventually(told))[0]
+    assert (body.position.stable_version, body.position.epoch) == (1, state.position.epoch + 1)
+    assert (body.actor, body.reason) == ("olga", "replaced")
+    assert body.HasField("effective_at")
+
+
 @pytest.mark.parametrize(
     ("method", "request_", "error", "words"),
     [
@@ -138,6 +177,9 @@ async def test_a_person_promotes_or_aborts_a_candidate(deployer: Deployer, opera
         ("Promote", pb2.PromoteRequest(model="credit"), Conflict, "no candidate"),
         ("Abort", pb2.AbortRequest(model="credit", reason="x"), NotFound, "no rollout"),
         ("RollBack", pb2.RollBackRequest(model="credit", reason="x"), Conflict, "no earlier version"),
+        ("Retire", pb2.RetireRequest(model="credit"), Invalid, "say why"),
+        ("Retire", pb2.RetireRequest(model="nobody", reason="x"), NotFound, "ever deployed"),
+        ("Retire", pb2.RetireRequest(model="credit", reason="x", epoch=1), Conflict, "moved on"),
         ("RollBack", pb2.RollBackRequest(model="credit", reason="x", version=4_000_000_000), Conflict, "no earlier"),
         ("Deploy", pb2.DeployRequest(model="credit", version=1), Conflict, "already"),
     ],
@@ -170,6 +212,7 @@ async def test_commands_take_an_operator(deployer: Deployer, server: str, issuer
         pb2.PromoteRequest(model="credit"),
         pb2.AbortRequest(model="credit", reason="x"),
         pb2.RollBackRequest(model="credit", reason="x"),
+        pb2.RetireRequest(model="credit", reason="x"),
     ):
         with pytest.raises(Denied, match="operator"):
             await somebody.ask(type(request).__name__.removesuffix("Request"), request)

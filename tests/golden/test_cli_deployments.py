@@ -34,7 +34,8 @@ VERBS = [
     pytest.param("Promote", ["promote", "credit"], {}, id="promote"),
     pytest.param("Abort", ["abort", "credit", "-m", "slow"], {"reason": "slow"}, id="abort"),
     pytest.param("Hold", ["hold", "credit", "-m", "audit"], {"reason": "audit"}, id="hold"),
-    pytest.param("Release", ["release", "credit"], {}, id="release"),
+    pytest.param("Release", ["release", "credit", "--epoch", "5"], {"epoch": 5}, id="release"),
+    pytest.param("Retire", ["retire", "credit", "--reason", "replaced"], {"reason": "replaced"}, id="retire"),
     pytest.param("RollBack", ["rollback", "credit@1", "-m", "bad"], {"version": 1, "reason": "bad"}, id="rollback"),
 ]
 
@@ -68,13 +69,31 @@ def test_a_verb_prints_json_for_programs(
     assert document.get("deployment", document)["position"]["stable_version"] == 2
 
 
-@pytest.mark.parametrize("verb", [["promote"], ["abort", "-m", "x"], ["hold", "-m", "x"], ["release"], ["history"]])
+@pytest.mark.parametrize(
+    "verb", [["promote"], ["abort", "-m", "x"], ["hold", "-m", "x"], ["release"], ["retire", "-m", "x"], ["history"]]
+)
 def test_a_version_is_refused_where_it_would_be_passed_over(platform: Any, golden: Any, verb: list[str]) -> None:
     ended = golden(verb[0], "credit@3", *verb[1:])
     assert ended.status == 1
     assert "'credit@3' names a version" in ended.err
     assert "write credit" in ended.err
     assert platform.asked == []
+
+
+def test_a_retired_deployment_shows_that_nothing_serves_and_what_to_do(platform: Any, golden: Any) -> None:
+    gone = pb.Deployment(position=events.Position(model="credit", environment="production", epoch=6))
+    platform.answers["Retire"] = pb.RetireResponse(deployment=gone)
+    ended = golden("retire", "credit", "-m", "replaced")
+    assert "nothing serves; deploy a version: golden deploy credit" in ended.out
+    assert "stable" not in ended.out
+
+
+def test_units_that_stayed_behind_are_shown(platform: Any, golden: Any) -> None:
+    at = events.Position(model="credit", epoch=5, stable_version=2, holdback_version=1, holdback_weight=5)
+    platform.answers["Release"] = pb.ReleaseResponse(deployment=pb.Deployment(position=at, warm_version=1))
+    ended = golden("release", "credit")
+    assert "stable     version 2   95 %" in ended.out
+    assert "holdback   version 1   5 %" in ended.out
 
 
 def test_a_rollback_shows_the_numbers_of_the_decision(platform: Any, golden: Any) -> None:

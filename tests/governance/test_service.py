@@ -300,6 +300,31 @@ async def test_what_served_is_rebuilt_after_its_table_was_lost(
     assert await served() == before
 
 
+async def test_units_that_stayed_behind_are_named_and_after_a_retirement_nobody_serves(
+    world: World, auditor: Client
+) -> None:
+    now = datetime.now(UTC)
+    stood = deployer_pb.Position(
+        model=world.model, environment="production", epoch=4, stable_version=2, holdback_version=1, holdback_weight=5
+    )
+    promoted = deployer_pb.DeploymentPromoted(position=stood, effective_at=timestamp_of(now - timedelta(minutes=2)))
+    await world.send(world.event(promoted, "deployment.promoted"), DEPLOYER.name)
+    stood.epoch = 5
+    retired = deployer_pb.DeploymentRetired(position=stood, effective_at=timestamp_of(now - timedelta(minutes=1)))
+    await world.send(world.event(retired, "deployment.retired"), DEPLOYER.name)
+
+    async def served(ago: timedelta) -> list[tuple[int, str, int]]:
+        request = pb.GetServedAtRequest(model=world.model, at=timestamp_of(now - ago))
+        answer = await auditor.ask("GetServedAt", request)
+        return [(one.version, one.role, one.weight) for one in answer.served]
+
+    async def ended() -> bool:
+        before, after = await served(timedelta(seconds=90)), await served(timedelta())
+        return (before, after) == ([(2, "stable", 95), (1, "holdback", 5)], [])
+
+    await eventually(ended)
+
+
 async def test_a_repeated_event_has_an_entry_each_time(world: World, auditor: Client) -> None:
     event = world.event(world.register(), "model.registered")
     places = [await world.send(event) for _ in range(2)]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
@@ -246,7 +246,7 @@ async def test_a_retired_deployment_ends_its_alias_and_keeps_its_history(
     async with registry_database.begin() as uow:
         await handlers.promote(Pointing("credit", champion(""), 1, 2, NOW), uow)
     async with registry_database.begin() as uow:
-        await handlers.end_alias("credit", champion(""), 3, NOW, uow)
+        await handlers.end_alias("credit", champion(""), 3, NOW + timedelta(hours=1), uow)
     with pytest.raises(NotFound, match="no alias"):
         await queries.resolve_alias(pb.ResolveAliasRequest(model="credit", alias="champion@production"))
     lineage = await queries.get_lineage(pb.GetLineageRequest(model="credit", version=1))

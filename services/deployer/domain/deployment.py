@@ -204,6 +204,16 @@ class Deployment:
             acts=self.acts,
         )
 
+    def retired(self) -> Deployment:
+        """Nothing of it serves any more; what comes later begins as a first version, in a higher epoch.
+
+        Raises:
+            Conflict: nothing does already.
+        """
+        if self.stable is None and self.candidate is None:
+            raise Conflict(f"nothing of {self.place} serves, so there is nothing to retire")
+        return Deployment(self.place, epoch=self.epoch + 1)
+
     def held(self, reason: str, *, signal_id: str = "") -> Deployment:
         """Nothing automatic happens from now on; an earlier hold that a person must lift stays one."""
         if self.hold is not None and not self.hold.signal_id:

@@ -143,6 +143,12 @@ class Stays:
             reading,
         )
 
+    async def forget(self, place: Place) -> None:
+        """The deployment is over: no version of it is there to go back to."""
+        await self._connection.execute(
+            "DELETE FROM stays WHERE model = $1 AND environment = $2", place.model, place.environment
+        )
+
     async def signalled(self, place: Place, version: int) -> None:
         """A signal was raised about the present stay of a version."""
         await self._connection.execute(

@@ -95,6 +95,11 @@ class DeployerServiceStub:
                 request_serializer=goldenpath_dot_deployer_dot_v1_dot_deployer__service__pb2.RollBackRequest.SerializeToString,
                 response_deserializer=goldenpath_dot_deployer_dot_v1_dot_deployer__service__pb2.RollBackResponse.FromString,
                 _registered_method=True)
+        self.Retire = channel.unary_unary(
+                '/goldenpath.deployer.v1.DeployerService/Retire',
+                request_serializer=goldenpath_dot_deployer_dot_v1_dot_deployer__service__pb2.RetireRequest.SerializeToString,
+                response_deserializer=goldenpath_dot_deployer_dot_v1_dot_deployer__service__pb2.RetireResponse.FromString,
+                _registered_method=True)
 
 
 class DeployerServiceServicer:
@@ -185,6 +190,13 @@ class DeployerServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def Retire(self, request, context):
+        """Ends a deployment: nothing of the model serves in the environment until a version is deployed anew.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_DeployerServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -247,6 +259,11 @@ def add_DeployerServiceServicer_to_server(servicer, server):
                     servicer.RollBack,
                     request_deserializer=goldenpath_dot_deployer_dot_v1_dot_deployer__service__pb2.RollBackRequest.FromString,
                     response_serializer=goldenpath_dot_deployer_dot_v1_dot_deployer__service__pb2.RollBackResponse.SerializeToString,
+            ),
+            'Retire': grpc.unary_unary_rpc_method_handler(
+                    servicer.Retire,
+                    request_deserializer=goldenpath_dot_deployer_dot_v1_dot_deployer__service__pb2.RetireRequest.FromString,
+                    response_serializer=goldenpath_dot_deployer_dot_v1_dot_deployer__service__pb2.RetireResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -574,6 +591,33 @@ class DeployerService:
             '/goldenpath.deployer.v1.DeployerService/RollBack',
             goldenpath_dot_deployer_dot_v1_dot_deployer__service__pb2.RollBackRequest.SerializeToString,
             goldenpath_dot_deployer_dot_v1_dot_deployer__service__pb2.RollBackResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Retire(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/goldenpath.deployer.v1.DeployerService/Retire',
+            goldenpath_dot_deployer_dot_v1_dot_deployer__service__pb2.RetireRequest.SerializeToString,
+            goldenpath_dot_deployer_dot_v1_dot_deployer__service__pb2.RetireResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -57,6 +57,8 @@ class DeployerServiceStub:
     """Takes the candidate's traffic away; the stable stays."""
     RollBack: _grpc.UnaryUnaryMultiCallable[_deployer_service_pb2.RollBackRequest, _deployer_service_pb2.RollBackResponse]
     """Goes back to an earlier version."""
+    Retire: _grpc.UnaryUnaryMultiCallable[_deployer_service_pb2.RetireRequest, _deployer_service_pb2.RetireResponse]
+    """Ends a deployment: nothing of the model serves in the environment until a version is deployed anew."""
 
 @_typing.type_check_only
 class DeployerServiceAsyncStub(DeployerServiceStub):
@@ -87,6 +89,8 @@ class DeployerServiceAsyncStub(DeployerServiceStub):
     """Takes the candidate's traffic away; the stable stays."""
     RollBack: _aio.UnaryUnaryMultiCallable[_deployer_service_pb2.RollBackRequest, _deployer_service_pb2.RollBackResponse]  # type: ignore[assignment]
     """Goes back to an earlier version."""
+    Retire: _aio.UnaryUnaryMultiCallable[_deployer_service_pb2.RetireRequest, _deployer_service_pb2.RetireResponse]  # type: ignore[assignment]
+    """Ends a deployment: nothing of the model serves in the environment until a version is deployed anew."""
 
 class DeployerServiceServicer(metaclass=_abc_1.ABCMeta):
     """What serves, how it came to, and what was decided. Commands need the role operator, or scientist for Deploy."""
@@ -186,5 +190,13 @@ class DeployerServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_deployer_service_pb2.RollBackResponse, _abc.Awaitable[_deployer_service_pb2.RollBackResponse]]:
         """Goes back to an earlier version."""
+
+    @_abc_1.abstractmethod
+    def Retire(
+        self,
+        request: _deployer_service_pb2.RetireRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_deployer_service_pb2.RetireResponse, _abc.Awaitable[_deployer_service_pb2.RetireResponse]]:
+        """Ends a deployment: nothing of the model serves in the environment until a version is deployed anew."""
 
 def add_DeployerServiceServicer_to_server(servicer: DeployerServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
