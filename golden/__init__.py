@@ -19,10 +19,15 @@ if TYPE_CHECKING:
     from golden.project import Project
     from golden.project import load as load_project
     from golden.sdk import Code, log_code, log_reference, pinned, use_experiment
+    from services.chassis.signatures import signature_of
 
-__all__ = ["Code", "Project", "load_project", "log_code", "log_reference", "pinned", "use_experiment"]
+__all__ = ["Code", "Project", "load_project", "log_code", "log_reference", "pinned", "signature_of", "use_experiment"]
 
-_ELSEWHERE = {"Project": ("golden.project", "Project"), "load_project": ("golden.project", "load")}
+_ELSEWHERE = {
+    "Project": ("golden.project", "Project"),
+    "load_project": ("golden.project", "load"),
+    "signature_of": ("services.chassis.signatures", "signature_of"),
+}
 
 
 def __getattr__(name: str) -> Any:

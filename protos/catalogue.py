@@ -20,6 +20,13 @@ What the services tell each other and the world, and what other systems may tell
 (one JSON object), with a body in protobuf or in JSON (the protobuf JSON mapping; a field that the schema doesn't have
 is refused). If an event of yours is refused, `event.rejected` says why, on the topic of whoever refused it.
 
+**To prove who caused it**, sign it: otherwise `ce_actor` is a claim, and a version that was registered on a claim
+needs two reviewers. `ce_signature` is a detached JSON Web Signature (RFC 7515 appendix F, RFC 7797 with `"b64": false`;
+ES256 or EdDSA, with the `kid` of a key that may speak for `ce_actor`) over seven lines with a line feed between them:
+`ce_id`, `ce_source`, `ce_type`, `ce_subject`, `ce_time` (in UTC with microseconds, `2026-03-01T12:00:00.000000Z`),
+`ce_actor`, and the SHA-256 of the body's bytes in hex. In structured mode the body is then in `data_base64`. In Python:
+`golden.signature_of(attributes, body, key=pem, key_id=kid)`. A signature that doesn't hold is refused.
+
 **To consume**, pick by `ce_type` and pass over types that you don't know: there will be new ones. An event may come
 twice: on topics whose owner counts, `ce_sequence` rises by one within (`ce_source`, `ce_subject`), elsewhere `ce_id`
 is unique within `ce_source`. Order holds within a subject, and none is promised across.

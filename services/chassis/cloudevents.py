@@ -53,8 +53,9 @@ class CloudEvent:
         data: The body's bytes.
         content_type: What the body is: PROTOBUF or JSON.
         sequence: Its place among its aggregate's events, from 1; None where its source doesn't count.
-        actor: Who caused it. A claim, unless the topic's owner is the only writer.
+        actor: Who caused it. A claim, unless the topic's owner is the only writer, or the signature proves it.
         traceparent: The W3C trace context in which it was created; empty where none.
+        signature: What proves the actor, see signatures.py; empty where none.
     """
 
     type: str
@@ -68,6 +69,7 @@ class CloudEvent:
     sequence: int | None = None
     actor: str = ""
     traceparent: str = ""
+    signature: str = ""
 
 
 def event_of(body: Message, *, type: str, source: str, subject: str, time: datetime, **more: Any) -> CloudEvent:  # noqa: A002 - the attribute's own name
@@ -97,6 +99,7 @@ def headers_of(event: CloudEvent) -> list[tuple[str, bytes]]:
         "sequence": "" if event.sequence is None else str(event.sequence),
         "actor": event.actor,
         "traceparent": event.traceparent,
+        "signature": event.signature,
     }
     headers = [(f"ce_{name}", value.encode()) for name, value in attributes.items() if value]
     return [*headers, ("content-type", event.content_type.encode())]
@@ -142,6 +145,8 @@ def _structured(value: bytes) -> CloudEvent:
         for name, given in document.items()
         if name not in {"data", "data_base64"} and given is not None
     }
+    if "signature" in attributes and "data_base64" not in document:
+        raise Invalid("JSON has many spellings, and the signature is over one", where="data", fix="send data_base64")
     content_type = attributes.pop("datacontenttype", JSON)
     return _event(attributes, _data(document), content_type)
 
@@ -181,6 +186,7 @@ def _event(attributes: dict[str, str], data: bytes, content_type: str) -> CloudE
         sequence=_sequence(attributes.get("sequence", "")),
         actor=attributes.get("actor", ""),
         traceparent=attributes.get("traceparent", ""),
+        signature=attributes.get("signature", ""),
     )
 
 

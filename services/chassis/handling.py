@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any, Final, Generic, TypeVar
+from typing import Final, Generic, TypeVar
 
 from google.protobuf.message import Message
 from opentelemetry.trace import SpanKind
@@ -28,6 +28,8 @@ from services.chassis.inbox import Inbox
 from services.chassis.parking import Parked, Parking, Raw, key_of
 from services.chassis.rebuilding import Rebuilding, Replay
 from services.chassis.rejections import tell_publisher
+from services.chassis.routes import Received, Routes
+from services.chassis.signatures import Signers
 from services.chassis.telemetry import hop_of
 from services.chassis.topics import Topic
 
@@ -36,22 +38,6 @@ M = TypeVar("M", bound=Message)
 
 # Kafka deletes whole segments, and closes the last one after a week: an event may outlive its topic's time by that.
 _LINGERS: Final = timedelta(days=14)
-
-
-@dataclass(frozen=True, slots=True)
-class Received(Generic[M]):
-    """An event for a handler: its attributes, its body, and where it stood."""
-
-    event: CloudEvent
-    body: M
-    raw: Raw
-
-
-@dataclass(frozen=True)
-class _Route:
-    schema: type[Message]
-    handle: Callable[[Any, Any], Awaitable[None]]
-    read_model: bool
 
 
 @dataclass(frozen=True)
@@ -74,6 +60,7 @@ class Handling(Generic[U]):
         database: Where effects and inbox commit.
         rejections: Where publishers of other systems learn why an event was refused; None: they don't.
         rebuilding: How its read model is rebuilt.
+        signers: Whose signatures count on others' topics.
     """
 
     def __init__(
@@ -83,13 +70,14 @@ class Handling(Generic[U]):
         database: Database[U],
         rejections: Topic | None = None,
         rebuilding: Rebuilding | None = None,
+        signers: Signers | None = None,
     ) -> None:
         self.name = name
-        self._topics = {topic.name: topic for topic in topics}
+        self._topics = topics
+        self._routes: Routes[U] = Routes(topics, signers or Signers(None))
         self._database = database
         self._rejections = rejections
         self._rebuilding = rebuilding or Rebuilding(name, forget=None)
-        self._routes: dict[str, _Route] = {}
 
     def on(
         self,
@@ -100,12 +88,11 @@ class Handling(Generic[U]):
         read_model: bool = False,
     ) -> None:
         """Handle a type of event."""
-        self._routes[type_name] = _Route(schema, handle, read_model)
+        self._routes.add(type_name, schema, handle, read_model=read_model)
 
     def replayed(self) -> list[Topic]:
-        """The topics that a rebuild reads again: those with a type that feeds the read model."""
-        fed = {name for name, route in self._routes.items() if route.read_model}
-        return [topic for topic in self._topics.values() if fed.intersection(one.name for one in topic.types)]
+        """The topics that a rebuild reads again."""
+        return self._routes.replayed()
 
     async def handle(self, raws: Sequence[Raw]) -> None:
         """Handle events in one transaction.
@@ -133,18 +120,18 @@ class Handling(Generic[U]):
         # First the inbox, which locks: what another replica has just parked is then committed, and seen; and so is a
         # rebuild that has just begun.
         inbox = Inbox(uow.connection, consumer=self.name)
-        await inbox.load([(self._topics[raw.topic], event) for raw, event in events])
+        await inbox.load([(self._routes.topic(raw), event) for raw, event in events])
         replay = await self._rebuilding.join(uow.connection, raws)
-        await replay.load([(self._topics[raw.topic], raw, event) for raw, event in events])
+        await replay.load([(self._routes.topic(raw), raw, event) for raw, event in events])
         parking = Parking(uow.connection, consumer=self.name)
         return _Work(uow, inbox, replay, parking, await parking.blocked({key_of(raw) for raw, _ in events}))
 
     async def _one(self, raw: Raw, event: CloudEvent, work: _Work[U]) -> str:
-        topic = self._topics[raw.topic]
+        topic = self._routes.topic(raw)
         forgotten = work.replay.admit(topic, raw, event)
         if not work.inbox.admit(topic, event):
             return await self._again(raw, event, work) if forgotten else "duplicate"
-        if event.type not in self._routes:
+        if event not in self._routes:
             return "skipped"
         if key_of(raw) in work.blocked:
             await work.parking.park(raw, Conflict("an earlier event of this key waits"), dead=False, behind=True)
@@ -154,14 +141,13 @@ class Handling(Generic[U]):
 
     async def _again(self, raw: Raw, event: CloudEvent, work: _Work[U]) -> str:
         """Give an event that was had before to the read model that has forgotten it; nothing is emitted."""
-        route = self._routes.get(event.type)
-        if route is None or not route.read_model:
+        if not self._routes.feeds_read_model(event):
             return "duplicate"
         links = [hop_of(raw.headers) or event.traceparent]
         try:
             async with work.uow.connection.transaction():
                 with telemetry.span(f"rebuild {event.type}", links=links), work.uow.silent():
-                    await self._run(route, raw, event, work.uow)
+                    await self._routes.run(raw, event, work.uow, again=True)
         except Unavailable:
             raise
         except Exception as error:  # noqa: BLE001 - whatever it is, the operator sees it in the progress
@@ -173,22 +159,14 @@ class Handling(Generic[U]):
         parent = hop_of(raw.headers) or event.traceparent
         with telemetry.span(name, kind=SpanKind.CONSUMER, parent=parent, attributes=_attributes(raw, event)):
             instruments.HOP_SECONDS.labels(self.name).observe((uow.now - event.time).total_seconds())
-            await self._run(self._routes[event.type], raw, event, uow)
-
-    async def _run(self, route: _Route, raw: Raw, event: CloudEvent, uow: U) -> None:
-        body = cloudevents.body(event, route.schema)
-        if self._is_others(raw):
-            cloudevents.check_finite(body)
-        # Where anybody writes, an actor is a claim: what the handler tells of it must not make it a fact.
-        uow.actor = "" if self._is_others(raw) else event.actor
-        await route.handle(Received(event, body, raw), uow)
+            await self._routes.run(raw, event, uow)
 
     async def put_aside(self, raw: Raw, error: Exception, *, dead: bool) -> bool:
         """Park an event that failed, or give it up; False where it was had, or put aside, already."""
         event = _readable(raw)
         async with self._database.begin() as uow:
             work = await self._open(uow, [raw], [] if event is None else [(raw, event)])
-            new = event is None or work.inbox.admit(self._topics[raw.topic], event)
+            new = event is None or work.inbox.admit(self._routes.topic(raw), event)
             kept = new and not work.replay.passes_over(raw) and await self._keep(raw, event, error, work, dead=dead)
             await work.inbox.save()
             await work.replay.save()
@@ -198,7 +176,7 @@ class Handling(Generic[U]):
         return kept
 
     async def _keep(self, raw: Raw, event: CloudEvent | None, error: Exception, work: _Work[U], *, dead: bool) -> bool:
-        blocks = not (dead and self._is_others(raw))
+        blocks = not (dead and self._routes.is_others(raw))
         kept = await work.parking.park(raw, error, dead=dead, blocks=blocks)
         if kept and dead:
             self._tell_publisher(work.uow, raw, event, error)
@@ -206,16 +184,10 @@ class Handling(Generic[U]):
 
     def may_be_our_fault(self, raw: Raw) -> bool:
         """True where a dead letter may mean that our release is bad: on others' topics, only what can be read."""
-        if not self._is_others(raw):
+        if not self._routes.is_others(raw):
             return True
         event = _readable(raw)
-        if event is None or event.type not in self._routes:
-            return False
-        try:
-            cloudevents.check_finite(cloudevents.body(event, self._routes[event.type].schema))
-        except Invalid:
-            return False
-        return True
+        return event is not None and self._routes.can_be_read(raw, event)
 
     async def retry_one(self) -> bool:
         """Try the first parked event whose time has come; True where there was one."""
@@ -237,7 +209,7 @@ class Handling(Generic[U]):
         await savepoint.start()
         try:
             event = cloudevents.read(parked.raw.headers, parked.raw.value)
-            if event.type in self._routes:
+            if event in self._routes:
                 await self._dispatch(parked.raw, event, uow, name=f"retry {event.type}")
         except Exception as error:  # noqa: BLE001 - the error's type says the event's fate, the unknown included
             await savepoint.rollback()
@@ -249,13 +221,13 @@ class Handling(Generic[U]):
     async def _failed_again(self, parking: Parking, parked: Parked, error: Exception, uow: U) -> None:
         fate = fate_of(error)
         if fate is Fate.DEAD or (fate is Fate.RETRY and parked.unknown_tries + 1 >= UNKNOWN_TRIES):
-            await parking.bury(parked, error, blocks=not self._is_others(parked.raw))
+            await parking.bury(parked, error, blocks=not self._routes.is_others(parked.raw))
             self._tell_publisher(uow, parked.raw, _readable(parked.raw), error)
         else:
             await parking.postpone(parked, error, unknown=fate is Fate.RETRY)
 
     def _tell_publisher(self, uow: U, raw: Raw, event: CloudEvent | None, error: Exception) -> None:
-        if self._rejections is not None and self._is_others(raw):
+        if self._rejections is not None and self._routes.is_others(raw):
             tell_publisher(uow, self._rejections, raw, event, error)
 
     async def count_waiting(self) -> None:
@@ -268,17 +240,14 @@ class Handling(Generic[U]):
     async def purge_inbox(self) -> None:
         """Forget the ids of events that their topics don't keep any more, and what a rebuild that is over has had."""
         await self._rebuilding.tidy(self._database)
-        for topic in self._topics.values():
+        for topic in self._topics:
             if topic.kept is not None:
                 async with self._database.begin() as uow:
                     await Inbox(uow.connection, consumer=self.name).purge(topic, uow.now - topic.kept - _LINGERS)
 
-    def _is_others(self, raw: Raw) -> bool:
-        return self._topics[raw.topic].owner == "others"
-
     def _label(self, event: CloudEvent | None) -> str:
         # Others choose their types' names freely; a label for each would grow without end.
-        return event.type if event is not None and event.type in self._routes else "other"
+        return event.type if event is not None and event in self._routes else "other"
 
 
 def _readable(raw: Raw) -> CloudEvent | None:

@@ -6,7 +6,6 @@ nowhere else: what an event on somebody else's topic says of its actor is a clai
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -16,7 +15,8 @@ from pathlib import Path
 
 import jwt
 
-from services.chassis.errors import Denied, Unavailable
+from services.chassis.errors import Denied
+from services.chassis.keys import PublicKeys
 
 _ALGORITHMS = ["ES256", "RS256"]  # asymmetric only: whoever can check a token must not be able to make one
 
@@ -69,11 +69,9 @@ class TokenVerifier:
     """
 
     def __init__(self, jwks_path: Path, *, issuer: str, audience: str) -> None:
-        self._path = jwks_path
+        self._keys = PublicKeys(jwks_path)
         self._issuer = issuer
         self._audience = audience
-        self._read_at = -1
-        self._keys: dict[str, jwt.PyJWK] = {}
 
     def verify(self, token: str) -> Caller:
         """Who a token belongs to.
@@ -85,10 +83,12 @@ class TokenVerifier:
         if not token:
             raise Unauthenticated("no token came with the request", fix="send  authorization: Bearer TOKEN")
         try:
-            key = self._key(jwt.get_unverified_header(token).get("kid", ""))
+            known = self._keys.find(str(jwt.get_unverified_header(token).get("kid", "")))
+            if known is None:
+                raise Unauthenticated("the token was signed by a key that isn't ours", fix="get a new one")
             claims = jwt.decode(
                 token,
-                key,
+                known.key,
                 algorithms=_ALGORITHMS,
                 issuer=self._issuer,
                 audience=self._audience,
@@ -99,19 +99,6 @@ class TokenVerifier:
         except (jwt.PyJWTError, RecursionError) as error:
             raise Unauthenticated(f"the token is not valid: {error}", fix="get a new one") from None
         return Caller(str(claims["sub"]), _roles(claims.get("roles")))
-
-    def _key(self, key_id: str) -> jwt.PyJWK:
-        try:
-            changed_at = self._path.stat().st_mtime_ns
-            if changed_at != self._read_at:
-                keys = jwt.PyJWKSet.from_dict(json.loads(self._path.read_text())).keys
-                self._keys = {key.key_id or "": key for key in keys}
-                self._read_at = changed_at
-        except (OSError, ValueError, AttributeError, jwt.PyJWTError) as error:
-            raise Unavailable(f"the keys that tokens are checked against can't be read: {error}") from None
-        if key_id not in self._keys:
-            raise Unauthenticated("the token was signed by a key that isn't ours", fix="get a new one")
-        return self._keys[key_id]
 
 
 def _roles(claim: object) -> frozenset[Role]:

@@ -29,13 +29,15 @@ from google.protobuf.message import Message
 from services.chassis.database import Database, UnitOfWork
 from services.chassis.errors import Unavailable
 from services.chassis.fates import FATES, UNKNOWN_TRIES, DeadLetterLimit, Fate, fate_of
-from services.chassis.handling import Handling, Received
+from services.chassis.handling import Handling
 from services.chassis.parking import Raw
 from services.chassis.pausing import Pauses
 from services.chassis.polling import poll
 from services.chassis.rebuilding import Moved, Rebuilding
 from services.chassis.rewinding import Rewinding, ends_of
+from services.chassis.routes import Received
 from services.chassis.settings import KafkaAccess
+from services.chassis.signatures import Signers
 from services.chassis.topics import Topic
 from services.chassis.upkeep import count_waiting, purge_inbox, retry_parked
 
@@ -61,6 +63,7 @@ class Consumer(Generic[U]):
         rejections: The service's own topic, on which publishers of other systems learn why an event was refused;
             None for a consumer of our own topics.
         forget: Takes away what the subscriptions of the read model keep, in a rebuild; None where there are none.
+        signers: Whose signatures count on others' topics; None: nobody's, and every actor there is a claim.
         session_timeout: How long Kafka waits for a silent consumer.
     """
 
@@ -73,6 +76,7 @@ class Consumer(Generic[U]):
         kafka: KafkaAccess,
         rejections: Topic | None = None,
         forget: Callable[[U], Awaitable[None]] | None = None,
+        signers: Signers | None = None,
         session_timeout: timedelta = timedelta(seconds=10),
     ) -> None:
         self.name = name
@@ -80,7 +84,7 @@ class Consumer(Generic[U]):
         self._database = database
         self._rebuilding = Rebuilding(name, forget)
         self._rewinding = Rewinding(self._rebuilding, database)
-        self._handling = Handling(name, topics, database, rejections, self._rebuilding)
+        self._handling = Handling(name, topics, database, rejections, self._rebuilding, signers)
         self._kafka = kafka
         self._trouble = ""
         self._session_timeout = session_timeout

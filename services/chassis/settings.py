@@ -191,6 +191,10 @@ class ServiceSettings(KafkaSettings):
     jwks_path: Path
     """The file of public keys that tokens are checked against (a JSON Web Key Set). Read again when it changes."""
 
+    signers_path: Path | None = None
+    """The file of public keys that events' signatures are checked against: a JSON Web Key Set in which each key has the
+    `sub` that it may speak for. Read again when it changes. None: an actor on others' topics is always a claim."""
+
     token_issuer: str = "https://goldenpath.local/dev"  # noqa: S105 - a name, no secret
     """The issuer that a token must name. The default is what embedded mode issues."""
 

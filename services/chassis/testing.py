@@ -10,12 +10,15 @@ import asyncio
 import json
 import uuid
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import jwt
+from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from google.protobuf.message import Message
 
 from services.chassis.clock import ManualClock, SystemClock
@@ -23,11 +26,13 @@ from services.chassis.cloudevents import CloudEvent, event_of, headers_of
 from services.chassis.errors import GoldenpathError
 from services.chassis.identity import Role, TokenVerifier
 from services.chassis.parking import Raw
+from services.chassis.signatures import signature_of
 
-__all__ = ["Issuer", "ManualClock", "emitted", "eventually", "raw_of"]
+__all__ = ["Issuer", "ManualClock", "Signer", "emitted", "eventually", "raw_of", "signers_of"]
 
 ISSUER = "https://goldenpath.local/dev"
 AUDIENCE = "goldenpath"
+_EDWARDS = jwt.algorithms.OKPAlgorithm
 
 
 async def eventually(
@@ -82,6 +87,46 @@ class Issuer:
             "exp": now + lifetime,
         }
         return jwt.encode(body | claims, self._key, algorithm="ES256", headers={"kid": self._key_id})
+
+
+class Signer:
+    """Somebody who signs events, with a key of their own.
+
+    Args:
+        subject: For whom the key may speak.
+        key: Its private key, on P-256 or Ed25519; None: a new one.
+    """
+
+    def __init__(self, subject: str, key: ec.EllipticCurvePrivateKey | Ed25519PrivateKey | None = None) -> None:
+        self.subject = subject
+        self.key_id = uuid.uuid4().hex
+        self._key = key or ec.generate_private_key(ec.SECP256R1())
+
+    def sign(self, event: CloudEvent) -> CloudEvent:
+        """The event with its signature."""
+        names = ("id", "source", "type", "subject", "actor")
+        attributes = {name: getattr(event, name) for name in names} | {"time": event.time.isoformat()}
+        signature = signature_of(attributes, event.data, key=self.pem, key_id=self.key_id)
+        return replace(event, signature=signature)
+
+    @property
+    def pem(self) -> bytes:
+        """The private key."""
+        form, secret = serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+        return self._key.private_bytes(serialization.Encoding.PEM, form, secret)
+
+    def public(self) -> dict[str, Any]:
+        """The public key, as it stands among the signers'."""
+        public: Any = self._key.public_key()
+        kind = jwt.algorithms.ECAlgorithm if isinstance(self._key, ec.EllipticCurvePrivateKey) else _EDWARDS
+        return dict(kind.to_jwk(public, as_dict=True)) | {"kid": self.key_id, "sub": self.subject}
+
+
+def signers_of(folder: Path, *signers: Signer) -> Path:
+    """The file of these signers' public keys."""
+    path = folder / "signers.json"
+    path.write_text(json.dumps({"keys": [signer.public() for signer in signers]}))
+    return path
 
 
 def raw_of(event: CloudEvent, *, topic: str, partition: int = 0, offset: int = 0) -> Raw:

@@ -16,6 +16,7 @@ from services.chassis.identity import TokenVerifier
 from services.chassis.leases import Leases
 from services.chassis.outbox import Relay
 from services.chassis.runner import Background, Closing, Part, serve
+from services.chassis.signatures import Signers
 from services.chassis.topics import RECORDS, create_topics
 from services.chassis.watching import Changes
 from services.monitor import consumers, http_api, stream
@@ -57,6 +58,7 @@ def parts_of(
         database,
         kafka=settings.kafka,
         session_timeout=settings.consumer_session_timeout,
+        signers=Signers(settings.signers_path),
         name=consumer_name,
     )
     intake = Intake(stream_name, records_topic, database, judges, kept=settings.kept_records)

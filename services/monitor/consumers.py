@@ -10,6 +10,7 @@ from goldenpath.ingest.v1 import events_pb2 as ingest_pb
 from services.chassis.database import Database
 from services.chassis.kafka import Consumer, Received
 from services.chassis.settings import KafkaAccess
+from services.chassis.signatures import Signers
 from services.chassis.topics import DEPLOYER, MONITOR, OUTCOMES, Topic
 from services.monitor import handlers
 from services.monitor.store import MonitorUnitOfWork
@@ -30,6 +31,7 @@ def consumer_of(
     *,
     kafka: KafkaAccess,
     session_timeout: timedelta,
+    signers: Signers | None = None,
     name: str = NAME,
 ) -> Consumer[MonitorUnitOfWork]:
     """The monitor's consumer."""
@@ -41,6 +43,7 @@ def consumer_of(
         kafka=kafka,
         rejections=MONITOR,
         forget=handlers.forget_positions,
+        signers=signers,
         session_timeout=session_timeout,
     )
     consumer.on("deployment.started", deployer_pb.DeploymentStarted, _on_position, read_model=True)

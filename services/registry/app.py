@@ -19,6 +19,7 @@ from services.chassis.identity import TokenVerifier
 from services.chassis.leases import Leases
 from services.chassis.outbox import Relay
 from services.chassis.runner import Background, Closing, serve
+from services.chassis.signatures import Signers
 from services.chassis.topics import create_topics
 from services.chassis.watching import Changes
 from services.registry import http_api
@@ -57,6 +58,7 @@ async def run() -> int:
         runs,
         kafka=settings.kafka,
         session_timeout=settings.consumer_session_timeout,
+        signers=Signers(settings.signers_path),
     )
     api = RegistryApi(commands, queries)
     grpc = GrpcServer(

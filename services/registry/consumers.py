@@ -1,8 +1,9 @@
 """What the registry hears: other systems on ingest.events, the deployer on deployer.events.
 
-An actor on ingest.events is a claim: anybody may write that topic. The artifact of a training that ended is brought
-in here, inside the event's transaction; so that a batch of them doesn't hold the registry's turn for long, a
-registration that isn't alone in its transaction sends the batch back, to be handled one by one.
+An actor on ingest.events is a claim, unless the event is signed: anybody may write that topic. The artifact of a
+training that ended is brought in here, inside the event's transaction; so that a batch of them doesn't hold the
+registry's turn for long, a registration that isn't alone in its transaction sends the batch back, to be handled one by
+one.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from services.chassis.database import Database
 from services.chassis.errors import Conflict, Invalid, NotFound
 from services.chassis.kafka import Consumer, Received
 from services.chassis.settings import KafkaAccess
+from services.chassis.signatures import Signers
 from services.chassis.topics import DEPLOYER, INGEST, REGISTRY
 from services.registry import handlers, messages
 from services.registry.clients import Runs
@@ -51,13 +53,13 @@ class Trainings:
                 raise
             minutes = int(_PATIENCE.total_seconds() // 60)
             raise Invalid(f"{error.what}, {minutes} minutes after it was told", where="mlflow_run") from error
-        await handlers.register_version(asked, run, claimed(received), uow)
+        await handlers.register_version(asked, run, actor_of(received), uow)
 
 
 async def on_dataset_documented(received: Received[ingest_pb2.DatasetDocumented], uow: RegistryUnitOfWork) -> None:
     """Register a dataset, or a better datasheet."""
     given = datasets.checked(messages.dataset_input_of(received.body.dataset))
-    await handlers.register_dataset(given, claimed(received), uow)
+    await handlers.register_dataset(given, actor_of(received), uow)
 
 
 async def on_project_started(received: Received[ingest_pb2.ProjectStarted], uow: RegistryUnitOfWork) -> None:
@@ -113,13 +115,18 @@ def _effective(
     return messages.moment(body.effective_at, where="effective_at") if told else received.event.time
 
 
-def claimed(received: Received[ingest_pb2.TrainingCompleted] | Received[ingest_pb2.DatasetDocumented]) -> Actor:
-    """Who an event on somebody else's topic says it is from: a claim, whatever it says."""
-    return Actor(received.event.actor or received.event.source, verified=False)
+def actor_of(received: Received[ingest_pb2.TrainingCompleted] | Received[ingest_pb2.DatasetDocumented]) -> Actor:
+    """Who an event on somebody else's topic says it is from: a claim, unless a signature proves it."""
+    return Actor(received.event.actor or received.event.source, verified=received.proven)
 
 
 def consumer_of(
-    database: Database[RegistryUnitOfWork], runs: Runs, *, kafka: KafkaAccess, session_timeout: timedelta
+    database: Database[RegistryUnitOfWork],
+    runs: Runs,
+    *,
+    kafka: KafkaAccess,
+    session_timeout: timedelta,
+    signers: Signers | None = None,
 ) -> Consumer[RegistryUnitOfWork]:
     """The registry's consumer, with everything that it handles."""
     consumer = Consumer(
@@ -129,6 +136,7 @@ def consumer_of(
         kafka=kafka,
         rejections=REGISTRY,
         forget=handlers.forget_what_others_told,
+        signers=signers,
         session_timeout=session_timeout,
     )
     consumer.on("training.completed", ingest_pb2.TrainingCompleted, Trainings(runs).on_training_completed)

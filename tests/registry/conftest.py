@@ -18,6 +18,8 @@ from services.chassis.leases import Leases
 from services.chassis.outbox import Relay
 from services.chassis.runner import Background
 from services.chassis.settings import KafkaAccess
+from services.chassis.signatures import Signers
+from services.chassis.testing import Signer, signers_of
 from services.chassis.topics import create_topics
 from services.chassis.watching import Changes
 from services.registry.app import database_of
@@ -80,10 +82,21 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Trained:
 
 
 @pytest.fixture
-async def topics(kafka: str, registry_database: Database[RegistryUnitOfWork], runs: FakeRuns) -> AsyncIterator[Topics]:
-    await create_topics(KafkaAccess(kafka))
-    consumer = consumer_of(registry_database, runs, kafka=KafkaAccess(kafka), session_timeout=timedelta(seconds=10))
-    relay = Relay(registry_database, Leases(registry_database, duration=timedelta(seconds=5)), kafka=KafkaAccess(kafka))
+def ada() -> Signer:
+    """Somebody whose signatures the registry knows."""
+    return Signer("ada")
+
+
+@pytest.fixture
+async def topics(
+    kafka: str, registry_database: Database[RegistryUnitOfWork], runs: FakeRuns, ada: Signer, tmp_path: Path
+) -> AsyncIterator[Topics]:
+    access = KafkaAccess(kafka)
+    await create_topics(access)
+    signers = Signers(signers_of(tmp_path, ada))
+    patience = timedelta(seconds=10)
+    consumer = consumer_of(registry_database, runs, kafka=access, session_timeout=patience, signers=signers)
+    relay = Relay(registry_database, Leases(registry_database, duration=timedelta(seconds=5)), kafka=access)
     parts = [Background("consumer", consumer.run), Background("relay", relay.run)]
     producer = AIOKafkaProducer(bootstrap_servers=kafka, acks="all")
     await producer.start()

@@ -17,7 +17,7 @@ from goldenpath.ingest.v1 import events_pb2 as ingest_pb2
 from goldenpath.registry.v1 import events_pb2 as told
 from goldenpath.registry.v1 import registry_service_pb2 as pb
 from services.chassis.cloudevents import CloudEvent
-from services.chassis.testing import emitted, eventually
+from services.chassis.testing import Signer, emitted, eventually
 from services.registry.commands import Commands
 from services.registry.queries import Queries
 from tests.registry.made_up import ADA, FakeRuns, dataset, registration
@@ -45,6 +45,26 @@ async def test_a_training_that_ended_registers_its_version_as_a_claim(
     [(headers, value)] = await eventually(lambda: topics.heard("registry.events", f"model/{model}"))
     assert (headers["ce_type"], headers["ce_sequence"]) == (b"model.registered", b"1")
     assert told.ModelRegistered.FromString(value) == version.registered
+
+
+async def test_a_training_whose_author_signed_it_is_no_claim(
+    topics: Topics, queries: Queries, model: str, ada: Signer
+) -> None:
+    await topics.tell(ada.sign(_training(model)))
+    version = await eventually(lambda: _version(queries, model))
+    assert version.registered.registered_by == told.Actor(subject="ada", verified=True)
+    [(headers, _)] = await eventually(lambda: topics.heard("registry.events", f"model/{model}"))
+    assert headers["ce_actor"] == b"ada"
+
+
+async def test_a_training_in_somebody_elses_name_is_refused_and_its_publisher_learns_why(
+    topics: Topics, model: str, ada: Signer
+) -> None:
+    forged = replace(ada.sign(_training(model)), actor="grace")
+    await topics.tell(forged)
+    heard = await eventually(lambda: topics.heard("registry.events", f"model/{model}", "event.rejected"))
+    rejected = ingest_pb2.EventRejected.FromString(heard[0][1])
+    assert (rejected.event_id, rejected.error, rejected.where) == (forged.id, "Denied", "ce_signature")
 
 
 async def test_the_same_version_by_every_door_is_one(
