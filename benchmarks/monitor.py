@@ -12,31 +12,38 @@ import asyncio
 import tempfile
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import psutil
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
+from google.protobuf.json_format import MessageToJson
 from pydantic import SecretStr
 
 from benchmarks.figures import Figure
 from golden.embedded.kafka import KafkaBroker
 from golden.embedded.postgres import PostgresServer
 from golden.embedded.processes import free_port
+from goldenpath.ingest.v1.events_pb2 import PredictionRecorded
 from goldenpath.modelserver.v1 import events_pb2 as pb
+from goldenpath.monitor.v1.packed_pb2 import PackedBatch
 from services.chassis import cloudevents
 from services.chassis.clock import SystemClock
 from services.chassis.settings import KafkaAccess
 from services.chassis.testing import emitted, eventually
 from services.chassis.topics import RECORDS, create_topics
-from services.monitor import batches
 from services.monitor.app import database_of
+from services.monitor.clients import MOST_JUDGES
 from services.monitor.domain.budget import Settings
 from services.monitor.domain.judge import Judge
 from services.monitor.domain.panes import Pane, added
 from services.monitor.intake import Intake, counted
 from services.monitor.settings import MonitorSettings
+from services.monitor.singles import TYPE, by_place, check, gathered, read
 from services.monitor.stream import NAME, RecordStream
 from services.profile import Column, ReferenceProfile, profile_of
 
@@ -44,6 +51,8 @@ ROWS = 1_000  # a batch
 POLL = 20  # batches
 BATCHES = 200
 KAFKA_BATCHES = 600
+SINGLES = 5_000
+JUDGES = 200
 NUMBERS, TEXTS = 20, 5
 REFERENCE_ROWS = 50_000
 WORDS = np.array(list("abcdefgh"), dtype=object)
@@ -58,6 +67,11 @@ def measure() -> list[Figure]:
     columnar = _rate(lambda: _judge_all(profile, messages), ROWS * len(messages))
     beside = f"{NUMBERS} numbers, {TEXTS} texts, a score; batches of {ROWS:,}, {POLL} a look"
     figures = [Figure("monitor.columnar.rows_per_cpu_second", columnar, beside)]
+    for name, content_type in (("protobuf", cloudevents.PROTOBUF), ("json", cloudevents.JSON)):
+        singles = [_single(random, content_type) for _ in range(SINGLES)]
+        rate = _rate(partial(_judge_singles, profile, singles), SINGLES)
+        figures.append(Figure(f"monitor.{name}.rows_per_cpu_second", rate, f"single events, polls of {SINGLES:,}"))
+    figures.append(_memory(random))
     with tempfile.TemporaryDirectory(prefix="bench-") as folder:
         return [*figures, *_through_kafka(Path(folder), profile, random)]
 
@@ -109,10 +123,53 @@ def _judge_all(profile: ReferenceProfile, messages: list[Message]) -> None:
         for headers, value in messages[start : start + POLL]:
             event = cloudevents.read(headers, value)
             body = cloudevents.body(event, pb.InferenceRecorded)
-            arrived.append(counted(event, body, batches.check(body), judge, now))
+            arrived.append(counted(body, PackedBatch.FromString(value), judge, now, ""))
         panes = added(panes[-1:], [pane for batch in arrived for pane in batch.panes])
         state, _ = judge.observe(state, [batch.window for batch in arrived], now)
     assert state.rows_seen == ROWS * len(messages)
+
+
+def _memory(random: np.random.Generator) -> Figure:
+    """What the judges of a process take: as many as it keeps; those of other deployments are read again when needed."""
+    columns = _columns(random, 2_000)
+    profiles = [profile_of(columns | {"n00": random.normal(size=2_000)}).to_bytes() for _ in range(JUDGES)]
+    process = psutil.Process()
+    before = process.memory_info().rss
+    judges = [Judge(ReferenceProfile.from_bytes(each), Settings()) for each in profiles]
+    each = (process.memory_info().rss - before) / len(judges)
+    beside = f"{each / 1024:,.0f} KiB each; {MOST_JUDGES:,} are kept, however many deployments there are"
+    return Figure("monitor.judges.mebibytes", round(each * MOST_JUDGES / 2**20), beside)
+
+
+def _single(random: np.random.Generator, content_type: str) -> Message:
+    body = PredictionRecorded(
+        model="bench",
+        version=1,
+        numbers={f"n{place:02}": value for place, value in enumerate(random.normal(size=NUMBERS).tolist())},
+        texts={f"t{place}": value for place, value in enumerate(random.choice(WORDS, TEXTS).tolist())},
+        score=random.random(),
+    )
+    event = emitted(body, TYPE, subject="model/bench")
+    if content_type == cloudevents.JSON:
+        event = replace(
+            event,
+            content_type=content_type,
+            data=MessageToJson(body, indent=None, preserving_proto_field_name=True).encode(),
+        )
+    return cloudevents.headers_of(event), event.data
+
+
+def _judge_singles(profile: ReferenceProfile, messages: list[Message]) -> None:
+    judge, now = Judge(profile, Settings()), datetime.now(UTC)
+    singles = []
+    for headers, value in messages:
+        event = cloudevents.read(headers, value)
+        singles.append(check(read(event), int(now.timestamp() * 1000)))
+    for place, group in by_place(singles).items():
+        body = gathered(place, group, "records/0/0", profile)
+        arrived = counted(body, PackedBatch.FromString(body.SerializeToString()), judge, now, "")
+        state, _ = judge.observe(judge.begin(now), [arrived.window], now)
+        assert state.rows_seen == len(messages)
 
 
 def _rate(work: Callable[[], None], rows: int) -> float:

@@ -30,6 +30,7 @@ _GROUPS: Final = {
         "explain": "approvals",
         "predict": "predict",
         "monitor": "monitor",
+        "tolerances": "monitor",
         "signals": "watching",
         "watch": "watching",
         "trace": "traces",

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Final
+from typing import Annotated, Any, Final
 
+import numpy as np
 import typer
 
 from golden import monitor_page
@@ -16,6 +18,8 @@ from golden.sparks import pooled, spark
 from goldenpath.monitor.v1 import events_pb2 as events
 from goldenpath.monitor.v1 import monitor_service_pb2 as pb
 from goldenpath.registry.v1.events_pb2 import DriftSettings
+from services.chassis.errors import Invalid, NotFound
+from services.profile import Column
 
 _SHOWN: Final = 12  # features; the rest is in --json and on the page
 _BARS: Final = 16  # of a distribution
@@ -103,3 +107,45 @@ def _show_time(history: pb.GetHistoryResponse, *, as_if: bool) -> None:
         )
     for at, one in found:
         console.print(f"{moment(at)}  {one.level:<9} {escape(one.sentence)}")
+
+
+def tolerances(
+    data: Annotated[Path, typer.Argument(help="The reference: a parquet or CSV file, rows in the order of time.")],
+    *,
+    effect: Effect = "psi",
+    stretches: Annotated[int, typer.Option(min=2, max=1000, help="Stretches that the rows are cut into.")] = 8,
+    json: Json = False,
+) -> None:
+    """Suggest what each feature should be allowed: how much do the reference's own stretches of time differ?"""
+    from golden.tolerances import SHIPPED, suggest
+
+    if effect not in SHIPPED:
+        raise Invalid(f"{effect!r} isn't judged; {', '.join(SHIPPED)} are", where="--effect")
+    found = suggest(_columns(data), effect, stretches)
+    if json:
+        print_json([asdict(each) for each in found])
+        return
+    rows = [(each.feature, f"{each.largest:.3f}", f"{each.tolerance:.2g}") for each in found]
+    table("feature", f"largest {effect} of {stretches} stretches", "suggested", rows=rows)
+    restless = [each for each in found if each.tolerance > SHIPPED[effect]]
+    if not restless:
+        console.print(f"\nThe shipped tolerance of {SHIPPED[effect]:g} has room for all of them.")
+        return
+    console.print("\nIn golden.yaml:\n\ndrift:\n  feature_tolerances:")
+    for each in restless:
+        console.print(f"    {escape(each.feature)}: {each.tolerance:.2g}")
+
+
+def _columns(path: Path) -> dict[str, Column]:
+    import pandas as pd
+
+    if not path.exists():
+        raise NotFound(f"there is no file {path}")
+    frame = pd.read_parquet(path) if path.suffix == ".parquet" else pd.read_csv(path)
+    return {str(name): _column(frame[name]) for name in frame}
+
+
+def _column(series: Any) -> Column:
+    if series.dtype.kind in "biuf":
+        return np.asarray(series.to_numpy(), dtype=np.float64)
+    return np.array([None if value != value else str(value) for value in series.astype(object)], dtype=object)  # noqa: PLR0124 - NaN differs from itself

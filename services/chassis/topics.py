@@ -117,7 +117,8 @@ MONITOR = Topic(
 RECORDS = Topic(
     "inference.records",
     owner="modelserver",
-    types=_types("goldenpath.modelserver.v1", "inference.recorded"),
+    types=_types("goldenpath.modelserver.v1", "inference.recorded")
+    + _types("goldenpath.ingest.v1", "prediction.recorded"),
     kept=timedelta(days=7),
     counted=False,
 )

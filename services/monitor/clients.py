@@ -24,7 +24,7 @@ from services.profile import ReferenceProfile
 if TYPE_CHECKING:
     from goldenpath.registry.v1.registry_service_pb2_grpc import RegistryServiceAsyncStub
 
-_MOST_JUDGES: Final = 2_000  # some 200 kB each
+MOST_JUDGES: Final = 2_000  # some 200 kB each
 _ASK_AGAIN: Final = timedelta(seconds=5)  # for a version that the registry doesn't know: it may be about to
 
 
@@ -64,7 +64,7 @@ class Judges:
             return None
         self._unknown.pop(key, None)
         self._judges[key] = judge
-        while len(self._judges) > _MOST_JUDGES:
+        while len(self._judges) > MOST_JUDGES:
             self._judges.popitem(last=False)
         return judge
 

@@ -24,6 +24,7 @@ from services.monitor.clients import Judges
 from services.monitor.domain.judge import Judge
 from services.monitor.domain.panes import cut
 from services.monitor.handlers import Arrived
+from services.monitor.singles import TYPE, by_place, check, gathered, read
 from services.monitor.store import MonitorUnitOfWork
 
 _log = structlog.get_logger()
@@ -125,45 +126,59 @@ class Intake:
         return Parking(uow.connection, consumer=self._name)
 
     async def _prepared(self, raws: Sequence[Raw]) -> Prepared:
-        prepared = Prepared([], [], {})
+        prepared, singles = Prepared([], [], {}), []
         for raw in raws:
             try:
-                await self._prepare(raw, prepared)
+                event = cloudevents.read(raw.headers, raw.value)
+                if event.type == "inference.recorded":
+                    await self._prepare(event, raw, prepared)
+                elif event.type == TYPE:
+                    singles.append(check(read(event), raw.appended_ms))
             except Invalid as error:
                 _log.warning("a batch of records can't be read", reason=str(error), offset=raw.offset)
                 prepared.dead.append((raw, error))
+        for place, group in by_place(singles).items():
+            judge = await self._judge(place.model, place.version, prepared)
+            first = raws[0]
+            name = f"{first.topic}/{first.partition}/{first.offset}"
+            body = gathered(place, group, name, judge.profile if judge else None)
+            packed = PackedBatch.FromString(body.SerializeToString())
+            prepared.arrived.append(counted(body, packed, judge, _appended(raws[-1]), ""))
         return prepared
 
-    async def _prepare(self, raw: Raw, prepared: Prepared) -> None:
-        event = cloudevents.read(raw.headers, raw.value)
-        if event.type != "inference.recorded":
-            return
+    async def _prepare(self, event: CloudEvent, raw: Raw, prepared: Prepared) -> None:
         body = cloudevents.body(event, InferenceRecorded)
-        rows = batches.check(body)
-        key = body.model, body.version
-        judge = prepared.judges[key] = await self._judges.of(*key)
-        appended = datetime.fromtimestamp(raw.appended_ms / 1000, UTC)
-        prepared.arrived.append(counted(event, body, rows, judge, appended))
+        same = event.content_type == cloudevents.PROTOBUF  # else it came as JSON
+        packed = PackedBatch.FromString(event.data if same else body.SerializeToString())
+        judge = await self._judge(body.model, body.version, prepared)
+        prepared.arrived.append(counted(body, packed, judge, _appended(raw), event.traceparent))
+
+    async def _judge(self, model: str, version: int, prepared: Prepared) -> Judge | None:
+        judge = prepared.judges[model, version] = await self._judges.of(model, version)
+        return judge
 
 
 def counted(
-    event: CloudEvent, body: InferenceRecorded, rows: int, judge: Judge | None, appended_at: datetime
+    body: InferenceRecorded, packed: PackedBatch, judge: Judge | None, appended_at: datetime, traceparent: str
 ) -> Arrived:
     """A batch that arrived, counted where it counts.
 
     Args:
-        event: The event.
-        body: Its body, checked.
-        rows: How many records it holds.
+        body: The batch.
+        packed: The same, packed.
         judge: Its version's judge; None where the version has no profile.
         appended_at: When the broker took it.
+        traceparent: The trace context in which it was sent.
 
     Raises:
-        Invalid: it doesn't fit its version's profile.
+        Invalid: it isn't whole, or doesn't fit its version's profile.
     """
-    same = event.content_type == cloudevents.PROTOBUF  # else it came as JSON
-    packed = PackedBatch.FromString(event.data if same else body.SerializeToString())
+    rows = batches.check(body)
     times = batches.times_of(body, packed, appended_at)
     counts = judge is not None and body.arm in batches.ROLES
     panes = cut(judge.profile, batches.columns_of(body, packed), times) if judge and counts else ()
-    return Arrived(body, rows, datetime.fromtimestamp(int(times.max()) / 1e6, UTC), panes, event.traceparent)
+    return Arrived(body, rows, datetime.fromtimestamp(int(times.max()) / 1e6, UTC), panes, traceparent)
+
+
+def _appended(raw: Raw) -> datetime:
+    return datetime.fromtimestamp(raw.appended_ms / 1000, UTC)

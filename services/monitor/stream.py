@@ -31,7 +31,7 @@ from services.monitor.intake import Intake, Moved
 
 NAME: Final = "monitor-records"
 _POLL: Final = timedelta(milliseconds=100)
-_MOST: Final = 200  # batches a transaction; with a thousand records each, some 50 MB
+_MOST: Final = 5_000  # messages a transaction, where they are single events; of batches, a fetch has eighty
 _FETCH_BYTES: Final = (
     16 * 2**20
 )  # of a partition at once: with Kafka's 1 MiB, five batches cost a transaction each time

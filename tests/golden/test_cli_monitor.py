@@ -7,11 +7,16 @@ from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree as ET
 
+import numpy as np
+import pandas as pd
 import pytest
+import yaml
 from google.protobuf.timestamp_pb2 import Timestamp
 
+from golden.tolerances import SHIPPED
 from goldenpath.monitor.v1 import events_pb2 as events
 from goldenpath.monitor.v1 import monitor_service_pb2 as pb
+from services.monitor.domain.measures import MEASURES
 
 EDUCATION = events.FeatureEffect(
     feature="education",
@@ -112,6 +117,49 @@ def test_a_version_without_a_reference_has_a_page_too(platform: Any, golden: Any
     golden("monitor", "credit", "--page", str(page))
     assert "<svg" not in page.read_text()
     assert golden("monitor", "credit").status == 0
+
+
+@pytest.fixture
+def reference(tmp_path: Path) -> Path:
+    """A thousand rows of which `trend` rises all along."""
+    random = np.random.default_rng(2)
+    frame = pd.DataFrame(
+        {
+            "trend": random.normal(size=8_000) + np.linspace(0, 2, 8_000),
+            "steady": random.normal(size=8_000),
+            "city": random.choice(np.array(["Rome", "Oslo", None], dtype=object), 8_000),
+        }
+    )
+    frame.to_parquet(tmp_path / "reference.parquet")
+    frame.to_csv(tmp_path / "reference.csv", index=False)
+    return tmp_path
+
+
+@pytest.mark.parametrize("effect", ["psi", "js", "ks", "wasserstein"])
+@pytest.mark.parametrize("name", ["reference.parquet", "reference.csv"])
+def test_what_was_restless_already_is_allowed_more(reference: Path, golden: Any, effect: str, name: str) -> None:
+    told = json.loads(golden("tolerances", str(reference / name), "--effect", effect, "--json").out)
+    assert told[0]["feature"] == "trend"
+    assert told[0]["tolerance"] == 2 * told[0]["largest"]
+    assert {each["tolerance"] for each in told[1:]} == {SHIPPED[effect]}
+
+
+def test_a_suggestion_is_written_as_golden_yaml_takes_it(reference: Path, golden: Any) -> None:
+    shown = golden("tolerances", str(reference / "reference.parquet")).out
+    drift = yaml.safe_load(shown.partition("In golden.yaml:")[2])["drift"]
+    assert list(drift["feature_tolerances"]) == ["trend"]
+    assert drift["feature_tolerances"]["trend"] > 0.4
+
+
+def test_the_shipped_tolerances_are_the_monitors() -> None:
+    assert dict(SHIPPED) == {name: measure.tolerance for name, measure in MEASURES.items()}
+
+
+@pytest.mark.parametrize("wrong", [["nothing.csv"], ["reference.csv", "--effect", "vibes"]])
+def test_what_cannot_be_suggested_from_is_said(reference: Path, golden: Any, wrong: list[str]) -> None:
+    ended = golden("tolerances", str(reference / wrong[0]), *wrong[1:])
+    assert ended.status == 1
+    assert ended.err.startswith("✗ ")
 
 
 def _pictures(text: str) -> list[str]:

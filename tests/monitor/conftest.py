@@ -12,12 +12,11 @@ import pytest
 from pydantic import SecretStr
 
 from goldenpath.modelserver.v1 import events_pb2 as pb
+from goldenpath.monitor.v1.packed_pb2 import PackedBatch
 from services.chassis.clock import ManualClock
 from services.chassis.database import Database
-from services.chassis.testing import emitted
 from services.monitor import handlers
 from services.monitor.app import database_of
-from services.monitor.batches import check
 from services.monitor.domain.budget import Settings
 from services.monitor.domain.judge import Judge
 from services.monitor.handlers import Arrived
@@ -65,8 +64,8 @@ class Bench:
 
     def arrived(self, body: pb.InferenceRecorded) -> Arrived:
         """A batch, counted."""
-        event = emitted(body, "inference.recorded", subject=f"model/{body.model}")
-        return counted(event, body, check(body), self.judge, self.clock.now())
+        packed = PackedBatch.FromString(body.SerializeToString())
+        return counted(body, packed, self.judge, self.clock.now(), "")
 
     async def rows(self, query: str, *values: Any) -> list[Any]:
         """What a query gives."""

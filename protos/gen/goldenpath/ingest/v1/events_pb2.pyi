@@ -5,11 +5,13 @@ What other systems tell us, on ingest.events and inference.outcomes, and how we 
 Protobuf or JSON (the protobuf JSON mapping), binary or structured CloudEvents.
 """
 
+from collections import abc as _abc
 from goldenpath.modelserver.v1 import events_pb2 as _events_pb2
 from goldenpath.registry.v1 import registry_service_pb2 as _registry_service_pb2
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
+from google.protobuf.internal import containers as _containers
 import builtins as _builtins
 import sys
 import typing as _typing
@@ -110,6 +112,119 @@ class DatasetDocumented(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___DatasetDocumented: _TypeAlias = DatasetDocumented  # noqa: Y015
+
+@_typing.final
+class PredictionRecorded(_message.Message):
+    """ce_type prediction.recorded on inference.records; subject model/NAME. One prediction by a server that isn't ours.
+    Model servers of the platform send columnar batches (goldenpath.modelserver.v1.InferenceRecorded), at a tenth of the
+    cost.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    @_typing.final
+    class NumbersEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        value: _builtins.float
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _builtins.float = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    @_typing.final
+    class TextsEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        value: _builtins.str
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _builtins.str = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    MODEL_FIELD_NUMBER: _builtins.int
+    VERSION_FIELD_NUMBER: _builtins.int
+    ENVIRONMENT_FIELD_NUMBER: _builtins.int
+    EPOCH_FIELD_NUMBER: _builtins.int
+    CANDIDATE_FIELD_NUMBER: _builtins.int
+    RECORD_ID_FIELD_NUMBER: _builtins.int
+    EVENT_TIME_FIELD_NUMBER: _builtins.int
+    NUMBERS_FIELD_NUMBER: _builtins.int
+    TEXTS_FIELD_NUMBER: _builtins.int
+    SCORE_FIELD_NUMBER: _builtins.int
+    LABEL_FIELD_NUMBER: _builtins.int
+    model: _builtins.str
+    """The model's name."""
+    version: _builtins.int
+    """The version that predicted."""
+    environment: _builtins.str
+    """The deployment's environment; empty: production."""
+    epoch: _builtins.int
+    """The deployment's epoch; 0: its first, which is right for whoever deploys by other means."""
+    candidate: _builtins.bool
+    """Whether the candidate predicted, and not the stable version."""
+    record_id: _builtins.str
+    """The record's id, a UUID; empty: it gets one, and no outcome can name it."""
+    score: _builtins.float
+    """The score; absent where it gives none."""
+    label: _builtins.str
+    """Of a classification: the label that was predicted."""
+    @_builtins.property
+    def event_time(self) -> _timestamp_pb2.Timestamp:
+        """When it was predicted; absent: when the broker took it."""
+
+    @_builtins.property
+    def numbers(self) -> _containers.ScalarMap[_builtins.str, _builtins.float]:
+        """The numeric inputs by name; NaN, or absent, is a missing value."""
+
+    @_builtins.property
+    def texts(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
+        """The inputs of text by name; absent is a missing value."""
+
+    def __init__(
+        self,
+        *,
+        model: _builtins.str = ...,
+        version: _builtins.int = ...,
+        environment: _builtins.str = ...,
+        epoch: _builtins.int = ...,
+        candidate: _builtins.bool = ...,
+        record_id: _builtins.str = ...,
+        event_time: _timestamp_pb2.Timestamp | None = ...,
+        numbers: _abc.Mapping[_builtins.str, _builtins.float] | None = ...,
+        texts: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
+        score: _builtins.float | None = ...,
+        label: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_score", b"_score", "event_time", b"event_time", "score", b"score"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_score", b"_score", "candidate", b"candidate", "environment", b"environment", "epoch", b"epoch", "event_time", b"event_time", "label", b"label", "model", b"model", "numbers", b"numbers", "record_id", b"record_id", "score", b"score", "texts", b"texts", "version", b"version"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__score: _TypeAlias = _typing.Literal["score"]  # noqa: Y015
+    _WhichOneofArgType__score: _TypeAlias = _typing.Literal["_score", b"_score"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__score) -> _WhichOneofReturnType__score | None: ...
+
+Global___PredictionRecorded: _TypeAlias = PredictionRecorded  # noqa: Y015
 
 @_typing.final
 class OutcomeRecorded(_message.Message):
