@@ -11,19 +11,21 @@ import threading
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from typing import Any, Final, Generic, Protocol, TypeVar
+from typing import Any, Final, Generic, NamedTuple, Protocol, TypeAlias, TypeVar
 
 import httpx
 from aiokafka import AIOKafkaProducer
 
 from golden.inference import request_of
 from goldenpath.ingest.v1 import events_pb2 as ingest
+from goldenpath.modelserver.v1 import events_pb2 as modelserver
 from services.chassis.cloudevents import event_of, headers_of
 from services.chassis.topics import OUTCOMES
 
 _WORKERS: Final = 8  # requests in flight at once
 _TIMEOUT: Final = timedelta(seconds=10)
 _SHOWN_ERRORS: Final = 5
+_ARMS: Final = {"stable": modelserver.ARM_STABLE, "candidate": modelserver.ARM_CANDIDATE}
 
 
 class Record(Protocol):
@@ -46,6 +48,18 @@ class Record(Protocol):
 
 
 R = TypeVar("R", bound=Record)
+
+
+class Served(NamedTuple):
+    """What a prediction's response says of its record: all that its outcome has to name, however late it comes."""
+
+    record_id: str
+    arm: modelserver.Arm.ValueType
+    probability: float
+
+
+Due: TypeAlias = tuple[float, Served, R]
+"""When an outcome becomes known, and of which record."""
 
 
 @dataclass
@@ -124,7 +138,7 @@ class Traffic(Generic[R]):
     async def _run(self) -> None:
         producer = AIOKafkaProducer(bootstrap_servers=self._bootstrap, acks="all", enable_idempotence=True)
         await producer.start()
-        outcomes: asyncio.Queue[tuple[float, str, R]] = asyncio.Queue()
+        outcomes: asyncio.Queue[Due[R]] = asyncio.Queue()
         telling = asyncio.ensure_future(self._tell(producer, outcomes))
         limits = httpx.Limits(max_connections=_WORKERS, max_keepalive_connections=_WORKERS)
         transport = httpx.AsyncHTTPTransport(retries=0, limits=limits)
@@ -134,9 +148,7 @@ class Traffic(Generic[R]):
         await asyncio.gather(telling, return_exceptions=True)
         await producer.stop()
 
-    async def _send(
-        self, client: httpx.AsyncClient, outcomes: asyncio.Queue[tuple[float, str, R]], worker: int
-    ) -> None:
+    async def _send(self, client: httpx.AsyncClient, outcomes: asyncio.Queue[Due[R]], worker: int) -> None:
         pause = _WORKERS / self._rate
         loop = asyncio.get_running_loop()
         due = loop.time() + worker / self._rate
@@ -144,39 +156,47 @@ class Traffic(Generic[R]):
             await asyncio.sleep(max(due - loop.time(), 0.0))
             due = max(due + pause, loop.time() - pause)
             record = next(self._records)
-            record_id = await self._ask(client, record)
-            if record_id:
-                outcomes.put_nowait((loop.time() + self._delay, record_id, record))
+            served = await self._ask(client, record)
+            if served is not None:
+                outcomes.put_nowait((loop.time() + self._delay, served, record))
 
-    async def _ask(self, client: httpx.AsyncClient, record: R) -> str:
-        """Send one record; its id, or nothing where it failed."""
+    async def _ask(self, client: httpx.AsyncClient, record: R) -> Served | None:
+        """Send one record; None where it failed."""
         self._tally.requests += 1
         try:
             body = request_of(self._change(record).inputs)
             answer = await client.post(self._url, json=body, headers={"x-unit-id": record.unit})
         except httpx.HTTPError as error:
             self._failed(f"{type(error).__name__}: {error}")
-            return ""
+            return None
         if answer.status_code != httpx.codes.OK:
             self._failed(f"{answer.status_code}: {answer.text[:200]}")
-            return ""
+            return None
         document = answer.json()
         version = str(document.get("model_version", "?"))
         self._tally.by_version[version] = self._tally.by_version.get(version, 0) + 1
-        return str(document["id"])
+        arm, probability = (answer.headers.get(f"x-goldenpath-{name}", "") for name in ("arm", "probability"))
+        return Served(str(document["id"]), _ARMS.get(arm, modelserver.ARM_UNSPECIFIED), float(probability or 0))
 
     def _failed(self, what: str) -> None:
         self._tally.failures += 1
         if len(self._tally.errors) < _SHOWN_ERRORS:
             self._tally.errors.append(what)
 
-    async def _tell(self, producer: AIOKafkaProducer, outcomes: asyncio.Queue[tuple[float, str, R]]) -> None:
+    async def _tell(self, producer: AIOKafkaProducer, outcomes: asyncio.Queue[Due[R]]) -> None:
         loop = asyncio.get_running_loop()
         while True:
-            due, record_id, record = await outcomes.get()
+            due, served, record = await outcomes.get()
             await asyncio.sleep(max(due - loop.time(), 0.0))
             now = datetime.now(UTC)
-            body = ingest.OutcomeRecorded(model=self._model, record_id=record_id, label=record.label, unit=record.unit)
+            body = ingest.OutcomeRecorded(
+                model=self._model,
+                record_id=served.record_id,
+                label=record.label,
+                unit=record.unit,
+                arm=served.arm,
+                assignment_probability=served.probability,
+            )
             body.occurred_at.FromDatetime(now)
             subject = f"model/{self._model}"
             event = event_of(body, type="outcome.recorded", source="demo/bureau", subject=subject, time=now)

@@ -24,6 +24,7 @@ from goldenpath.deployer.v1 import deployer_service_pb2 as pb2
 from goldenpath.deployer.v1 import deployer_service_pb2_grpc as services
 from goldenpath.deployer.v1 import events_pb2 as events
 from goldenpath.ingest.v1.events_pb2 import OutcomeRecorded
+from goldenpath.modelserver.v1.events_pb2 import ARM_CANDIDATE
 from services.chassis.cloudevents import body, read
 from services.chassis.errors import NotFound
 from services.chassis.grpc_server import GrpcServer
@@ -78,6 +79,8 @@ async def environment(kafka: str, unique: str, tmp_path: Path) -> AsyncIterator[
         "TOKEN": issuer.token("billing", Role.SCIENTIST),
         "MODEL": unique,
         "RECORD_ID": RECORD_ID,
+        "ARM": "candidate",
+        "PROBABILITY": "0.25",
     }
     await server.stop()
 
@@ -143,6 +146,7 @@ async def check(environment: dict[str, str], *command: str) -> None:
     assert str(uuid.UUID(event.id)) == event.id
     outcome = body(event, OutcomeRecorded)
     assert (outcome.model, outcome.record_id, outcome.label) == (model, RECORD_ID, "1")
+    assert (outcome.arm, outcome.assignment_probability) == (ARM_CANDIDATE, 0.25)
     assert outcome.occurred_at.seconds == int(event.time.timestamp())
 
 

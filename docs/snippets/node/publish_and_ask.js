@@ -6,10 +6,10 @@ import { loadSync } from "@grpc/proto-loader";
 import { Kafka, Partitioners } from "kafkajs";
 
 const protos = fileURLToPath(new URL("../../../protos", import.meta.url));
-const { KAFKA, DEPLOYER, TOKEN, MODEL, RECORD_ID } = process.env;
+const { KAFKA, DEPLOYER, TOKEN, MODEL, RECORD_ID, ARM, PROBABILITY } = process.env;
 
 // Publish outcome.recorded: a CloudEvent in one JSON object (structured mode).
-async function publish(model, recordId) {
+async function publish(model, served) {
   const now = new Date().toISOString();
   const event = {
     specversion: "1.0",
@@ -18,7 +18,7 @@ async function publish(model, recordId) {
     type: "outcome.recorded",
     subject: `model/${model}`,
     time: now,
-    data: { model, recordId, label: "1", occurredAt: now },
+    data: { model, label: "1", occurredAt: now, ...served },
   };
   const headers = { "content-type": "application/cloudevents+json" };
   const producer = new Kafka({ brokers: [KAFKA] }).producer({ createPartitioner: Partitioners.DefaultPartitioner });
@@ -43,5 +43,8 @@ async function ask(model) {
   });
 }
 
-await publish(MODEL, RECORD_ID);
+// What the prediction's response said: keep it until you know the outcome.
+const served = { recordId: RECORD_ID, arm: `ARM_${ARM.toUpperCase()}`, assignmentProbability: Number(PROBABILITY) };
+
+await publish(MODEL, served);
 console.log(JSON.stringify(await ask(MODEL), null, 2));

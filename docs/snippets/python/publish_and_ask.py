@@ -14,7 +14,7 @@ from goldenpath.deployer.v1 import deployer_service_pb2 as deployer
 from goldenpath.deployer.v1 import deployer_service_pb2_grpc as stubs
 
 
-async def publish(kafka: str, model: str, record_id: str) -> None:
+async def publish(kafka: str, model: str, served: dict[str, object]) -> None:
     """Publish outcome.recorded: a CloudEvent in one JSON object (structured mode)."""
     now = datetime.now(UTC).isoformat()
     event = {
@@ -24,7 +24,7 @@ async def publish(kafka: str, model: str, record_id: str) -> None:
         "type": "outcome.recorded",
         "subject": f"model/{model}",
         "time": now,
-        "data": {"model": model, "recordId": record_id, "label": "1", "occurredAt": now},
+        "data": {"model": model, "label": "1", "occurredAt": now, **served},
     }
     key, value = f"model/{model}".encode(), json.dumps(event).encode()
     headers = [("content-type", b"application/cloudevents+json")]
@@ -41,5 +41,10 @@ async def ask(address: str, token: str, model: str) -> deployer.Deployment:
 
 
 env = os.environ
-asyncio.run(publish(env["KAFKA"], env["MODEL"], env["RECORD_ID"]))
+served = {  # what the prediction's response said: keep it until you know the outcome
+    "recordId": env["RECORD_ID"],
+    "arm": f"ARM_{env['ARM'].upper()}",
+    "assignmentProbability": float(env["PROBABILITY"]),
+}
+asyncio.run(publish(env["KAFKA"], env["MODEL"], served))
 print(MessageToJson(asyncio.run(ask(env["DEPLOYER"], env["TOKEN"], env["MODEL"]))))
