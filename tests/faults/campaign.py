@@ -23,6 +23,7 @@ from typing import Final
 
 from golden.checkup import Finding, examine
 from golden.operations import ask
+from services.chassis.topics import RECORDS
 from tests.faults import checker
 from tests.faults.adversary import HEARD, Adversary
 from tests.faults.bus import Bus
@@ -189,8 +190,9 @@ class Campaign:
     async def _settle(self) -> float:
         """Wait until nothing has to happen any more; how long it took."""
         began, left = time.monotonic(), ["nobody has looked"]
+        records = {place: end for place, end in (await self._bus.ends()).items() if place.topic == RECORDS.name}
         while time.monotonic() - began < _SETTLES_WITHIN.total_seconds():
-            ends = await self._bus.ends()  # before the look: what serves goes on telling
+            ends = await self._bus.ends() | records  # of what is served until now: that goes on being told
             left = checker.settled(await self._evidence(), await self._bus.committed(HEARD), ends)
             if not left:
                 return time.monotonic() - began

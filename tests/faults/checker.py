@@ -317,12 +317,14 @@ def settled(
         f"rollouts go on: {', '.join(open_)}": len(open_),
         "signals aren't decided": len(undecided),
         "records aren't logged": sum(
-            ends[place] - seen.log_places.get((place.topic, place.partition), 0)
-            for place in ends
+            max(end - seen.log_places.get((place.topic, place.partition), 0), 0)
+            for place, end in ends.items()
             if place.topic in _LOGGED
         ),
         "batches of records aren't read": sum(
-            ends[place] - seen.stream.get(place.partition, 0) for place in ends if place.topic == RECORDS.name
+            max(end - seen.stream.get(place.partition, 0), 0)
+            for place, end in ends.items()
+            if place.topic == RECORDS.name
         ),
     }
     return [f"{number} {what}" for what, number in checks.items() if number]
