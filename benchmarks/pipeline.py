@@ -25,7 +25,7 @@ from services.registry.app import database_of
 from services.registry.artifacts import ArtifactStore
 from services.registry.commands import Commands
 from tests.e2e.world import embedded, hanging
-from tests.registry.made_up import ADA, FakeRuns, registration
+from tests.registry.made_up import ADA, FakeDeployments, FakeRuns, registration
 
 _SERVICES: Final = frozenset({"registry", "governance", "deployer"})
 _BACKLOG: Final = 2_000
@@ -47,7 +47,7 @@ async def _measure(running: Platform) -> list[Figure]:
     registry = database_of(dsns["registry"])
     deployer = Database(dsns["deployer"], source="bench", clock=SystemClock(), unit_of_work=DeployerUnitOfWork)
     runs = FakeRuns(ArtifactStore(running.folders.artifacts))
-    commands = Commands(registry, runs)
+    commands = Commands(registry, runs, FakeDeployments())
     await registry.start()
     await deployer.start()
     try:

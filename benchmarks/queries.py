@@ -28,7 +28,7 @@ from services.registry.commands import Commands
 from services.registry.grpc_api import SERVICE, RegistryApi
 from services.registry.queries import Queries
 from services.registry.store import CHANNEL
-from tests.registry.made_up import ADA, FakeRuns, registration
+from tests.registry.made_up import ADA, FakeDeployments, FakeRuns, registration
 
 _FEW: Final = 10
 _MANY: Final = 10_000
@@ -49,7 +49,7 @@ async def _measure(dsn: str, folder: Path) -> list[Figure]:
     database = database_of(dsn)
     await database.start()
     runs = FakeRuns(ArtifactStore(folder / "store"))
-    commands, queries = Commands(database, runs), Queries(database, Changes(database, CHANNEL))
+    commands, queries = Commands(database, runs, FakeDeployments()), Queries(database, Changes(database, CHANNEL))
     api = RegistryApi(commands, queries)
     server = GrpcServer(
         "127.0.0.1:0",

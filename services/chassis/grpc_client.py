@@ -40,13 +40,18 @@ class Sibling:
         self._channel: grpc.aio.Channel | None = None
 
     @property
+    def here(self) -> bool:
+        """True where this installation has such a service."""
+        return bool(self._address)
+
+    @property
     def channel(self) -> grpc.aio.Channel:
         """The channel to make stubs on; it connects when it is first used.
 
         Raises:
             Unavailable: this installation has no such service.
         """
-        if not self._address:
+        if not self.here:
             raise Unavailable(f"this installation has no {self.name}", fix=f"golden up --only ...,{self.name}")
         if self._channel is None:
             self._channel = self._connected()

@@ -1,7 +1,8 @@
 """Every metric, span and attribute of the suite, with its kind, its unit and one line. Nothing else is recorded.
 
 Names follow OpenTelemetry's semantic conventions where they have one. Services add theirs here, not at the place
-that records.
+that records; the model server, which takes little of the chassis, has a registry of its own. What libraries record by
+themselves (FastAPI, gRPC, asyncpg) is theirs to describe. docs/telemetry.md is made from this.
 """
 
 from __future__ import annotations
@@ -10,12 +11,16 @@ from typing import Final
 
 from prometheus_client import Counter, Gauge, Histogram
 
+from services.chassis.telemetry import Attribute
+
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 _DEPLOYMENT = ["model", "environment", "role"]
 
 OUTBOX_SENT: Final = Counter("goldenpath_outbox_sent_events", "Events that Kafka has acknowledged.")
 CONSUMED: Final = Counter(
-    "goldenpath_consumed_events", "Events by what became of them.", ["consumer", "type", "result"]
+    "goldenpath_consumed_events",
+    "Events by what became of them: handled, skipped, duplicate, parked, dead, rebuilt or not rebuilt.",
+    ["consumer", "type", "result"],
 )
 SEQUENCE_GAPS: Final = Counter(
     "goldenpath_sequence_gap_events", "Events that an aggregate's sequence skipped.", ["consumer"]
@@ -95,6 +100,56 @@ SPANS: Final = {
     "end rollout": "A rollout failed before it had traffic.",
     "make effective": "The proxy shows what was decided, and it is told; its parent is the decision.",
     "decide": "A signal is answered; its parent is the hop that carried it.",
+    "guard": "What a stable version does is compared with those who stayed behind on the one before it.",
     # The monitor.
     "signal MODEL": "A finding becomes a signal: where its episode begins; linked to the batches that it came from.",
+    # The command line and the notebook.
+    "register": "A person registers a version: where its episode begins.",
+    "METHOD": "A person asks a service to change something, by the gRPC method's name: where an episode begins.",
+}
+
+ATTRIBUTES: Final = {
+    # Spans, by OpenTelemetry's and CloudEvents' conventions.
+    "messaging.system": Attribute("span", "text", "Always kafka."),
+    "messaging.destination.name": Attribute("span", "text", "The topic."),
+    "messaging.destination.partition.id": Attribute("span", "text", "The partition."),
+    "messaging.kafka.offset": Attribute("span", "offset", "Where the event stands in its partition."),
+    "messaging.batch.message_count": Attribute("span", "events", "How many events one poll brought."),
+    "cloudevents.event_id": Attribute("span", "text", "The event's id."),
+    "cloudevents.event_subject": Attribute("span", "text", "The aggregate that it happened to, such as model/NAME."),
+    # Spans, our own.
+    "goldenpath.model": Attribute("span", "text", "The model that it is about: how a version's story is found."),
+    "goldenpath.version": Attribute("span", "version", "The version that it is about, from 1."),
+    "event": Attribute("span", "text", "The type of the event that tells of the effect."),
+    "verb": Attribute("both", "text", "What was decided: roll_back, hold, retrain, abort or ignore."),
+    "word": Attribute("span", "text", "What the judge of a rollout said: pass, fail or inconclusive."),
+    # Both.
+    "signal": Attribute("both", "text", "The id of the signal that is decided about."),
+    "version": Attribute("both", "version", "The version that it is about, from 1."),
+    # Log lines: every one.
+    "service": Attribute("log", "text", "Who says it."),
+    "trace": Attribute("log", "text", "The trace that it belongs to, 32 hex digits; `golden trace` finds it."),
+    # Log lines: where something happened.
+    "consumer": Attribute("log", "text", "The consumer, as in consumer groups and inbox rows."),
+    "deployment": Attribute("log", "text", "The deployment, MODEL/ENVIRONMENT."),
+    "job": Attribute("log", "text", "The deployer's job."),
+    "lease": Attribute("log", "text", "The lease under which the work is done."),
+    "method": Attribute("log", "text", "The gRPC method that failed."),
+    "migration": Attribute("log", "text", "The migration that was applied."),
+    "model": Attribute("log", "text", "The model."),
+    "offset": Attribute("log", "offset", "Where the event stands in its partition."),
+    "part": Attribute("log", "text", "The part of the service, as its app puts it together."),
+    "partition": Attribute("log", "partition", "The partition."),
+    "path": Attribute("log", "text", "The HTTP path that failed."),
+    "stood": Attribute("log", "text", "Where an event stood, TOPIC/PARTITION@OFFSET."),
+    "topic": Attribute("log", "text", "The topic."),
+    # Log lines: what, why, and how much.
+    "actor": Attribute("log", "text", "Who asked for it."),
+    "effective_after": Attribute("log", "milliseconds, with the unit", "From the decision until the proxy showed it."),
+    "fate": Attribute("log", "text", "What becomes of the event: dead letter, parked or partition paused."),
+    "findings": Attribute("log", "list of texts", "What a verdict found wanting."),
+    "folders": Attribute("log", "folders", "How many left-over folders were taken away."),
+    "pid": Attribute("log", "process id", "The model server's process."),
+    "reason": Attribute("log", "text", "Why, as the error says it."),
+    "tries": Attribute("log", "tries", "How often an event that fails in an unforeseen way was tried."),
 }

@@ -12,8 +12,9 @@ import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from opentelemetry import context as otel_context
 from opentelemetry import trace
@@ -27,6 +28,21 @@ from opentelemetry.util.types import AttributeValue
 
 _W3C = TraceContextTextMapPropagator()
 _FLUSH_MS = 250  # a person who asks `golden trace` right after a step should find it
+
+
+@dataclass(frozen=True, slots=True)
+class Attribute:
+    """An attribute, as a registry of telemetry has it.
+
+    Args:
+        on: Whether spans or log lines carry it.
+        unit: What its value is: text, or a number's unit.
+        about: One line.
+    """
+
+    on: Literal["span", "log", "both"]
+    unit: str
+    about: str
 
 
 def configure(service: str, *, traces_folder: Path | None) -> TracerProvider:

@@ -1,4 +1,4 @@
-"""Every metric and span of the model server, with its unit and one line. Nothing else is recorded.
+"""Every metric, span and attribute of the model server, with its unit and one line. Nothing else is recorded.
 
 Children of labelled metrics are looked up once, here or by whoever is built, since looking one up costs as much as
 counting. Version and model are not labels: a process serves one, and whoever scrapes it knows which.
@@ -9,6 +9,8 @@ from __future__ import annotations
 from typing import Final
 
 from prometheus_client import Counter, Histogram
+
+from services.chassis.telemetry import Attribute
 
 # From 0.25 ms, about the fastest prediction over HTTP, to 2.5 s, beyond which a client has gone.
 _SECONDS: Final = (0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5)
@@ -34,4 +36,19 @@ BATCHES_SENT: Final = Counter("goldenpath_modelserver_sent_batches", "Batches of
 SPANS: Final = {
     "infer MODEL": "One inference request; its parent is the caller's span, where the caller has a sampled trace.",
     "record MODEL": "A batch of records is sent; linked to the infer spans of its records.",
+}
+
+ATTRIBUTES: Final = {
+    "goldenpath.model": Attribute("span", "text", "The model that is served."),
+    "goldenpath.version": Attribute("span", "version", "The version that is served, from 1."),
+    "goldenpath.epoch": Attribute("span", "epoch", "The deployment's epoch, as the router stamped it."),
+    "goldenpath.arm": Attribute("span", "text", "stable, candidate or shadow, as the router stamped it."),
+    "goldenpath.rows": Attribute("span", "rows", "How many rows were predicted."),
+    "grpc_port": Attribute("log", "port", "Where gRPC listens."),
+    "http_port": Attribute("log", "port", "Where HTTP listens."),
+    "model": Attribute("log", "text", "The model that is served."),
+    "reason": Attribute("log", "text", "Why, as the error says it."),
+    "records": Attribute("log", "records", "How many records it is about."),
+    "request": Attribute("log", "text", "The request's id."),
+    "version": Attribute("log", "version", "The version that is served, from 1."),
 }

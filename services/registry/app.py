@@ -13,6 +13,7 @@ from goldenpath.registry.v1 import registry_service_pb2_grpc as pb_grpc
 from services.chassis import logging, operations, telemetry
 from services.chassis.clock import SystemClock
 from services.chassis.database import Database
+from services.chassis.grpc_client import Sibling, token_from
 from services.chassis.grpc_server import GrpcServer
 from services.chassis.http_server import HttpServer, create_app
 from services.chassis.identity import TokenVerifier
@@ -24,6 +25,7 @@ from services.chassis.topics import create_topics
 from services.chassis.watching import Changes
 from services.registry import http_api
 from services.registry.artifacts import ArtifactStore
+from services.registry.clients.deployer import Deployments
 from services.registry.clients.mlflow import MlflowRuns
 from services.registry.commands import Commands
 from services.registry.consumers import consumer_of
@@ -50,7 +52,9 @@ async def run() -> int:
         idle=settings.mlflow_idle,
     )
     changes = Changes(database, CHANNEL)
-    commands, queries = Commands(database, runs), Queries(database, changes)
+    token = token_from(settings.token_path)
+    deployer = Sibling("deployer", settings.deployer_address, token=token, ca_path=settings.grpc_ca_path)
+    commands, queries = Commands(database, runs, Deployments(deployer)), Queries(database, changes)
     verifier = TokenVerifier(settings.jwks_path, issuer=settings.token_issuer, audience=settings.token_audience)
     relay = Relay(database, Leases(database, duration=settings.lease_duration), kafka=settings.kafka)
     consumer = consumer_of(
@@ -79,6 +83,7 @@ async def run() -> int:
         [
             database,
             Closing(runs.stop),
+            Closing(deployer.close),
             Background("relay", relay.run),
             Background("consumer", consumer.run),
             Background("changes", changes.run),

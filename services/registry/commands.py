@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from goldenpath.registry.v1 import registry_service_pb2 as pb
 from services.chassis.database import Database
+from services.chassis.errors import Invalid
 from services.chassis.identity import Caller, Role
-from services.registry import handlers, messages
-from services.registry.clients import Runs
-from services.registry.domain import datasets, names, registrations
+from services.registry import handlers, messages, reads
+from services.registry.clients import Runs, Serving
+from services.registry.domain import datasets, models, names, registrations
 from services.registry.domain.models import Actor
 from services.registry.store import RegistryUnitOfWork
 
@@ -18,11 +19,13 @@ class Commands:
     Args:
         database: Where they commit.
         runs: Where the runs are.
+        serving: Asked before a version is retired.
     """
 
-    def __init__(self, database: Database[RegistryUnitOfWork], runs: Runs) -> None:
+    def __init__(self, database: Database[RegistryUnitOfWork], runs: Runs, serving: Serving) -> None:
         self._database = database
         self._runs = runs
+        self._serving = serving
 
     async def register_version(self, request: pb.RegisterVersionRequest, caller: Caller) -> pb.RegisterVersionResponse:
         """Register a version from an MLflow run."""
@@ -45,8 +48,13 @@ class Commands:
         """Take a version out of use for good."""
         actor = _actor(caller.require(Role.SCIENTIST, Role.OPERATOR))
         model, number = names.model_name(request.model), names.version_number(request.version)
+        if not number:
+            raise Invalid("which version? Its number, from 1", where="version")
+        serves = await self._serving.of_version(model, number)
         async with self._database.begin(actor=actor.subject) as uow:
-            version = await handlers.retire_version(model, number, request.reason, actor, uow)
+            if Role.OPERATOR not in caller.roles:
+                models.check_owner(await reads.get_model(uow.connection, model), actor)
+            version = await handlers.retire_version(model, number, request.reason, actor, uow, serves=serves)
         return pb.RetireVersionResponse(version=messages.version_message(version))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
@@ -96,10 +97,12 @@ async def _document(given: DatasetInput, actor: Actor, uow: RegistryUnitOfWork) 
     return dataset
 
 
-async def retire_version(model: str, number: int, reason: str, actor: Actor, uow: RegistryUnitOfWork) -> Version:
-    """Take a version out of use for good."""
+async def retire_version(
+    model: str, number: int, reason: str, actor: Actor, uow: RegistryUnitOfWork, *, serves: Sequence[str]
+) -> Version:
+    """Take a version out of use for good, unless it serves in one of these environments; its history stays."""
     await uow.store.take_turn()
-    version = versions.retired(await reads.get_version(uow.connection, model, number), reason)
+    version = versions.retired(await reads.get_version(uow.connection, model, number), reason, serves=serves)
     await uow.store.retire(version)
     events.tell_retired(version, actor, reason, uow)
     telemetry.about(model, number)

@@ -56,7 +56,7 @@ def _add_commands(routes: APIRouter, commands: Commands) -> None:
     async def retire_version(
         caller: SignedIn, model: str, version: str, reason: Annotated[str, Body(embed=True)]
     ) -> JSONResponse:
-        """Take a version out of use for good. Role: scientist or operator."""
+        """Take a version that serves nowhere out of use for good. Role: operator, or scientist and the owner."""
         request = pb.RetireVersionRequest(model=model, version=_number(version), reason=reason)
         return response_of(await commands.retire_version(request, caller))
 

@@ -19,7 +19,7 @@ from services.chassis.outbox import Relay
 from services.chassis.runner import Background
 from services.chassis.settings import KafkaAccess
 from services.chassis.signatures import Signers
-from services.chassis.testing import Signer, signers_of
+from services.chassis.testing import Issuer, Signer, signers_of
 from services.chassis.topics import create_topics
 from services.chassis.watching import Changes
 from services.registry.app import database_of
@@ -28,8 +28,13 @@ from services.registry.commands import Commands
 from services.registry.consumers import consumer_of
 from services.registry.queries import Queries
 from services.registry.store import CHANNEL, RegistryUnitOfWork
-from tests.registry.made_up import FakeRuns, Trained
+from tests.registry.made_up import FakeDeployments, FakeRuns, Trained
 from tests.registry.wires import Topics
+
+
+@pytest.fixture
+def issuer(tmp_path: Path) -> Issuer:
+    return Issuer(tmp_path)
 
 
 @pytest.fixture
@@ -53,8 +58,13 @@ async def registry_database(database: Any) -> AsyncIterator[Database[RegistryUni
 
 
 @pytest.fixture
-def commands(registry_database: Database[RegistryUnitOfWork], runs: FakeRuns) -> Commands:
-    return Commands(registry_database, runs)
+def deployments() -> FakeDeployments:
+    return FakeDeployments()
+
+
+@pytest.fixture
+def commands(registry_database: Database[RegistryUnitOfWork], runs: FakeRuns, deployments: FakeDeployments) -> Commands:
+    return Commands(registry_database, runs, deployments)
 
 
 @pytest.fixture

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from goldenpath.registry.v1 import events_pb2 as told
@@ -77,6 +77,16 @@ def dataset(name: str = "census", digest: str = DATA, **more: Any) -> pb.Dataset
         "answers": {question: f"about {question}" for question in QUESTIONS},
     }
     return pb.DatasetInput(name=name, digest=digest, **usual | more)
+
+
+@dataclass
+class FakeDeployments:
+    """What serves, as a test says: by model and version, the environments."""
+
+    serves: dict[tuple[str, int], list[str]] = field(default_factory=dict)
+
+    async def of_version(self, model: str, version: int) -> list[str]:
+        return self.serves.get((model, version), [])
 
 
 async def outbox(database: Database[RegistryUnitOfWork]) -> list[tuple[str, bytes]]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from datetime import timedelta
-from pathlib import Path
 from typing import Any
 
 import httpx
@@ -18,11 +17,6 @@ from services.registry import http_api
 from services.registry.commands import Commands
 from services.registry.queries import Queries
 from tests.registry.made_up import registration
-
-
-@pytest.fixture
-def issuer(tmp_path: Path) -> Issuer:
-    return Issuer(tmp_path)
 
 
 @pytest.fixture
@@ -69,7 +63,7 @@ async def test_a_dataset_is_documented_and_read_as_json(http: httpx.AsyncClient)
 
 
 async def test_a_version_is_retired(http: httpx.AsyncClient) -> None:
-    await http.post("/v1/versions", json=_body())
+    await http.post("/v1/versions", json=_body(owner="ada"))
     retired = await http.post("/v1/models/credit/versions/1/retire", json={"reason": "superseded"})
     assert retired.json()["version"]["retired"]
 

@@ -12,7 +12,7 @@ from goldenpath.registry.v1 import events_pb2 as told
 from goldenpath.registry.v1 import registry_service_pb2 as pb
 from services.chassis import telemetry
 from services.chassis.database import Database
-from services.chassis.errors import Conflict, Denied, Invalid, NotFound
+from services.chassis.errors import Denied, Invalid, NotFound
 from services.chassis.identity import Caller, Role
 from services.registry import handlers, messages
 from services.registry.artifacts import ArtifactStore
@@ -186,27 +186,6 @@ async def test_the_trace_of_a_registration_stays_with_the_version_and_its_event(
     async with registry_database.read() as connection:
         kept = await connection.fetch("SELECT DISTINCT traceparent FROM outbox")
     assert [row["traceparent"][:35] for row in kept] == [trace]
-
-
-async def test_a_retired_version_stays_and_is_told(commands: Commands, registry_database: Registry) -> None:
-    await commands.register_version(registration(), ADA)
-    request = pb.RetireVersionRequest(model="credit", version=1, reason="superseded")
-    operator = Caller("ops@bank.example", frozenset({Role.OPERATOR}))
-    assert (await commands.retire_version(request, operator)).version.retired
-    name, body = (await outbox(registry_database))[-1]
-    retired = told.ModelRetired.FromString(body)
-    assert (name, retired.retired_by.subject, retired.reason) == ("model.retired", "ops@bank.example", "superseded")
-    with pytest.raises(Conflict, match="already"):
-        await commands.retire_version(request, operator)
-
-
-async def test_retiring_takes_a_reason_and_a_role(commands: Commands) -> None:
-    await commands.register_version(registration(), ADA)
-    with pytest.raises(Invalid, match="why"):
-        await commands.retire_version(pb.RetireVersionRequest(model="credit", version=1, reason=" "), ADA)
-    reviewer = Caller("rev@bank.example", frozenset({Role.REVIEWER}))
-    with pytest.raises(Denied):
-        await commands.retire_version(pb.RetireVersionRequest(model="credit", version=1, reason="x"), reviewer)
 
 
 async def test_the_alias_follows_the_traffic_and_old_epochs_change_nothing(

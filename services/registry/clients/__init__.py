@@ -1,4 +1,4 @@
-"""Other systems that the registry asks: MLflow, in a process of its own."""
+"""Whom the registry asks: MLflow, in a process of its own, and the deployer."""
 
 from __future__ import annotations
 
@@ -17,5 +17,17 @@ class Runs(Protocol):
             NotFound: there is no such run.
             Invalid: the run has no model, or one that can't be kept.
             Unavailable: it can't be had now.
+        """
+        ...
+
+
+class Serving(Protocol):
+    """Whoever knows what serves."""
+
+    async def of_version(self, model: str, version: int) -> list[str]:
+        """The environments in which a version serves, or to which it would come back.
+
+        Raises:
+            Unavailable: nobody answers.
         """
         ...

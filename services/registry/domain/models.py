@@ -88,6 +88,17 @@ def revised(model: Model, said: ModelFacts, actor: Actor) -> Model:
     return replace(model, facts=facts)
 
 
+def check_owner(model: Model, actor: Actor) -> None:
+    """Let through whoever owns a model.
+
+    Raises:
+        Denied: they don't.
+    """
+    if actor.subject != model.facts.owner:
+        whom = model.facts.owner or "nobody yet"
+        raise Denied(f"{actor.subject} doesn't own {model.name}: {whom} does", fix="ask its owner, or an operator")
+
+
 def _refuse_claim(model: Model, said: ModelFacts) -> None:
     known = model.facts
     if known.owner and said.owner and said.owner != known.owner:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
@@ -146,15 +146,22 @@ def forgotten_refs(version: Version, refs: Iterable[DatasetRef], actor: Actor) -
     return missing
 
 
-def retired(version: Version, reason: str) -> Version:
+def retired(version: Version, reason: str, *, serves: Sequence[str]) -> Version:
     """The version out of use.
 
     Raises:
         Invalid: nobody says why.
-        Conflict: it is out of use already.
+        Conflict: it is out of use already, or serves in one of these environments.
     """
     if not names.text(reason, where="reason"):
         raise Invalid("why is it retired?", where="reason", fix="say it in a sentence")
     if version.retired:
         raise Conflict(f"{version.model}@{version.number} is retired already")
+    if serves:
+        where = ", ".join(sorted(serves))
+        raise Conflict(
+            f"{version.model}@{version.number} is in use in {where}: it serves, waits for its turn, or would come back",
+            where="version",
+            fix=f"deploy another version, or end the deployment:  golden retire {version.model}",
+        )
     return replace(version, retired=True)

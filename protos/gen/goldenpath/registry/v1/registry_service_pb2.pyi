@@ -516,7 +516,7 @@ class RetireVersionRequest(_message.Message):
     model: _builtins.str
     """The model's name."""
     version: _builtins.int
-    """The version's number."""
+    """The version's number, from 1."""
     reason: _builtins.str
     """Why, in a sentence; required."""
     def __init__(

@@ -126,7 +126,8 @@ class RegistryServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def RetireVersion(self, request, context):
-        """Takes a version out of use for good. Role: scientist or operator.
+        """Takes a version out of use for good; one that serves anywhere, or would come back, can't be. Its history stays.
+        Role: operator, or scientist and the model's owner.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

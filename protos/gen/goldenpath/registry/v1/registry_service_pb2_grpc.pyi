@@ -38,7 +38,9 @@ class RegistryServiceStub:
     RegisterDataset: _grpc.UnaryUnaryMultiCallable[_registry_service_pb2.RegisterDatasetRequest, _registry_service_pb2.RegisterDatasetResponse]
     """Registers a dataset, or a new revision of its datasheet. Role: scientist."""
     RetireVersion: _grpc.UnaryUnaryMultiCallable[_registry_service_pb2.RetireVersionRequest, _registry_service_pb2.RetireVersionResponse]
-    """Takes a version out of use for good. Role: scientist or operator."""
+    """Takes a version out of use for good; one that serves anywhere, or would come back, can't be. Its history stays.
+    Role: operator, or scientist and the model's owner.
+    """
     GetModel: _grpc.UnaryUnaryMultiCallable[_registry_service_pb2.GetModelRequest, _registry_service_pb2.GetModelResponse]
     """One model with its aliases."""
     ListModels: _grpc.UnaryUnaryMultiCallable[_registry_service_pb2.ListModelsRequest, _registry_service_pb2.ListModelsResponse]
@@ -72,7 +74,9 @@ class RegistryServiceAsyncStub(RegistryServiceStub):
     RegisterDataset: _aio.UnaryUnaryMultiCallable[_registry_service_pb2.RegisterDatasetRequest, _registry_service_pb2.RegisterDatasetResponse]  # type: ignore[assignment]
     """Registers a dataset, or a new revision of its datasheet. Role: scientist."""
     RetireVersion: _aio.UnaryUnaryMultiCallable[_registry_service_pb2.RetireVersionRequest, _registry_service_pb2.RetireVersionResponse]  # type: ignore[assignment]
-    """Takes a version out of use for good. Role: scientist or operator."""
+    """Takes a version out of use for good; one that serves anywhere, or would come back, can't be. Its history stays.
+    Role: operator, or scientist and the model's owner.
+    """
     GetModel: _aio.UnaryUnaryMultiCallable[_registry_service_pb2.GetModelRequest, _registry_service_pb2.GetModelResponse]  # type: ignore[assignment]
     """One model with its aliases."""
     ListModels: _aio.UnaryUnaryMultiCallable[_registry_service_pb2.ListModelsRequest, _registry_service_pb2.ListModelsResponse]  # type: ignore[assignment]
@@ -121,7 +125,9 @@ class RegistryServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _registry_service_pb2.RetireVersionRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_registry_service_pb2.RetireVersionResponse, _abc.Awaitable[_registry_service_pb2.RetireVersionResponse]]:
-        """Takes a version out of use for good. Role: scientist or operator."""
+        """Takes a version out of use for good; one that serves anywhere, or would come back, can't be. Its history stays.
+        Role: operator, or scientist and the model's owner.
+        """
 
     @_abc_1.abstractmethod
     def GetModel(
