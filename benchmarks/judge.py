@@ -141,8 +141,8 @@ def measure() -> list[Figure]:
 
 def _figure(level: type[Finding], change: str, rows: int, quiet: int, delays: list[float]) -> Figure:
     when = "after_quiet" if quiet else "fresh"
-    name = f"monitor.{level.__name__.lower()}.{change}.{when}.{rows}.rows"
-    return Figure(name, median(delays), f"median of {STREAMS} streams; infinite: not within {PATIENCE:,} rows")
+    name = f"monitor.{level.__name__.lower()}.{change}.{when}.{rows}"
+    return Figure(name, median(delays), "rows", f"median of {STREAMS} streams; infinite: not within {PATIENCE:,} rows")
 
 
 def _delays(random: np.random.Generator, rows: int, quiet: int, change: Change) -> dict[type[Finding], float]:
@@ -200,4 +200,4 @@ def _adwin() -> list[Figure]:
     ended = subprocess.run([python, "-c", ADWIN], check=True, capture_output=True, text=True)
     answer = json.loads(ended.stdout)
     beside = f"river ADWIN, delta {answer.pop('delta'):g}: at most one alarm in 100,000 rows of 25 features"
-    return [Figure(f"monitor.adwin.{name}.rows", rows, beside) for name, rows in answer.items()]
+    return [Figure(f"monitor.adwin.{name}", rows, "rows", beside) for name, rows in answer.items()]

@@ -53,6 +53,7 @@ BATCHES = 200
 KAFKA_BATCHES = 600
 SINGLES = 5_000
 JUDGES = 200
+UNIT = "rows/CPU s"
 NUMBERS, TEXTS = 20, 5
 REFERENCE_ROWS = 50_000
 WORDS = np.array(list("abcdefgh"), dtype=object)
@@ -66,11 +67,13 @@ def measure() -> list[Figure]:
     messages = [_message(random, number) for number in range(1, BATCHES + 1)]
     columnar = _rate(lambda: _judge_all(profile, messages), ROWS * len(messages))
     beside = f"{NUMBERS} numbers, {TEXTS} texts, a score; batches of {ROWS:,}, {POLL} a look"
-    figures = [Figure("monitor.columnar.rows_per_cpu_second", columnar, beside)]
+    figures = [Figure("monitor.columnar.rows_per_cpu_second", columnar, UNIT, beside)]
     for name, content_type in (("protobuf", cloudevents.PROTOBUF), ("json", cloudevents.JSON)):
         singles = [_single(random, content_type) for _ in range(SINGLES)]
         rate = _rate(partial(_judge_singles, profile, singles), SINGLES)
-        figures.append(Figure(f"monitor.{name}.rows_per_cpu_second", rate, f"single events, polls of {SINGLES:,}"))
+        figures.append(
+            Figure(f"monitor.{name}.rows_per_cpu_second", rate, UNIT, f"single events, polls of {SINGLES:,}")
+        )
     figures.append(_memory(random))
     with tempfile.TemporaryDirectory(prefix="bench-") as folder:
         return [*figures, *_through_kafka(Path(folder), profile, random)]
@@ -138,7 +141,7 @@ def _memory(random: np.random.Generator) -> Figure:
     judges = [Judge(ReferenceProfile.from_bytes(each), Settings()) for each in profiles]
     each = (process.memory_info().rss - before) / len(judges)
     beside = f"{each / 1024:,.0f} KiB each; {MOST_JUDGES:,} are kept, however many deployments there are"
-    return Figure("monitor.judges.mebibytes", round(each * MOST_JUDGES / 2**20), beside)
+    return Figure("monitor.judges.memory", round(each * MOST_JUDGES / 2**20), "MiB", beside)
 
 
 def _single(random: np.random.Generator, content_type: str) -> Message:
@@ -208,8 +211,10 @@ async def _read(dsn: str, bootstrap: str, profile: ReferenceProfile, random: np.
     ours = await _ours(dsn, bootstrap, Judge(profile, Settings()))
     rows = KAFKA_BATCHES * ROWS
     return [
-        Figure("monitor.kafka.columnar.rows_per_cpu_second", round(rows / ours), "the monitor's process alone"),
-        Figure("monitor.kafka.bare.rows_per_cpu_second", round(rows / bare), "aiokafka getmany of the same messages"),
+        Figure("monitor.kafka.columnar.rows_per_cpu_second", round(rows / ours), UNIT, "the monitor's process alone"),
+        Figure(
+            "monitor.kafka.bare.rows_per_cpu_second", round(rows / bare), UNIT, "aiokafka getmany of the same messages"
+        ),
     ]
 
 

@@ -151,7 +151,9 @@ def _rates(rows: int, streams: int) -> Iterator[Figure]:
             f"promised at most {promised:.4f}; days with one: {low:.4f} to {high:.4f} (95 %), of {streams:,} days of "
             f"{TIMES * rows:,} rows, {FEATURES} features, each with its own reference of {rows:,} rows"
         )
-        yield Figure(f"monitor.{level}.{name}.{rows}.false_alarms_per_day", float(np.mean(counts)), beside)
+        yield Figure(
+            f"monitor.{level}.{name}.{rows}.false_alarms_per_day", float(np.mean(counts)), "alarms/day", beside
+        )
 
 
 def _interval(hits: int, of: int) -> tuple[float, float]:
@@ -163,4 +165,4 @@ def _interval(hits: int, of: int) -> tuple[float, float]:
 
 if __name__ == "__main__":
     for figure in measure(int(sys.argv[1]) if len(sys.argv) > 1 else STREAMS):
-        print(figure.name, figure.value, figure.beside, flush=True)
+        print(figure.name, figure.value, figure.unit, figure.beside, flush=True)
