@@ -8,6 +8,7 @@ from __future__ import annotations
 import tempfile
 import time
 from collections.abc import Callable
+from datetime import timedelta
 from pathlib import Path
 from typing import Final
 
@@ -20,6 +21,7 @@ from golden.embedded.platform import Platform, Ports
 from tests.e2e.world import World, trained
 
 _MIB: Final = 1 << 20
+_PAUSE: Final = timedelta(milliseconds=50)  # of each client between two requests: a canary wants some
 
 
 def measure() -> list[Figure]:
@@ -35,8 +37,9 @@ def measure() -> list[Figure]:
             platform.down(home, wipe=False)
             warm, running = _timed(up)
             world = World(home, running, trained(running, 2))
-            for number in (1, 2):
-                serve(world, number)
+            serve(world, 1)
+            with world.traffic(_PAUSE):
+                serve(world, 2)
             return [
                 Figure("platform.up.cold", round(cold, 1), "s", "databases and topics are made"),
                 Figure("platform.up.warm", round(warm, 1), "s", "aim: under 25"),
