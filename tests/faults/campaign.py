@@ -24,13 +24,14 @@ from typing import Final
 from golden.checkup import Finding, examine
 from golden.operations import ask
 from services.chassis.topics import RECORDS
-from tests.faults import checker
 from tests.faults.adversary import HEARD, Adversary
 from tests.faults.bus import Bus
-from tests.faults.checker import Checked, Evidence
+from tests.faults.checker import check
+from tests.faults.evidence import Checked, Evidence, wrong_of
 from tests.faults.lives import Lives
 from tests.faults.plan import Fault, Step, plan
 from tests.faults.seen import Seen, look
+from tests.faults.settling import settled, whole
 from tests.faults.world import World
 
 _DISK: Final = "384m"  # four databases with their write-ahead logs take 200 MB
@@ -141,8 +142,8 @@ class Campaign:
 
     async def _check(self) -> list[Checked]:
         evidence = await self._evidence()
-        checked = checker.check(evidence)
-        if wrong := list(checker.wrong(checked)):
+        checked = check(evidence)
+        if wrong := list(wrong_of(checked)):
             raise Broken("; ".join(wrong))
         return checked
 
@@ -179,8 +180,8 @@ class Campaign:
     async def _prove(self) -> None:
         """Nothing happens any more: everything must be there, and the doctor find nothing but reviewers' work."""
         evidence = await self._evidence()
-        checked = [*checker.check(evidence), *checker.whole(evidence)]
-        if wrong := list(checker.wrong(checked)):
+        checked = [*check(evidence), *whole(evidence)]
+        if wrong := list(wrong_of(checked)):
             raise Broken("; ".join(wrong))
         findings = await asyncio.to_thread(self._doctor)
         if left := [one for one in findings if not any(words in one.what for words in _FOR_A_HUMAN)]:
@@ -193,7 +194,7 @@ class Campaign:
         records = {place: end for place, end in (await self._bus.ends()).items() if place.topic == RECORDS.name}
         while time.monotonic() - began < _SETTLES_WITHIN.total_seconds():
             ends = await self._bus.ends() | records  # of what is served until now: that goes on being told
-            left = checker.settled(await self._evidence(), await self._bus.committed(HEARD), ends)
+            left = settled(await self._evidence(), await self._bus.committed(HEARD), ends)
             if not left:
                 return time.monotonic() - began
             await asyncio.sleep(1)

@@ -1,83 +1,24 @@
 """The checker: proves what the suite promises from what stands on the topics and in the databases.
 
-Each check looks at everything that there is, counts what it looked at, and says what is wrong in words. The first
-ones hold at every moment; `settled` says what still has to happen, and `whole` what must be there when nothing has.
+Each check looks at everything that there is, counts what it looked at, and says what is wrong in words. All of them
+hold at every moment; what must be there at the end stands in `settling`.
 """
 
 from __future__ import annotations
 
 import hashlib
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
 from itertools import pairwise
-from typing import Any, Final
+from typing import Final
 
-from aiokafka import TopicPartition
-
-from goldenpath.deployer.v1 import events_pb2 as deployer
-from services.chassis.topics import CONTROL, DEAD_LETTERS, RECORDS, TOPICS
+from services.chassis.topics import DEAD_LETTERS, TOPICS
 from services.governance.domain.entries import content_hash
-from tests.faults.bus import Place, Written
-from tests.faults.lives import Told
-from tests.faults.seen import Seen, Waiting
+from tests.faults.bus import Written
+from tests.faults.evidence import EFFECTS, LOGGED, Checked, Evidence
 
 _OWNED: Final = {topic.name: topic.owner for topic in TOPICS if topic.counted}
-_LOGGED: Final = {topic.name for topic in (*CONTROL, RECORDS)}
-_EFFECTS: Final[dict[str, Any]] = {
-    "deployment.started": deployer.DeploymentStarted,
-    "deployment.advanced": deployer.DeploymentAdvanced,
-    "deployment.promoted": deployer.DeploymentPromoted,
-    "deployment.rolled_back": deployer.DeploymentRolledBack,
-}
 _GAINS: Final = ("deployment.started", "deployment.advanced", "deployment.promoted")
-
-
-@dataclass(frozen=True)
-class Checked:
-    """One promise: how often it was looked at, and what is wrong."""
-
-    promise: str
-    count: int
-    wrong: tuple[str, ...] = ()
-
-
-@dataclass
-class Evidence:
-    """Everything that a check may look at.
-
-    Args:
-        records: What stands on the topics, the adversary's own repeats included.
-        seen: What stands in the databases.
-        told: What the campaign did.
-        poison: Where the adversary wrote what no service wrote.
-        older: How many of the records were read before the databases; the others may be newer than these.
-        revoked_before: Versions whose approval was revoked two looks ago.
-        history_before: The highest number in the deployer's history at the last look.
-    """
-
-    records: Sequence[Written]
-    seen: Seen
-    told: Told
-    poison: set[Place] = field(default_factory=set)
-    older: int | None = None
-    revoked_before: frozenset[tuple[str, int]] = frozenset()
-    history_before: int = 0
-
-    def events(self, topic: str) -> list[Written]:
-        """A topic's events in the order of their keys, without poison; repeats included."""
-        own = (one for one in self.records if one.topic == topic and one.place not in self.poison)
-        return sorted(own, key=lambda one: (one.partition, one.offset))
-
-    def firsts(self, topic: str) -> list[Written]:
-        """A topic's events where they stand for the first time."""
-        known: set[tuple[str, str]] = set()
-        found = []
-        for one in self.events(topic):
-            if one.event is not None and (one.event.source, one.event.id) not in known:
-                known.add((one.event.source, one.event.id))
-                found.append(one)
-        return found
 
 
 def check(evidence: Evidence) -> list[Checked]:
@@ -198,7 +139,7 @@ def _one_rollout(evidence: Evidence) -> Checked:
 def _one_way_back(evidence: Evidence) -> Checked:
     """Between two promotions there is at most one way back that no person ordered."""
     count, wrong = 0, []
-    for model, events in _by_model(evidence).items():
+    for model, events in evidence.effects().items():
         automatic = 0
         for kind, body in events:
             if kind == "deployment.promoted":
@@ -221,7 +162,7 @@ def _approved(evidence: Evidence) -> Checked:
         if entry["type"] not in _GAINS:
             continue
         count += 1
-        body = _EFFECTS[entry["type"]].FromString(entry["body"])
+        body = EFFECTS[entry["type"]].FromString(entry["body"])
         at = body.position
         gained = (entry["model"], at.candidate_version or at.stable_version)
         if approvals.get(body.verdict_id) != gained:
@@ -234,7 +175,7 @@ def _approved(evidence: Evidence) -> Checked:
 def _one_stable(evidence: Evidence) -> Checked:
     """An epoch has one stable; epochs rise, and each stay has its own."""
     count, wrong = 0, []
-    for model, events in _by_model(evidence).items():
+    for model, events in evidence.effects().items():
         stables: dict[int, int] = {}
         epochs = [body.position.epoch for _, body in events]
         wrong += [f"{model}'s epoch fell from {a} to {b}" for a, b in pairwise(epochs) if b < a]
@@ -262,7 +203,7 @@ def _stale_signals_change_nothing(evidence: Evidence) -> Checked:
 def _log_is_the_bus(evidence: Evidence) -> Checked:
     """Governance's log has what stood on the topics, each place once and in order, and its root is its leaves'."""
     log = evidence.seen.log
-    standing = {one.place: one for one in evidence.records if one.topic in _LOGGED}
+    standing = {one.place: one for one in evidence.records if one.topic in LOGGED}
     wrong = []
     following: Counter[tuple[str, int]] = Counter()
     for number, entry in enumerate(log):
@@ -291,93 +232,6 @@ def _moments_are_effects(evidence: Evidence) -> Checked:
     firsts = {one.place for one in evidence.firsts("deployer.events")}
     wrong = [f"what served was noted of a repeat at {place}" for place in evidence.seen.moments if place not in firsts]
     return Checked("what served is noted once per effect", len(evidence.seen.moments), tuple(wrong))
-
-
-# At the end
-
-
-def settled(
-    evidence: Evidence, committed: dict[tuple[str, TopicPartition], int], ends: dict[TopicPartition, int]
-) -> list[str]:
-    """What must still happen by itself; empty once nothing has to."""
-    seen = evidence.seen
-    held = {one["model"] for one in seen.deployments if one.get("hold")}
-    open_ = [
-        f"{one['model']}@{one['version']}" for one in seen.rollouts if not one["ended_at"] and one["model"] not in held
-    ]
-    undecided = [one["signal_id"] for one in seen.decisions if one["body"] is None and one["model"] not in held]
-    checks = {
-        "events aren't sent": sum(not row.sent for rows in seen.outbox.values() for row in rows),
-        "offsets aren't committed": sum(
-            ends.get(place, 0) - offset for (_, place), offset in committed.items() if offset < ends.get(place, 0)
-        ),
-        "events are parked": len(_parked(seen.waiting)),
-        "versions are to be looked at": seen.stale_cases,
-        "effects aren't there yet": sum(one["effective_at"] is None for one in seen.history),
-        f"rollouts go on: {', '.join(open_)}": len(open_),
-        "signals aren't decided": len(undecided),
-        "records aren't logged": sum(
-            max(end - seen.log_places.get((place.topic, place.partition), 0), 0)
-            for place, end in ends.items()
-            if place.topic in _LOGGED
-        ),
-        "batches of records aren't read": sum(
-            max(end - seen.stream.get(place.partition, 0), 0)
-            for place, end in ends.items()
-            if place.topic == RECORDS.name
-        ),
-    }
-    return [f"{number} {what}" for what, number in checks.items() if number]
-
-
-def _parked(waiting: Iterable[Waiting]) -> list[Waiting]:
-    """Events that are parked, and not behind a dead letter of their key."""
-    waiting = list(waiting)
-    behind = {(one.service, one.key) for one in waiting if one.dead}
-    return [one for one in waiting if not one.dead and (one.service, one.key) not in behind]
-
-
-def whole(evidence: Evidence) -> list[Checked]:
-    """What must be there once everything has settled and nothing waits."""
-    seen, told = evidence.seen, evidence.told
-    models = {one["model"] for one in seen.versions}
-    untrained = told.trainings - models
-    versions = {(one["model"], one["number"]) for one in seen.versions}
-    unjudged = versions - {(one["model"], one["version"]) for one in seen.cases}
-    lacking = {
-        name: f"{seen.datasheets.get(name, 0)} of {documents} documents"
-        for name, documents in told.datasets.items()
-        if seen.datasheets.get(name, 0) != documents
-    }
-    effects = [one for one in evidence.firsts("deployer.events") if one.event and one.event.type in _EFFECTS]
-    logged = {(one.topic, one.partition, one.offset) for one in seen.log}
-    unlogged = [one.place for one in evidence.records if one.topic in _LOGGED and one.place not in logged]
-    unheard = len(effects) - len(seen.moments)
-    return [
-        Checked("every training became a version", len(told.trainings), tuple(sorted(untrained))),
-        Checked(
-            "every document became a revision, once", sum(told.datasets.values()), tuple(map(str, lacking.items()))
-        ),
-        Checked("every version was judged", len(versions), tuple(map(str, unjudged))),
-        Checked("every record of the bus is in the log", len(logged), tuple(map(str, unlogged))),
-        Checked("every effect is noted", len(effects), (f"{unheard} aren't",) if unheard else ()),
-    ]
-
-
-def _by_model(evidence: Evidence) -> dict[str, list[tuple[str, Any]]]:
-    """By model, the effects that the deployer told, in order."""
-    found: defaultdict[str, list[tuple[str, Any]]] = defaultdict(list)
-    for one in evidence.firsts("deployer.events"):
-        if one.event and one.event.type in _EFFECTS:
-            body = _EFFECTS[one.event.type].FromString(one.value or b"")
-            found[body.position.model].append((one.event.type, body))
-    return dict(found)
-
-
-def wrong(checks: Iterable[Checked]) -> Iterator[str]:
-    """What is wrong, a line each."""
-    for one in checks:
-        yield from (f"{one.promise}: {what}" for what in one.wrong[:5])
 
 
 def _text(key: bytes | None) -> str:

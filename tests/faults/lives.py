@@ -11,7 +11,6 @@ Everybody asks again until they have an answer, as a person or a client with ret
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import random
 import uuid
 from collections import Counter
@@ -31,7 +30,6 @@ from goldenpath.deployer.v1 import deployer_service_pb2 as deployer
 from goldenpath.governance.v1 import governance_service_pb2 as governance
 from goldenpath.ingest.v1 import events_pb2 as ingest
 from goldenpath.monitor.v1 import events_pb2 as monitor
-from goldenpath.registry.v1 import events_pb2 as registered
 from goldenpath.registry.v1 import registry_service_pb2 as registry
 from services.chassis.clock import SystemClock
 from services.chassis.cloudevents import event_of, headers_of
@@ -39,6 +37,7 @@ from services.chassis.database import Database, UnitOfWork
 from services.chassis.errors import GoldenpathError, NotFound, Unavailable
 from services.chassis.topics import INGEST, MONITOR
 from tests.faults.bus import Bus
+from tests.faults.registrations import QUESTIONS, dataset_of, registration_of
 from tests.faults.world import World
 
 T = TypeVar("T")
@@ -47,16 +46,6 @@ _AT_ONCE: Final = 6  # registrations under way; more would only wait for the reg
 _PATIENCE: Final = timedelta(minutes=5)
 _AGAIN: Final = timedelta(milliseconds=300)
 _TRAFFIC: Final = timedelta(milliseconds=60)  # between two requests: a step's sample of 20 in a few seconds
-_QUESTIONS: Final = (
-    "purpose",
-    "composition",
-    "collection_process",
-    "preprocessing",
-    "known_gaps",
-    "personal_data",
-    "licence",
-    "maintenance",
-)
 _KINDS: Final = {
     "undocumented": 4,  # refused
     "waiting": 4,  # high risk, and nobody has looked yet
@@ -105,13 +94,6 @@ class Lives:
         self._ada = world.as_("ada", "scientist")
         self._grace = world.as_("grace", "reviewer")
         self._otto = world.as_("otto", "operator")
-        self._monitor = Database(
-            world.dsn("monitor"),
-            source="goldenpath/monitor",
-            clock=SystemClock(),
-            unit_of_work=UnitOfWork,
-            connections=2,
-        )
 
     def begin(self, count: int) -> None:
         """Begin so many lives; they go on by themselves."""
@@ -165,10 +147,10 @@ class Lives:
     # Lives that end at the gate
 
     async def _undocumented(self, number: int, rng: random.Random) -> None:
-        await self._register(self._registration(f"life-{number}", rng, answers=()))
+        await self._register(registration_of(f"life-{number}", rng.choice(self._runs), answers=()))
 
     async def _waiting(self, number: int, rng: random.Random) -> int:
-        return await self._register(self._registration(f"life-{number}", rng))
+        return await self._register(registration_of(f"life-{number}", rng.choice(self._runs)))
 
     async def _denied(self, number: int, rng: random.Random) -> None:
         version = await self._waiting(number, rng)
@@ -176,7 +158,7 @@ class Lives:
         await self._judged(lambda: self._grace.governance.Deny(request))
 
     async def _trained(self, number: int, rng: random.Random) -> None:
-        registration = self._registration(f"life-{number}", rng)
+        registration = registration_of(f"life-{number}", rng.choice(self._runs))
         await self._publish(
             "training.completed", f"model/life-{number}", ingest.TrainingCompleted(registration=registration)
         )
@@ -185,17 +167,17 @@ class Lives:
     async def _documented(self, number: int, rng: random.Random) -> None:
         name = f"shared-{number % 7}"
         owner = f"owner-{number}"
-        dataset = self._dataset(name, rng.sample(_QUESTIONS, rng.randint(0, len(_QUESTIONS))), owner=owner)
+        dataset = dataset_of(name, rng.sample(QUESTIONS, rng.randint(0, len(QUESTIONS))), owner=owner)
         await self._publish("dataset.documented", f"dataset/{name}", ingest.DatasetDocumented(dataset=dataset))
         self.told.datasets[name] = self.told.datasets.get(name, 0) + 1
 
     # Lives that are served, and their trouble
 
-    async def _served(self, number: int, rng: random.Random) -> None:
+    async def _served(self, number: int, _: random.Random) -> None:
         model = SERVED[number % len(SERVED)]
         self._versions[model] += 1
         run = self._runs[(self._versions[model] - 1) % len(self._runs)]
-        version = await self._register(self._registration(model, rng, run=run))
+        version = await self._register(registration_of(model, run))
         request = governance.ApproveRequest(model=model, version=version, comment="fine")
         await self._judged(lambda: self._grace.governance.Approve(request))
 
@@ -235,12 +217,19 @@ class Lives:
         )
 
         async def emit() -> None:
-            await self._monitor.start()
+            database = Database(
+                self._world.dsn("monitor"),
+                source="goldenpath/monitor",
+                clock=SystemClock(),
+                unit_of_work=UnitOfWork,
+                connections=1,
+            )
+            await database.start()
             try:
-                async with self._monitor.begin() as uow:
+                async with database.begin() as uow:
                     uow.emit(MONITOR, "drift.detected", f"model/{model}", monitor.DriftDetected(signal=signal))
             finally:
-                await self._monitor.stop()
+                await database.stop()
 
         await self._persist(emit)
         return signal.id
@@ -252,32 +241,6 @@ class Lives:
         return answer.deployment.position if answer and answer.deployment.position.stable_version else None
 
     # Words to the platform
-
-    def _registration(
-        self, model: str, rng: random.Random, *, answers: tuple[str, ...] = _QUESTIONS, run: str = ""
-    ) -> registry.RegisterVersionRequest:
-        return registry.RegisterVersionRequest(
-            model=model,
-            kind=registered.KIND_MODEL,
-            risk_tier=registered.RISK_TIER_HIGH,
-            owner="campaign",
-            use_case="faults",
-            mlflow_run=run or rng.choice(self._runs),
-            datasets=[self._dataset(f"data-of-{model}", answers, owner="campaign")],
-            promise=registered.Promise(metric="log_loss", margin=0.1),
-            rollout=registered.RolloutSettings(steps=[50, 100], minimum_sample=20, latency_margin=20, error_margin=0.5),
-        )
-
-    def _dataset(self, name: str, answers: tuple[str, ...] | list[str], *, owner: str) -> registry.DatasetInput:
-        return registry.DatasetInput(
-            name=name,
-            digest=hashlib.sha256(name.encode()).hexdigest(),
-            datasheet_json="{}",
-            answers=dict.fromkeys(answers, "It is made up."),
-            owner=owner,
-            licence="CC0-1.0",
-            personal_data="none",
-        )
 
     async def _register(self, request: registry.RegisterVersionRequest) -> int:
         async with self._room:

@@ -19,11 +19,12 @@ from services.chassis.cloudevents import event_of, headers_of
 from services.chassis.topics import DEPLOYER, GOVERNANCE, Topic
 from services.governance.domain.entries import entry_of
 from services.governance.domain.merkle import Frontier
-from tests.faults import checker
 from tests.faults.bus import Written
-from tests.faults.checker import Evidence
+from tests.faults.checker import check
+from tests.faults.evidence import Evidence, wrong_of
 from tests.faults.lives import Told
 from tests.faults.seen import Logged, Seen, Sent, Waiting
+from tests.faults.settling import settled, whole
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 KEY = b"model/credit"
@@ -93,7 +94,7 @@ class History:
         return Evidence(self.records, self.seen, self.told)
 
     def wrong(self) -> str:
-        return " ".join(checker.wrong(checker.check(self.evidence())))
+        return " ".join(wrong_of(check(self.evidence())))
 
 
 def verdict_row(id_: str, **more: Any) -> dict[str, Any]:
@@ -125,7 +126,7 @@ def history() -> History:
 
 def test_nothing_is_wrong_with_a_history_in_which_nothing_went_wrong(history: History) -> None:
     assert history.wrong() == ""
-    assert checker.settled(history.evidence(), {}, {}) == []
+    assert settled(history.evidence(), {}, {}) == []
 
 
 def test_a_repeat_is_harmless(history: History) -> None:
@@ -147,7 +148,7 @@ def test_poison_is_nobodys_event(history: History) -> None:
     history.append(replace(history.records[1], offset=3, headers=()))
     evidence = history.evidence()
     evidence.poison = {history.records[-1].place}
-    assert list(checker.wrong(checker.check(evidence))) == []
+    assert list(wrong_of(check(evidence))) == []
 
 
 def test_an_event_before_an_earlier_one_of_its_key_is_found(history: History) -> None:
@@ -196,7 +197,7 @@ def test_traffic_without_an_approval_is_found(history: History) -> None:
 def test_traffic_after_a_revocation_is_found(history: History) -> None:
     evidence = history.evidence()
     evidence.revoked_before, evidence.history_before = frozenset({("credit", 1)}), 0
-    assert "although its approval was revoked" in " ".join(checker.wrong(checker.check(evidence)))
+    assert "although its approval was revoked" in " ".join(wrong_of(check(evidence)))
 
 
 def test_two_stables_in_one_epoch_are_found(history: History) -> None:
@@ -247,22 +248,22 @@ def test_an_effect_that_is_noted_of_a_repeat_is_found(history: History) -> None:
 )
 def test_what_still_has_to_happen_is_named(history: History, leave: Callable[[Seen], object], said: str) -> None:
     leave(history.seen)
-    assert any(said in left for left in checker.settled(history.evidence(), {}, {}))
+    assert any(said in left for left in settled(history.evidence(), {}, {}))
 
 
 def test_what_waits_behind_a_dead_letter_waits_for_a_human(history: History) -> None:
     history.seen.waiting = [waiting("a", dead=True), waiting("a", dead=False)]
-    assert checker.settled(history.evidence(), {}, {}) == []
+    assert settled(history.evidence(), {}, {}) == []
 
 
 def test_an_offset_that_is_not_committed_is_named(history: History) -> None:
     place = TopicPartition("ingest.events", 0)
-    assert checker.settled(history.evidence(), {("registry", place): 3}, {place: 5})[0] == "2 offsets aren't committed"
+    assert settled(history.evidence(), {("registry", place): 3}, {place: 5})[0] == "2 offsets aren't committed"
 
 
 def test_a_training_that_became_nothing_is_missed(history: History) -> None:
     history.told.trainings.add("lost")
-    assert "every training became a version: lost" in list(checker.wrong(checker.whole(history.evidence())))
+    assert "every training became a version: lost" in list(wrong_of(whole(history.evidence())))
 
 
 def foreign(sequence: int) -> Any:
