@@ -42,7 +42,7 @@ faults: setup ## Break everything while models live, and prove that nothing was 
 lint: setup ## Check format, style, types, import contracts and the events' contracts
 	.venv/bin/ruff format --check .
 	.venv/bin/ruff check .
-	.venv/bin/mypy services golden tests benchmarks protos/generate.py protos/asyncapi.py protos/openapi.py
+	.venv/bin/mypy services golden tests benchmarks protos/*.py
 	.venv/bin/lint-imports
 	.venv/bin/buf lint
 	.venv/bin/buf format --diff --exit-code
@@ -56,6 +56,7 @@ protos: setup ## Generate the contracts' Python code and the event catalogue
 	PATH=.venv/bin:$$PATH .venv/bin/python protos/generate.py
 	.venv/bin/python protos/asyncapi.py
 	.venv/bin/python protos/openapi.py
+	.venv/bin/python protos/telemetry.py
 
 bench: setup ## Measure, beside the peers; a table, and benchmarks/bench.json
 	.venv/bin/python -m benchmarks $(ARGS)
