@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Any, Final
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
-import numpy as np
 import typer
 
 from golden import monitor_page
@@ -19,7 +18,9 @@ from goldenpath.monitor.v1 import events_pb2 as events
 from goldenpath.monitor.v1 import monitor_service_pb2 as pb
 from goldenpath.registry.v1.events_pb2 import DriftSettings
 from services.chassis.errors import Invalid, NotFound
-from services.profile import Column
+
+if TYPE_CHECKING:
+    from services.profile import Column
 
 _SHOWN: Final = 12  # features; the rest is in --json and on the page
 _BARS: Final = 16  # of a distribution
@@ -146,6 +147,8 @@ def _columns(path: Path) -> dict[str, Column]:
 
 
 def _column(series: Any) -> Column:
+    import numpy as np
+
     if series.dtype.kind in "biuf":
         return np.asarray(series.to_numpy(), dtype=np.float64)
     return np.array([None if value != value else str(value) for value in series.astype(object)], dtype=object)  # noqa: PLR0124 - NaN differs from itself
