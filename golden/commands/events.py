@@ -8,7 +8,7 @@ import sys
 from datetime import datetime
 from importlib import import_module
 from pathlib import Path
-from typing import Annotated, Any, Final
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 from google.protobuf import symbol_database
@@ -18,8 +18,10 @@ from golden.output import Json, as_dict, console, escape, print_json
 from golden.session import connect
 from services.chassis import cloudevents
 from services.chassis.errors import GoldenpathError, Invalid, Unavailable
-from services.chassis.settings import KafkaAccess
 from services.chassis.topics import TOPICS
+
+if TYPE_CHECKING:
+    from services.chassis.settings import KafkaAccess
 
 app = typer.Typer(no_args_is_help=True, help="Check an event before it is published, and follow what is told.")
 

@@ -9,13 +9,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.errors import KafkaError, TopicAlreadyExistsError, for_code
 
 from services.chassis.errors import Unavailable
-from services.chassis.settings import KafkaAccess
+
+if TYPE_CHECKING:
+    from services.chassis.settings import KafkaAccess
 
 DEAD_LETTERS: Final = ".dlq"
 LARGEST_DEAD_LETTER_BYTES: Final = 2 * 1024 * 1024  # the largest event that a topic takes, and why it died
