@@ -49,7 +49,7 @@ _GROUPS: Final = {
         "rollback": "deployments",
         "hold": "deployments",
         "release": "deployments",
-        "retire": "deployments",
+        "retire": "retiring",
         "history": "deployments",
         "decisions": "deployments",
     },

@@ -24,13 +24,13 @@ def deploy(version: Version, *, env: Environment = "production", json: Json = Fa
     """Start a rollout of an approved version."""
     asked = reference(version)
     request = deployer.DeployRequest(model=asked.model, version=asked.version, environment=env)
-    _show(connect().deployer.Deploy(request).deployment, json=json)
+    show(connect().deployer.Deploy(request).deployment, json=json)
 
 
 def promote(model: Model, *, env: Environment = "production", epoch: Epoch = 0, json: Json = False) -> None:
     """Give the candidate all the traffic now; governance is asked all the same."""
     request = deployer.PromoteRequest(model=model_of(model), environment=env, epoch=epoch)
-    _show(connect().deployer.Promote(request).deployment, json=json)
+    show(connect().deployer.Promote(request).deployment, json=json)
 
 
 def abort(
@@ -38,7 +38,7 @@ def abort(
 ) -> None:
     """Take the candidate's traffic away; the stable version stays."""
     request = deployer.AbortRequest(model=model_of(model), environment=env, reason=reason, epoch=epoch)
-    _show(connect().deployer.Abort(request).deployment, json=json)
+    show(connect().deployer.Abort(request).deployment, json=json)
 
 
 def rollback(
@@ -62,7 +62,7 @@ def hold(
 ) -> None:
     """Hold a deployment: it serves on, and nothing automatic happens."""
     request = deployer.HoldRequest(model=model_of(model), environment=env, reason=reason, epoch=epoch)
-    _show(connect().deployer.Hold(request).deployment, json=json)
+    show(connect().deployer.Hold(request).deployment, json=json)
 
 
 def release(
@@ -70,15 +70,7 @@ def release(
 ) -> None:
     """Lift a hold."""
     request = deployer.ReleaseRequest(model=model_of(model), environment=env, reason=reason, epoch=epoch)
-    _show(connect().deployer.Release(request).deployment, json=json)
-
-
-def retire(
-    model: Model, *, reason: Reason, env: Environment = "production", epoch: Epoch = 0, json: Json = False
-) -> None:
-    """End a deployment: nothing of the model serves there any more, until a version is deployed anew."""
-    request = deployer.RetireRequest(model=model_of(model), environment=env, reason=reason, epoch=epoch)
-    _show(connect().deployer.Retire(request).deployment, json=json)
+    show(connect().deployer.Release(request).deployment, json=json)
 
 
 def history(model: Model, *, env: Environment = "production", json: Json = False) -> None:
@@ -146,7 +138,8 @@ def show_deployment(found: deployer.Deployment) -> None:
         console.print(f"             [dim]lift it: golden release {at.model}[/dim]")
 
 
-def _show(found: deployer.Deployment, *, json: bool) -> None:
+def show(found: deployer.Deployment, *, json: bool) -> None:
+    """Print where a deployment stands, for a person or a program."""
     if json:
         print_json(found)
     else:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from golden.connection import Connection
 
 _POLL_S: Final = 0.2
+_BEGINS_WITHIN_S: Final = 40.0  # it waits for whatever is being handled, each of three locks 10 s at the most
 Service = Annotated[str, typer.Argument(metavar="SERVICE", help="registry, governance or monitor.")]
 Reason = Annotated[str, typer.Option("--reason", "-m", help="Why, in your words; it stands in the record.")]
 
@@ -30,7 +31,7 @@ def rebuild(service: Service, *, reason: Reason, json: Json = False) -> None:
     if service not in SERVICES:
         raise Invalid(f"there is no service {service!r}", where="SERVICE", fix=f"one of {', '.join(SERVICES)}")
     platform = connect()
-    found = ask(platform, service, "POST", "/v1/rebuild", {"reason": reason})
+    found = ask(platform, service, "POST", "/v1/rebuild", {"reason": reason}, timeout_s=_BEGINS_WITHIN_S)
     found = _followed(platform, service, found, quiet=json)
     if json:
         print_json({"service": service, **found})

@@ -9,6 +9,7 @@ import pytest
 
 from goldenpath.deployer.v1 import deployer_service_pb2 as pb
 from goldenpath.deployer.v1 import events_pb2 as events
+from goldenpath.registry.v1 import registry_service_pb2 as registry
 from services.chassis.errors import Conflict, Denied, NotFound
 
 POSITION = events.Position(
@@ -69,15 +70,28 @@ def test_a_verb_prints_json_for_programs(
     assert document.get("deployment", document)["position"]["stable_version"] == 2
 
 
-@pytest.mark.parametrize(
-    "verb", [["promote"], ["abort", "-m", "x"], ["hold", "-m", "x"], ["release"], ["retire", "-m", "x"], ["history"]]
-)
+@pytest.mark.parametrize("verb", [["promote"], ["abort", "-m", "x"], ["hold", "-m", "x"], ["release"], ["history"]])
 def test_a_version_is_refused_where_it_would_be_passed_over(platform: Any, golden: Any, verb: list[str]) -> None:
     ended = golden(verb[0], "credit@3", *verb[1:])
     assert ended.status == 1
     assert "'credit@3' names a version" in ended.err
     assert "write credit" in ended.err
     assert platform.asked == []
+
+
+def test_a_version_is_retired_by_its_number(platform: Any, golden: Any) -> None:
+    platform.answers["RetireVersion"] = registry.RetireVersionResponse(version=registry.Version(retired=True))
+    ended = golden("retire", "credit@2", "-m", "superseded")
+    assert (ended.status, ended.out) == (0, "credit@2 is out of use. Its history stays:  golden trace credit@2\n")
+    asked = platform.request("RetireVersion")
+    assert (asked.model, asked.version, asked.reason) == ("credit", 2, "superseded")
+    assert golden("retire", "credit@2", "-m", "superseded", "--json").json["version"]["retired"]
+
+
+def test_a_version_has_no_epoch(platform: Any, golden: Any) -> None:
+    ended = golden("retire", "credit@2", "-m", "superseded", "--epoch", "4")
+    assert (ended.status, platform.asked) == (1, [])
+    assert "a version has no epoch" in ended.err
 
 
 def test_a_retired_deployment_shows_that_nothing_serves_and_what_to_do(platform: Any, golden: Any) -> None:
