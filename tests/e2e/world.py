@@ -85,8 +85,8 @@ class World:
         """How to open a service's database."""
         return Parts(self.running.folders, self.running.state).dsns()[service]
 
-    def register(self, number: int, *, minimum_sample: int = 20) -> int:
-        """Register the run of that number, from 1; the version."""
+    def register(self, number: int, **rollout: Any) -> int:
+        """Register the run of that number, from 1, with its own settings of the rollout; the version."""
         dataset = registry.DatasetInput(
             name="tiny-data",
             digest="ab" * 32,
@@ -96,9 +96,12 @@ class World:
             licence="CC0-1.0",
             personal_data="none",
         )
-        rollout = events.RolloutSettings(
-            steps=[25, 50, 100], minimum_sample=minimum_sample, latency_margin=20, error_margin=0.2
-        )
+        usual: dict[str, Any] = {
+            "steps": [25, 50, 100],
+            "minimum_sample": 20,
+            "latency_margin": 20,
+            "error_margin": 0.2,
+        }
         request = registry.RegisterVersionRequest(
             model=MODEL,
             kind=events.KIND_MODEL,
@@ -108,7 +111,7 @@ class World:
             mlflow_run=self.runs[number - 1],
             datasets=[dataset],
             promise=events.Promise(metric="log_loss", margin=0.1),
-            rollout=rollout,
+            rollout=events.RolloutSettings(**usual | rollout),
         )
         return int(self.as_("ada", "scientist").registry.RegisterVersion(request).version.registered.version)
 
