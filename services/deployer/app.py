@@ -65,7 +65,7 @@ async def run() -> int:
             settings.modelservers_folder, settings.artifacts_folder, settings.modelserver_kafka, settings.traces_folder
         )
     )
-    routing = RoutingJob(database, leases, proxy, name=settings.proxy_name)
+    routing = RoutingJob(database, leases, proxy, name=settings.proxy_name, clock=clock)
     tending = ServersJob(database, leases, runtime, proxy, clock=clock)
     moving = RolloutsJob(
         database,

@@ -112,6 +112,7 @@ class Deployer:
     api: DeployerApi
     client: httpx.AsyncClient
     router: EnvoyRouter
+    admin: EnvoyAdmin
     start: Callable[[], list[asyncio.Future[None]]]
     tasks: list[asyncio.Future[None]] = field(default_factory=list)
 
@@ -179,11 +180,12 @@ class Deployer:
         return cast("service_pb2.Deployment", await self.meanwhile(there))
 
     async def has_servers(self, *versions: int) -> None:
-        """Wait until the servers that answer are these, by version, and no others run."""
+        """Wait until the servers that answer are these, by version, no others run, and the proxy knows them."""
 
         async def there() -> bool:
             endpoints = (await self.state()).endpoints
-            return sorted(one.version for one in endpoints) == list(versions) and all(one.ready for one in endpoints)
+            answer = sorted(one.version for one in endpoints) == list(versions) and all(one.ready for one in endpoints)
+            return answer and {one.http_address for one in endpoints} <= await self.admin.addresses()
 
         await eventually(there, within=timedelta(seconds=30))
 
@@ -217,7 +219,9 @@ INFER = "/v2/models/credit/infer"
 
 
 @pytest.fixture
-async def deployer(database: DatabaseOfTest, router: EnvoyRouter, client: httpx.AsyncClient) -> AsyncIterator[Deployer]:
+async def deployer(
+    database: DatabaseOfTest, proxy: Proxy, router: EnvoyRouter, client: httpx.AsyncClient
+) -> AsyncIterator[Deployer]:
     clock = SystemClock()
     made = Database(
         database.dsn,
@@ -230,11 +234,11 @@ async def deployer(database: DatabaseOfTest, router: EnvoyRouter, client: httpx.
     governance, registry, monitor = FakeGovernance(), FakeRegistry(quick(Policy(steps=(20, 100)))), FakeMonitor()
     runtime, changes = FakeRuntime(), Changes(made, CHANNEL)
     api = DeployerApi(made, governance=governance, registry=registry, changes=changes, url="http://proxy")
-    servers = HttpServers()
+    servers, admin = HttpServers(), EnvoyAdmin(proxy.admin)
 
     def start() -> list[asyncio.Future[None]]:
         leases = Leases(made, duration=timedelta(seconds=1))
-        routing = RoutingJob(made, leases, router, name="test")
+        routing = RoutingJob(made, leases, router, name="test", clock=clock)
         tending = ServersJob(made, leases, runtime, router, clock=clock)
         moving = RolloutsJob(
             made,
@@ -251,10 +255,11 @@ async def deployer(database: DatabaseOfTest, router: EnvoyRouter, client: httpx.
         runs = (changes.run, routing.run, tending.run, moving.run, deciding.run, guarding.run)
         return [asyncio.ensure_future(run()) for run in runs]
 
-    deployer = Deployer(made, governance, registry, monitor, runtime, api, client, router, start)
+    deployer = Deployer(made, governance, registry, monitor, runtime, api, client, router, admin, start)
     deployer.tasks = start()
     yield deployer
     await deployer.kill()
     await servers.close()
+    await admin.close()
     await runtime.close()
     await made.stop()

@@ -102,11 +102,15 @@ class FakeRuntime:
         backend.score = self.score.get(endpoint.version, backend.score)
         if endpoint.version in self.broken:
             self._dead.add(endpoint.address)
-        elif endpoint.address not in self._started:  # a start that was killed half way is found, as the real one is
+        else:
             self._started[endpoint.address] = None
             asyncio.run_coroutine_threadsafe(backend.start(), self._loop).result(5)  # it is called on a thread
         self._pids += 1
         return Process(self._pids, 0.0)
+
+    def find(self, endpoint: Endpoint) -> Process | None:
+        """One whose start was killed half way."""
+        return Process(self._pids, 0.0) if endpoint.address in self._started else None
 
     def alive(self, endpoint: Endpoint) -> bool:
         return endpoint.address not in self._dead and endpoint.address in self.backends

@@ -373,5 +373,15 @@ def test_a_file_is_never_half_written(tmp_path: Path) -> None:
     assert files.replace(ROUTES, [{"a": 1}], token=3) == version
 
 
+def test_what_another_deployer_wrote_is_read_anew(tmp_path: Path) -> None:
+    ours, theirs = DiscoveryFiles(tmp_path), DiscoveryFiles(tmp_path)
+    ours.replace(ROUTES, [{"a": 1}], token=1)
+    assert theirs.read(ROUTES) == [{"a": 1}]
+    theirs.replace(ROUTES, [{"a": 2}], token=2)
+    assert ours.read(ROUTES) == [{"a": 2}]
+    with pytest.raises(LeaseLost):
+        ours.replace(ROUTES, [{"a": 3}], token=1)
+
+
 def test_nothing_takes_longer_than_a_minute_by_default() -> None:
     assert Route(PLACE, ()).timeout == timedelta(minutes=1)

@@ -40,17 +40,23 @@ def test_a_server_is_known_again_by_its_pid_and_start_time(
 
 
 def test_a_start_that_was_interrupted_finds_the_process_that_it_left(runtime: LocalRuntime, started: Endpoint) -> None:
-    assert runtime.start(replace(started, process=None)) == started.process
+    assert runtime.find(replace(started, process=None)) == started.process
+    assert runtime.find(replace(started, id=uuid4())) is None
 
 
-def test_a_server_gets_no_secrets_and_a_session_of_its_own(
+async def test_a_server_gets_no_secrets_and_a_session_of_its_own(
     runtime: LocalRuntime, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("GOLDENPATH_DATABASE_DSN", "postgresql://secret")
     endpoint = Endpoint(uuid4(), Place("credit"), 1, "0" * 64, runtime.free_address())
     endpoint = replace(endpoint, process=runtime.start(endpoint))
     assert endpoint.process is not None
-    environment = psutil.Process(endpoint.process.pid).environ()
+    process = psutil.Process(endpoint.process.pid)
+
+    async def told() -> dict[str, str]:
+        return process.environ()  # empty while the process is just being made
+
+    environment = await eventually(told)
     runtime.kill(endpoint)
     assert "GOLDENPATH_DATABASE_DSN" not in environment
     assert environment["GOLDENPATH_MODEL"] == "credit"

@@ -40,6 +40,7 @@ from services.chassis.identity import Role
 from services.chassis.settings import KafkaAccess
 from services.chassis.testing import Issuer, emitted, eventually
 from services.chassis.topics import create_topics
+from services.deployer.router.envoy_admin import EnvoyAdmin
 from tests.conftest import Database
 from tests.deployer.conftest import Proxy
 from tests.deployer.siblings import Siblings, siblings
@@ -130,14 +131,18 @@ class Process:
         return found
 
     async def has_servers(self, count: int) -> None:
-        """Wait until so many servers answer and no others run; requests flow meanwhile."""
+        """Wait until so many servers answer, no others run, and the proxy knows them; requests flow meanwhile."""
+        admin = EnvoyAdmin(self.environment["GOLDENPATH_PROXY_ADMIN"])
 
         async def there() -> bool:
             state = await self.state()
-            ready = [one.pid for one in state.endpoints if one.ready] if state is not None else []
-            return len(ready) == count and sorted(ready) == sorted(server.pid for server in self.servers())
+            ready = [one for one in state.endpoints if one.ready] if state is not None else []
+            alone = sorted(one.pid for one in ready) == sorted(server.pid for server in self.servers())
+            known = {one.http_address for one in ready} <= await admin.addresses()
+            return len(ready) == count and alone and known
 
         await self.meanwhile(there)
+        await admin.close()
 
     async def meanwhile(self, condition: Callable[[], Awaitable[Any]]) -> Any:
         """Poll a condition while requests flow, once there is something to answer them."""

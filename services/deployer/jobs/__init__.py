@@ -8,6 +8,7 @@ from typing import Any
 
 import structlog
 
+from services.chassis.clock import Clock
 from services.chassis.database import Database
 from services.chassis.errors import GoldenpathError
 from services.chassis.leases import Lease, LeaseLost
@@ -35,10 +36,7 @@ def whenever_woken(
         trouble = ""
         try:
             while True:
-                unfinished, found = await _round(name, work, lease)
-                if found != trouble and found:
-                    _log.warning("a round is tried again", job=name, reason=found)
-                trouble = found
+                unfinished, trouble = await _round(name, work, lease, trouble)
                 await notifications.wait(at_most=busy if unfinished else idle)
         finally:
             await notifications.close()
@@ -46,13 +44,36 @@ def whenever_woken(
     return run
 
 
-async def _round(name: str, work: Callable[[Lease], Awaitable[bool]], lease: Lease) -> tuple[bool, str]:
-    """One round: whether something is unfinished, and what stood in its way; the same trouble is logged once."""
+def now_and_then(
+    name: str, work: Callable[[Lease], Awaitable[bool]], *, every: timedelta, clock: Clock
+) -> Callable[[Lease], Awaitable[None]]:
+    """Work under a lease at a steady pace, whatever changes: what counts, and what no change makes urgent.
+
+    Args:
+        name: The job's name, for the log.
+        work: One round.
+        every: How long it sleeps after each.
+        clock: Paces it.
+    """
+
+    async def run(lease: Lease) -> None:
+        trouble = ""
+        while True:
+            _, trouble = await _round(name, work, lease, trouble)
+            await clock.sleep(every)
+
+    return run
+
+
+async def _round(name: str, work: Callable[[Lease], Awaitable[bool]], lease: Lease, known: str) -> tuple[bool, str]:
+    """One round: whether something is unfinished, and what stood in its way; known trouble isn't logged again."""
     try:
         return await work(lease), ""
     except LeaseLost:
         raise
     except GoldenpathError as error:
+        if str(error) != known:
+            _log.warning("a round is tried again", job=name, reason=str(error))
         return True, str(error)
     except Exception:  # noqa: BLE001 - a job must outlive what nobody foresaw; it is logged, and tried again
         _log.exception("a round failed", job=name)

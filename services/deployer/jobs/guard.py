@@ -1,7 +1,8 @@
-"""The guard after a promotion: where units stay with the version before, the two are compared for as long as it serves.
+"""The guard after a promotion: what a stable serves is counted, and compared with the version before it.
 
-It acts on the stable, so it waits while the deployment is held, while a candidate is under way, and until what was
-decided is in effect. What it finds then counts all that came meanwhile.
+What it has served makes a version one to go back to. Where units stay with the version before, the two are compared for
+as long as it serves. What is found acts on the stable, so it waits while the deployment is held, while a candidate is
+under way, and until what was decided is in effect; then all that came meanwhile counts.
 """
 
 from __future__ import annotations
@@ -19,22 +20,22 @@ from services.deployer.domain.deployment import Deployment, Place
 from services.deployer.domain.guard import Watched, look_at
 from services.deployer.domain.traffic import Traffic
 from services.deployer.handlers import going_back
-from services.deployer.jobs import whenever_woken
+from services.deployer.jobs import now_and_then
 from services.deployer.router import Router
 from services.deployer.store import DeployerUnitOfWork
 
-_IDLE: Final = timedelta(seconds=2)
+_EVERY: Final = timedelta(seconds=1)  # what a stay served in its last second isn't counted
 Counted = Mapping[tuple[Place, int], Traffic]
 
 
 class GuardJob:
-    """Compares every stable with its holdback.
+    """Counts what every stable serves, and compares it with its holdback.
 
     Args:
         database: What was decided, and how far it was guarded.
         leases: One deployer at a time decides.
         router: Counts what the requests came to.
-        clock: For the rows' time.
+        clock: Paces it.
     """
 
     def __init__(self, database: Database[DeployerUnitOfWork], leases: Leases, router: Router, *, clock: Clock) -> None:
@@ -45,17 +46,21 @@ class GuardJob:
 
     async def run(self) -> None:
         """Work for ever, whenever the lease is ours."""
-        work = whenever_woken(self._database, "guard", self.round, idle=_IDLE, busy=_IDLE)
-        await self._leases.run("guard", work)
+        await self._leases.run("guard", now_and_then("guard", self.round, every=_EVERY, clock=self._clock))
 
     async def round(self, lease: Lease) -> bool:
-        """Look at every promotion that has a holdback; there is always a next time."""
-        async with self._database.read() as connection:
-            deployments = await DeployerUnitOfWork(connection, source="", clock=self._clock).deployments.all()
-        held_back = [one for one in deployments if one.held_back and one.hold is None and one.candidate is None]
-        counted = await self._router.traffic() if held_back else {}
-        for deployment in held_back:
-            await self._look_at(deployment, counted, lease)
+        """Count, and look at every promotion that has a holdback; there is always a next time."""
+        counted = await self._router.traffic()
+        async with self._database.begin() as uow:
+            await lease.check(uow.connection)
+            deployments = await uow.deployments.all()
+            stables = [(one.place, one.stable) for one in deployments if one.stable is not None]
+            await uow.stays.count(
+                [(place, role, counted.get((place, role.version), Traffic()).requests) for place, role in stables]
+            )
+        for deployment in deployments:
+            if deployment.held_back and deployment.hold is None and deployment.candidate is None:
+                await self._look_at(deployment, counted, lease)
         return False
 
     async def _look_at(self, seen: Deployment, counted: Counted, lease: Lease) -> None:

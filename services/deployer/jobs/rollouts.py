@@ -34,7 +34,7 @@ from services.deployer.router import Router
 from services.deployer.store import DeployerUnitOfWork
 from services.deployer.store.rollouts import Kept, Progress
 
-_IDLE: Final = timedelta(seconds=2)  # how often a stable's requests are counted
+_IDLE: Final = timedelta(seconds=2)
 _BUSY: Final = timedelta(milliseconds=250)  # how often a step is looked at
 _ANSWER_WITHIN: Final = timedelta(seconds=2)  # the monitor reads one row
 _log = structlog.get_logger()
@@ -83,14 +83,9 @@ class RolloutsJob:
 
     async def round(self, lease: Lease) -> bool:
         """Look at every rollout once; True where one goes on."""
-        counted = await self._router.traffic()
-        async with self._database.begin() as uow:
-            await lease.check(uow.connection)
-            for deployment in await uow.deployments.all():
-                if deployment.stable is not None:
-                    reading = counted.get((deployment.place, deployment.stable.version), Traffic())
-                    await uow.stays.count(deployment.place, deployment.stable, reading.requests)
-            places = await uow.rollouts.places()
+        async with self._database.read() as connection:
+            places = await DeployerUnitOfWork(connection, source="", clock=self._clock).rollouts.places()
+        counted = await self._router.traffic() if places else {}
         results = await asyncio.gather(
             *(self._look_at(place, counted, lease) for place in places), return_exceptions=True
         )

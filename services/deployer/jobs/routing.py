@@ -9,6 +9,7 @@ from typing import Final
 import structlog
 
 from services.chassis import instruments, telemetry
+from services.chassis.clock import Clock
 from services.chassis.database import Database
 from services.chassis.leases import Lease, Leases
 from services.deployer import events
@@ -32,13 +33,17 @@ class RoutingJob:
         leases: One deployer at a time writes a proxy.
         router: The proxy.
         name: The proxy's name.
+        clock: For the rows' time.
     """
 
-    def __init__(self, database: Database[DeployerUnitOfWork], leases: Leases, router: Router, *, name: str) -> None:
+    def __init__(
+        self, database: Database[DeployerUnitOfWork], leases: Leases, router: Router, *, name: str, clock: Clock
+    ) -> None:
         self._database = database
         self._leases = leases
         self._router = router
         self._name = name
+        self._clock = clock
 
     async def run(self) -> None:
         """Work for ever, whenever the proxy's lease is ours."""
@@ -47,7 +52,8 @@ class RoutingJob:
 
     async def round(self, lease: Lease) -> bool:
         """Make it so once; True where something isn't in effect yet."""
-        async with self._database.begin() as uow:
+        async with self._database.read() as connection:
+            uow = DeployerUnitOfWork(connection, source="", clock=self._clock)
             # In this order: what is read later is at least as new as the changes that it is to put into effect.
             pending = await uow.history.pending()
             routing = await self._routing(uow)

@@ -81,6 +81,7 @@ class ServersJob:
             uow = DeployerUnitOfWork(connection, source="", clock=self._clock)
             needed = servers_needed(await uow.deployments.all())
             endpoints = await uow.endpoints.all()
+            pending = {entry.place for entry in await uow.history.pending()}
         staying, surplus = sorted_out(endpoints, needed)
         unfinished = bool(surplus)
         for endpoint in surplus:
@@ -90,8 +91,11 @@ class ServersJob:
         for endpoint in (one for group in staying.values() for one in group):
             unfinished |= await self._tend(endpoint, lease)
         for version, wanted in needed.items():
-            for _ in range(wanted.count - len(staying[version])):
-                unfinished = True
+            missing = wanted.count - len(staying[version])
+            unfinished |= missing > 0
+            # What was decided takes effect first: a second server helps nobody then, and starting one takes seconds of
+            # the machine.
+            if missing and not (staying[version] and version[0] in pending):
                 await self._begin(version, wanted.role, lease)
         return unfinished
 
@@ -110,6 +114,16 @@ class ServersJob:
             await uow.endpoints.add(endpoint)
         await self._start(endpoint, lease)
 
+    async def _take_up(self, endpoint: Endpoint, lease: Lease) -> None:
+        """A start was interrupted: the process may be there."""
+        process = await asyncio.to_thread(self._runtime.find, endpoint)
+        if process is None:
+            await self._start(endpoint, lease)
+            return
+        async with self._database.begin() as uow:
+            await lease.check(uow.connection)
+            await uow.endpoints.started(endpoint.id, process)
+
     async def _start(self, endpoint: Endpoint, lease: Lease) -> None:
         async with self._database.begin() as uow:
             known = await uow.versions.get(endpoint.place, endpoint.version)
@@ -125,7 +139,7 @@ class ServersJob:
 
     async def _tend(self, endpoint: Endpoint, lease: Lease) -> bool:
         if endpoint.process is None:
-            await self._start(endpoint, lease)
+            await self._take_up(endpoint, lease)
             return True
         if not self._runtime.alive(endpoint):
             await self._replace(endpoint, lease)

@@ -54,6 +54,7 @@ class EnvoyRouter:
         self._admin = EnvoyAdmin(admin)
         self._clock = clock
         self._refusals: int | None = None
+        self._confirmed = ""
 
     async def apply(self, routing: Routing, *, token: int) -> frozenset[Place]:
         """Make it so; the places whose traffic goes as decided."""
@@ -127,6 +128,8 @@ class EnvoyRouter:
         await self._until_effective(version)
 
     async def _until_effective(self, version: str) -> None:
+        if version == self._confirmed:
+            return  # by its own word, and what it serves only another file changes
         started = self._clock.monotonic()
         while await self._admin.routes_version() != version:
             waited = timedelta(seconds=self._clock.monotonic() - started)
@@ -135,6 +138,7 @@ class EnvoyRouter:
             if waited > _EFFECT_WITHIN:
                 raise Unavailable("the proxy doesn't take up its new routes", where="envoy")
             await self._clock.sleep(_POLL)
+        self._confirmed = version
 
     async def _was_refused(self) -> bool:
         before, self._refusals = self._refusals, await self._admin.refusals()

@@ -37,7 +37,7 @@ class EnvoyAdmin:
 
     async def routes_version(self) -> str:
         """The version of the routes in effect; empty before there are any."""
-        found = await self._json("/config_dump", resource="dynamic_route_configs")
+        found = await self._json("/config_dump", resource="dynamic_route_configs", mask="version_info")
         return next((str(one.get("version_info", "")) for one in found.get("configs", [])), "")
 
     async def refusals(self) -> int:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import json
+import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -30,6 +31,7 @@ class DiscoveryFiles:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
+        self._read: dict[str, tuple[tuple[int, int], Any]] = {}
 
     def read(self, name: str) -> list[dict[str, Any]]:
         """The resources that a file holds; none where there is no file yet."""
@@ -61,10 +63,16 @@ class DiscoveryFiles:
         return version
 
     def _document(self, name: str) -> dict[str, Any]:
+        """What a file holds. It is replaced and never changed, so the same file needn't be read twice."""
         try:
-            found = json.loads((self._folder / name).read_text())
+            with (self._folder / name).open() as file:
+                status = os.fstat(file.fileno())
+                which = (status.st_ino, status.st_mtime_ns)
+                if self._read.get(name, (None, {}))[0] != which:
+                    self._read[name] = (which, json.load(file))
         except (FileNotFoundError, ValueError):
             return {}
+        found = self._read[name][1]
         return found if isinstance(found, dict) else {}
 
     @contextmanager

@@ -58,7 +58,11 @@ class Runtime(Protocol):
         ...
 
     def start(self, endpoint: Endpoint) -> Process:
-        """Start a server, or find the one that an interrupted start left behind."""
+        """Start a server."""
+        ...
+
+    def find(self, endpoint: Endpoint) -> Process | None:
+        """The process that an interrupted start left behind; None where it left none."""
         ...
 
     def alive(self, endpoint: Endpoint) -> bool:

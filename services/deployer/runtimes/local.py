@@ -85,11 +85,7 @@ class LocalRuntime:
             return Address(f"127.0.0.1:{one.getsockname()[1]}", f"127.0.0.1:{other.getsockname()[1]}")
 
     def start(self, endpoint: Endpoint) -> Process:
-        """Start a server, or find the one that an interrupted start left behind."""
-        found = _left_behind(endpoint)
-        if found is not None:
-            self._write_pid(found)
-            return found
+        """Start a server."""
         self._settings.folder.mkdir(parents=True, exist_ok=True)
         with self._log(endpoint).open("ab") as log:
             child = subprocess.Popen(
@@ -104,6 +100,16 @@ class LocalRuntime:
         child.returncode = 0  # it may outlive us; `alive` takes its exit code
         self._write_pid(process)
         return process
+
+    def find(self, endpoint: Endpoint) -> Process | None:
+        """The process that an interrupted start left behind; it looks at every process, which takes a while."""
+        for process in psutil.process_iter():
+            with suppress(psutil.Error, OSError):
+                if process.environ().get(_ENDPOINT) == str(endpoint.id):
+                    found = Process(process.pid, process.create_time())
+                    self._write_pid(found)
+                    return found
+        return None
 
     def alive(self, endpoint: Endpoint) -> bool:
         """True while this very process runs."""
@@ -194,11 +200,3 @@ def _process(known: Process | None) -> psutil.Process | None:
     except psutil.NoSuchProcess:
         return None
     return found if same else None
-
-
-def _left_behind(endpoint: Endpoint) -> Process | None:
-    for process in psutil.process_iter():
-        with suppress(psutil.Error, OSError):
-            if process.environ().get(_ENDPOINT) == str(endpoint.id):
-                return Process(process.pid, process.create_time())
-    return None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -131,16 +132,21 @@ class Stays:
         )
         return [_served(row) for row in rows]
 
-    async def count(self, place: Place, role: Role, reading: int) -> None:
-        """Raise a stay's requests by what the proxy counted since the last time; it counts from 0 when it restarts."""
+    async def count(self, readings: Sequence[tuple[Place, Role, int]]) -> None:
+        """Raise stays' requests by what the proxy counted since the last time; it counts from 0 when it restarts."""
         await self._connection.execute(
             """UPDATE stays
-               SET requests = requests + CASE WHEN $4 >= reading THEN $4 - reading ELSE $4 END, reading = $4
-               WHERE model = $1 AND environment = $2 AND epoch = $3 AND reading <> $4""",
-            place.model,
-            place.environment,
-            role.epoch,
-            reading,
+               SET requests = requests + CASE WHEN now.reading >= stays.reading THEN now.reading - stays.reading
+                                              ELSE now.reading END,
+                   reading = now.reading
+               FROM unnest($1::text[], $2::text[], $3::bigint[], $4::bigint[])
+                    AS now(model, environment, epoch, reading)
+               WHERE stays.model = now.model AND stays.environment = now.environment AND stays.epoch = now.epoch
+                 AND stays.reading <> now.reading""",
+            [place.model for place, _, _ in readings],
+            [place.environment for place, _, _ in readings],
+            [role.epoch for _, role, _ in readings],
+            [reading for _, _, reading in readings],
         )
 
     async def forget(self, place: Place) -> None:
