@@ -1,22 +1,25 @@
-"""Asking a sibling by gRPC: with our own token, the present trace, a deadline, and its errors as ours."""
+"""Asking a sibling by gRPC: with our own token, the present trace, a deadline, a breaker, and its errors as ours."""
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
 import grpc
+from grpc_health.v1 import health_pb2, health_pb2_grpc
 from opentelemetry.instrumentation.grpc import aio_client_interceptors
 
-from services.chassis.errors import Unavailable
+from services.chassis.breaker import Breaker
+from services.chassis.errors import GoldenpathError, Unavailable
 from services.chassis.grpc_errors import error_of
 
 T = TypeVar("T")
 
 DEADLINE: Final = timedelta(seconds=5)  # a sibling that takes longer is down, for whoever waits
+_READY_WITHIN: Final = timedelta(seconds=1)
 LARGEST_MESSAGE_BYTES: Final = 16 * 1024 * 1024  # a reference profile and a sample of records fit with room
 _RETRY: Final = """{"methodConfig": [{"name": [{}], "retryPolicy": {"maxAttempts": 3, "initialBackoff": "0.05s",
 "maxBackoff": "0.5s", "backoffMultiplier": 2, "retryableStatusCodes": ["UNAVAILABLE"]}}]}"""
@@ -37,6 +40,7 @@ class Sibling:
         self._address = address
         self._token = token
         self._ca_path = ca_path
+        self._breaker = Breaker(name)
         self._channel: grpc.aio.Channel | None = None
 
     @property
@@ -74,10 +78,33 @@ class Sibling:
         """Call a method of a stub.
 
         Raises:
-            GoldenpathError: what the sibling raised; Unavailable where it doesn't answer in time.
+            GoldenpathError: what the sibling raised; Unavailable where it doesn't answer in time, or hasn't for long.
         """
+        self._breaker.check()
+        try:
+            with translated():
+                answer = await method(request, timeout=within.total_seconds(), metadata=self.metadata())
+        except Unavailable as error:
+            self._breaker.failed(error)
+            raise
+        except GoldenpathError:
+            self._breaker.answered()
+            raise
+        self._breaker.answered()
+        return answer
+
+    async def ready(self) -> None:
+        """Ask whether it serves.
+
+        Raises:
+            Unavailable: it doesn't, or doesn't answer.
+        """
+        stub: Any = health_pb2_grpc.HealthStub(self.channel)
         with translated():
-            return await method(request, timeout=within.total_seconds(), metadata=self.metadata())
+            answer = await stub.Check(health_pb2.HealthCheckRequest(), timeout=_READY_WITHIN.total_seconds())
+        if answer.status != health_pb2.HealthCheckResponse.SERVING:
+            raise Unavailable(f"the {self.name} says that it doesn't serve")
+        self._breaker.answered()
 
     def metadata(self) -> tuple[tuple[str, str], ...]:
         """What identifies the caller."""
@@ -104,6 +131,11 @@ def translated() -> Iterator[None]:
         yield
     except grpc.RpcError as failure:
         raise error_of(failure) from None
+
+
+def readiness_of(siblings: Iterable[Sibling]) -> dict[str, Callable[[], Awaitable[None]]]:
+    """By name, what asks whether each of these serves; those that this installation lacks are left out."""
+    return {sibling.name: sibling.ready for sibling in siblings if sibling.here}
 
 
 def token_from(path: Path | None) -> Callable[[], str]:

@@ -47,7 +47,12 @@ _log = structlog.get_logger()
 
 
 def create_app(
-    title: str, *, verifier: TokenVerifier, checks: Mapping[str, Check], deadline: timedelta = DEADLINE
+    title: str,
+    *,
+    verifier: TokenVerifier,
+    checks: Mapping[str, Check],
+    lesser: Mapping[str, Check] | None = None,
+    deadline: timedelta = DEADLINE,
 ) -> FastAPI:
     """An application with everything that all services have; a service adds its routers.
 
@@ -55,6 +60,7 @@ def create_app(
         title: The service's name, for OpenAPI.
         verifier: Checks tokens.
         checks: By dependency, what raises while it isn't ready.
+        lesser: The same for what the service goes on without, doing less.
         deadline: How long a request may take whose client doesn't say.
     """
     app = FastAPI(title=title, version="1", docs_url="/docs", redoc_url=None)
@@ -67,11 +73,11 @@ def create_app(
 
     @app.get("/readyz", tags=["operations"])
     async def readyz(response: Response) -> dict[str, str]:
-        """Every dependency by name: ok, or what is wrong with it. 503 where one isn't ok."""
-        answers = await asyncio.gather(*map(_ask, checks.values()))
-        found = dict(zip(checks, answers, strict=True))
-        response.status_code = 200 if all(text == "ok" for text in found.values()) else 503
-        return found
+        """Every dependency by name: ok, or what is wrong with it. 503 where one isn't ok, and not only degraded."""
+        every = {**checks, **(lesser or {})}
+        answers = dict(zip(every, await asyncio.gather(*map(_ask, every.values())), strict=True))
+        response.status_code = 200 if all(answers[name] == "ok" for name in checks) else 503
+        return {name: text if text == "ok" or name in checks else f"degraded: {text}" for name, text in answers.items()}
 
     @app.get("/metrics", tags=["operations"])
     async def metrics() -> Response:

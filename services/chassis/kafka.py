@@ -30,10 +30,10 @@ from services.chassis.database import Database, UnitOfWork
 from services.chassis.errors import Unavailable
 from services.chassis.fates import FATES, UNKNOWN_TRIES, DeadLetterLimit, Fate, fate_of
 from services.chassis.handling import Handling
-from services.chassis.parking import Raw
+from services.chassis.parking import Raw, reason_of
 from services.chassis.pausing import Pauses
 from services.chassis.polling import poll
-from services.chassis.rebuilding import Moved, Rebuilding
+from services.chassis.rebuilding import Moved, Rebuilding, progress_of
 from services.chassis.rewinding import Rewinding, ends_of
 from services.chassis.routes import Received
 from services.chassis.settings import KafkaAccess
@@ -138,6 +138,19 @@ class Consumer(Generic[U]):
         except KafkaError as error:
             raise Unavailable(f"Kafka doesn't answer {self.name}: {error}") from None
 
+    async def flowing(self) -> None:
+        """Ask whether events flow.
+
+        Raises:
+            Unavailable: partitions wait at an event, or the read model is being rebuilt; the sentence says why.
+        """
+        if reasons := self._pauses.reasons:
+            raise Unavailable(f"{len(reasons)} partitions wait: {reasons[0]}")
+        async with self._database.read() as connection:
+            rebuild = await progress_of(connection, self.name)
+        if rebuild and rebuild.under_way:
+            raise Unavailable(f"the read model is being rebuilt: {rebuild.done:,} of {rebuild.of:,} events")
+
     async def run(self) -> None:
         """Consume for ever; a fault of Kafka or PostgreSQL costs time, never an event."""
         while True:
@@ -217,34 +230,35 @@ class Consumer(Generic[U]):
         """Handle a partition's events singly; the offset up to which it went well, None where none did."""
         done: int | None = None
         for raw in raws:
-            if self._stopped_by or not await self._single(raw):
-                self._pauses.begin(consumer, place, raw.offset)
+            why = self._stopped_by or await self._single(raw)
+            if why:
+                self._pauses.begin(consumer, place, raw.offset, why)
                 break
             self._forget({place: [raw]})
             done = raw.offset + 1
         return done
 
-    async def _single(self, raw: Raw) -> bool:
-        """Handle one event, or put it where its error says; False where the partition must wait."""
+    async def _single(self, raw: Raw) -> str:
+        """Handle one event, or put it where its error says; why the partition must wait, empty where it needn't."""
         try:
             await self._handling.handle([raw])
         except Exception as error:  # noqa: BLE001 - the error's type says the event's fate, the unknown included
             return await self._give_fate(raw, error)
         self._remember(1, died=False)
-        return True
+        return ""
 
-    async def _give_fate(self, raw: Raw, error: Exception) -> bool:
+    async def _give_fate(self, raw: Raw, error: Exception) -> str:
         fate = self._decide(raw, error)
         if fate is Fate.PAUSE:
-            return False
+            return reason_of(error)
         try:
             kept = await self._handling.put_aside(raw, error, dead=fate is Fate.DEAD)
         except Exception as again:  # noqa: BLE001 - an event that can't even be put aside must not be passed over
             _log.error("an event can't be put aside", consumer=self.name, exc_info=again)
-            return False
+            return reason_of(again)
         if kept and (fate is not Fate.DEAD or self._handling.may_be_our_fault(raw)):
             self._remember(1, died=fate is Fate.DEAD)
-        return True
+        return ""
 
     def _decide(self, raw: Raw, error: Exception) -> Fate:
         fate = fate_of(error)

@@ -26,7 +26,7 @@ from opentelemetry.trace import SpanKind
 
 from services.chassis import instruments, telemetry
 from services.chassis.cloudevents import CloudEvent, Headers, headers_of
-from services.chassis.errors import GoldenpathError, Invalid
+from services.chassis.errors import GoldenpathError, Invalid, Unavailable
 from services.chassis.leases import Lease, Leases, check_all
 from services.chassis.notifications import Notifications
 from services.chassis.settings import KafkaAccess
@@ -42,6 +42,7 @@ _KEPT: Final = timedelta(days=1)  # sent rows stay this long, for whoever looks 
 _IDLE: Final = timedelta(seconds=1)  # a poll, should a notification get lost
 _BACK_OFF: Final = timedelta(seconds=1)
 _PURGE_EVERY: Final = timedelta(minutes=1)
+_WAITS: Final = timedelta(seconds=10)  # a lane whose relay was killed stands still for a lease, 5 s
 _PURGE_ROWS: Final = 10_000  # at a time, so that a purge never holds the table up
 _PRODUCER_STOPS_WITHIN: Final = timedelta(seconds=2)  # with Kafka down it would wait for its requests' end
 _LARGEST_EVENT_BYTES: Final = 900_000  # Kafka takes 1 MiB by default; our headers stay far below the rest
@@ -57,6 +58,12 @@ _WRITE: Final = """
         SELECT $2, $3, $4, sequence, $5, $6, $7, $8 FROM next
     )
     SELECT pg_notify('outbox', '')
+"""
+# A look into the index for each lane: however much waits, it costs no more.
+_OLDEST: Final = """
+    SELECT max(now() - head.created_at) FROM generate_series(0, $1 - 1) AS lane(number), LATERAL (
+        SELECT created_at FROM outbox WHERE sent_at IS NULL AND lane = lane.number ORDER BY id LIMIT 1
+    ) AS head
 """
 _WRITE_RAW: Final = """
     WITH told AS (
@@ -148,6 +155,17 @@ class Relay:
             await self._drop_producer()
             with suppress(GoldenpathError):
                 await self._leases.release_all(self._held)
+
+    async def ready(self) -> None:
+        """Ask whether what was emitted is sent.
+
+        Raises:
+            Unavailable: something has waited for long.
+        """
+        async with self._database.read() as connection:
+            oldest = await connection.fetchval(_OLDEST, LANES)
+        if oldest is not None and oldest > _WAITS:
+            raise Unavailable(f"events wait to be sent to Kafka, the oldest for {oldest.total_seconds():.0f} s")
 
     async def _start_over(self) -> None:
         self._renew_at = 0.0

@@ -64,9 +64,10 @@ def _alone(raw: Raw) -> str:
 
 
 def reason_of(error: Exception) -> str:
-    """An error's sentence, as a row can hold it."""
+    """An error's sentence, as a row can hold it; the error's name where it has none."""
     # PostgreSQL's text holds neither a NUL nor half a surrogate pair, and a parser's error may quote both.
-    return str(error)[:_LONGEST_REASON].replace("\x00", "�").encode("utf-8", "replace").decode()
+    said = str(error) or type(error).__name__
+    return said[:_LONGEST_REASON].replace("\x00", "�").encode("utf-8", "replace").decode()
 
 
 class Parking:

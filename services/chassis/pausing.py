@@ -20,8 +20,14 @@ class Pauses:
     def __init__(self) -> None:
         self._until: dict[TopicPartition, float] = {}
         self._times: Counter[TopicPartition] = Counter()
+        self._why: dict[TopicPartition, str] = {}
 
-    def begin(self, consumer: AIOKafkaConsumer, place: TopicPartition, offset: int) -> None:
+    @property
+    def reasons(self) -> list[str]:
+        """Why partitions wait, or have waited since the last event went well: a sentence for each."""
+        return list(self._why.values())
+
+    def begin(self, consumer: AIOKafkaConsumer, place: TopicPartition, offset: int, why: str) -> None:
         """Let a partition wait at an event, unless it is somebody else's by now."""
         if place not in consumer.assignment():
             return
@@ -29,6 +35,7 @@ class Pauses:
         consumer.pause(place)
         wait = min(_FIRST * 2 ** min(self._times[place], _DOUBLINGS), _LAST)
         self._times[place] += 1
+        self._why[place] = why
         self._until[place] = asyncio.get_running_loop().time() + wait.total_seconds()
 
     def end_those_due(self, consumer: AIOKafkaConsumer) -> None:
@@ -38,11 +45,15 @@ class Pauses:
             del self._until[place]
             if place in consumer.assignment():
                 consumer.resume(place)
+            else:
+                self._why.pop(place, None)
 
     def went_well(self, place: TopicPartition) -> None:
         """The next pause of a partition is a first one again."""
         del self._times[place]
+        self._why.pop(place, None)
 
     def clear(self) -> None:
         """Forget them all: their consumer is gone."""
         self._until.clear()
+        self._why.clear()

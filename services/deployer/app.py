@@ -8,7 +8,7 @@ from goldenpath.deployer.v1.deployer_service_pb2_grpc import add_DeployerService
 from services.chassis import logging, operations, telemetry
 from services.chassis.clock import SystemClock
 from services.chassis.database import Database
-from services.chassis.grpc_client import Sibling, token_from
+from services.chassis.grpc_client import Sibling, readiness_of, token_from
 from services.chassis.grpc_server import GrpcServer
 from services.chassis.http_server import HttpServer, create_app
 from services.chassis.identity import TokenVerifier
@@ -101,7 +101,8 @@ async def run() -> int:
         certificate=settings.grpc_certificate,
     )
     checks = {"database": database.ready, "kafka": consumer.ready, "proxy": proxy.ready}
-    app = create_app("deployer", verifier=verifier, checks=checks, deadline=settings.request_deadline)
+    lesser = {"outbox": relay.ready, "events": consumer.flowing, **readiness_of(siblings.values())}
+    app = create_app("deployer", verifier=verifier, checks=checks, lesser=lesser, deadline=settings.request_deadline)
     app.include_router(http_api.router(database, url=settings.proxy_url))
     app.include_router(operations.router(database, consumer))
     http = HttpServer(app, settings.http_address, drain=settings.drain)

@@ -8,7 +8,7 @@ from goldenpath.governance.v1.governance_service_pb2_grpc import add_GovernanceS
 from services.chassis import logging, operations, telemetry
 from services.chassis.clock import SystemClock
 from services.chassis.database import Database
-from services.chassis.grpc_client import Sibling, token_from
+from services.chassis.grpc_client import Sibling, readiness_of, token_from
 from services.chassis.grpc_server import GrpcServer
 from services.chassis.http_server import HttpServer, create_app
 from services.chassis.identity import TokenVerifier
@@ -66,7 +66,8 @@ def parts_of(settings: GovernanceSettings, *, consumer_name: str = consumers.NAM
         certificate=settings.grpc_certificate,
     )
     checks = {"database": database.ready, "kafka": consumer.ready}
-    http = create_app("governance", verifier=verifier, checks=checks, deadline=settings.request_deadline)
+    lesser = {"outbox": relay.ready, "events": consumer.flowing, **readiness_of([sibling])}
+    http = create_app("governance", verifier=verifier, checks=checks, lesser=lesser, deadline=settings.request_deadline)
     http.include_router(http_api.router(database, clock))
     http.include_router(operations.router(database, consumer))
     return [

@@ -9,7 +9,7 @@ from goldenpath.monitor.v1.monitor_service_pb2_grpc import add_MonitorServiceSer
 from services.chassis import logging, operations, telemetry
 from services.chassis.clock import Clock, SystemClock
 from services.chassis.database import Database
-from services.chassis.grpc_client import Sibling, token_from
+from services.chassis.grpc_client import Sibling, readiness_of, token_from
 from services.chassis.grpc_server import GrpcServer
 from services.chassis.http_server import HttpServer, create_app
 from services.chassis.identity import TokenVerifier
@@ -80,7 +80,8 @@ def parts_of(
         certificate=settings.grpc_certificate,
     )
     checks = {"database": database.ready, "kafka": consumer.ready, "records": records.ready}
-    http = create_app("monitor", verifier=verifier, checks=checks, deadline=settings.request_deadline)
+    lesser = {"outbox": relay.ready, "events": consumer.flowing, **readiness_of([registry])}
+    http = create_app("monitor", verifier=verifier, checks=checks, lesser=lesser, deadline=settings.request_deadline)
     http.include_router(http_api.router(database, judges))
     http.include_router(operations.router(database, consumer))
     return [

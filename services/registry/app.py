@@ -13,7 +13,7 @@ from goldenpath.registry.v1 import registry_service_pb2_grpc as pb_grpc
 from services.chassis import logging, operations, telemetry
 from services.chassis.clock import SystemClock
 from services.chassis.database import Database
-from services.chassis.grpc_client import Sibling, token_from
+from services.chassis.grpc_client import Sibling, readiness_of, token_from
 from services.chassis.grpc_server import GrpcServer
 from services.chassis.http_server import HttpServer, create_app
 from services.chassis.identity import TokenVerifier
@@ -74,7 +74,8 @@ async def run() -> int:
         certificate=settings.grpc_certificate,
     )
     checks = {"database": database.ready, "kafka": consumer.ready}
-    http = create_app("registry", verifier=verifier, checks=checks, deadline=settings.request_deadline)
+    lesser = {"outbox": relay.ready, "events": consumer.flowing, **readiness_of([deployer])}
+    http = create_app("registry", verifier=verifier, checks=checks, lesser=lesser, deadline=settings.request_deadline)
     http.include_router(http_api.router(commands, queries))
     http.include_router(operations.router(database, consumer))
 

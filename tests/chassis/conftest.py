@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +15,14 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
 from services.chassis.database import Database, UnitOfWork
+from services.chassis.grpc_client import Sibling
+from services.chassis.grpc_server import GrpcServer
+from services.chassis.identity import Role
 from services.chassis.settings import KafkaAccess
 from services.chassis.testing import Issuer
-from services.chassis.topics import create_topics
+from services.chassis.topics import INGEST, create_topics
 from tests.chassis.kit import Service, make_database, own_topics
+from tests.chassis.rpc import Api, server_of, sibling_with
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -60,6 +65,16 @@ async def on_kafka(service: Service, kafka: str) -> Service:
 
 
 @pytest.fixture
+async def keeper(service: Service, kafka: str) -> Service:
+    """That service, with a read model that its topics feed, and a table of what it did about some of it."""
+    service.ours = replace(service.ours, types=INGEST.types)
+    async with service.database.begin() as uow:
+        await uow.connection.execute("CREATE TABLE acts (what text NOT NULL)")
+    await create_topics(KafkaAccess(kafka), topics=[service.ours, service.others])
+    return service
+
+
+@pytest.fixture
 def issuer(tmp_path: Path) -> Issuer:
     """Somebody who issues tokens."""
     return Issuer(tmp_path)
@@ -83,3 +98,23 @@ def spans(_every_span: InMemorySpanExporter) -> Iterator[InMemorySpanExporter]:
     _every_span.clear()
     yield _every_span
     _every_span.clear()
+
+
+@pytest.fixture
+def api() -> Api:
+    return Api()  # type: ignore[abstract] # the other methods stay unimplemented, and nobody calls them
+
+
+@pytest.fixture
+async def server(api: Api, issuer: Issuer) -> AsyncIterator[GrpcServer]:
+    made = server_of(api, issuer)
+    await made.start()
+    yield made
+    await made.stop()
+
+
+@pytest.fixture
+async def sibling(server: GrpcServer, issuer: Issuer) -> AsyncIterator[Sibling]:
+    made = sibling_with(server, issuer.token("ada", Role.SCIENTIST))
+    yield made
+    await made.close()

@@ -29,6 +29,7 @@ from services.chassis.topics import DEAD_LETTERS, INGEST, REGISTRY, Topic
 
 TYPE = "project.started"
 SOURCE = "goldenpath/elsewhere"
+MANY = 300
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 
 Record = ConsumerRecord[bytes, bytes]
@@ -121,6 +122,13 @@ class Service:
         return made
 
 
+def many(count: int = MANY, *, models: int = 10) -> list[CloudEvent]:
+    """Events of several aggregates, each counted by its owner."""
+    return [
+        event(f"{number}", subject=f"model/{number % models}", sequence=number // models + 1) for number in range(count)
+    ]
+
+
 @asynccontextmanager
 async def running(*works: Callable[[], Awaitable[None]]) -> AsyncIterator[Sequence[asyncio.Future[None]]]:
     """Run some work beside a test, and end it."""
@@ -194,3 +202,14 @@ def headers(record: Record) -> dict[str, str]:
 def dead_letters(topic: Topic) -> str:
     """The name of a topic's dead-letter topic."""
     return topic.name + DEAD_LETTERS
+
+
+async def both_partitions(kafka: str, topic: Topic, events: list[CloudEvent]) -> None:
+    """Publish as a producer would: each aggregate on a partition of its own."""
+    for partition in (0, 1):
+        mine = [one for one in events if int(one.subject.rpartition("/")[2]) % 2 == partition]
+        await publish(kafka, topic, mine, partition=partition)
+
+
+async def has_effects(service: Service, count: int) -> bool:
+    return len(await service.effects()) >= count

@@ -10,7 +10,6 @@ from typing import Any
 import pytest
 
 from goldenpath.ingest.v1.events_pb2 import EventRejected
-from services.chassis.cloudevents import CloudEvent
 from services.chassis.errors import Invalid, NotFound, Unavailable
 from services.chassis.kafka import Consumer
 from services.chassis.leases import Leases
@@ -18,28 +17,19 @@ from services.chassis.outbox import Relay
 from services.chassis.parking import Raw
 from services.chassis.settings import KafkaAccess
 from services.chassis.testing import eventually
-from services.chassis.topics import Topic, create_topics
-from tests.chassis.kit import Service, collect, dead_letters, event, headers, publish, publish_undecodable, running
-
-MANY = 300
-
-
-def many(count: int = MANY, *, models: int = 10) -> list[CloudEvent]:
-    """Events of several aggregates, each counted by its owner."""
-    return [
-        event(f"{number}", subject=f"model/{number % models}", sequence=number // models + 1) for number in range(count)
-    ]
-
-
-async def both_partitions(kafka: str, topic: Topic, events: list[CloudEvent]) -> None:
-    """Publish as a producer would: each aggregate on a partition of its own."""
-    for partition in (0, 1):
-        mine = [one for one in events if int(one.subject.rpartition("/")[2]) % 2 == partition]
-        await publish(kafka, topic, mine, partition=partition)
-
-
-async def has_effects(service: Service, count: int) -> bool:
-    return len(await service.effects()) >= count
+from tests.chassis.kit import (
+    MANY,
+    Service,
+    both_partitions,
+    collect,
+    dead_letters,
+    event,
+    has_effects,
+    headers,
+    many,
+    publish,
+    running,
+)
 
 
 async def is_ready(consumer: Consumer[Any]) -> bool:
@@ -238,60 +228,6 @@ async def test_what_came_after_the_limit_is_there_for_a_release_that_can_read_it
     assert await on_kafka.count("parked") == 20
 
 
-async def test_an_event_that_cant_be_decoded_is_a_dead_letter_and_the_others_go_on(
-    on_kafka: Service, kafka: str, unique: str
-) -> None:
-    await publish(kafka, on_kafka.others, [event("before")])
-    await publish_undecodable(kafka, on_kafka.others.name)
-    await publish_undecodable(kafka, on_kafka.others.name)
-    await publish(kafka, on_kafka.others, [event("after")])
-    await publish(kafka, on_kafka.others, [event("beside")], partition=1)
-    await both_partitions(kafka, on_kafka.ours, many(20))
-    async with running(on_kafka.consumer(unique, kafka).run) as (consuming,):
-        await eventually(lambda: has_effects(on_kafka, 23), what="every effect")
-        await publish_undecodable(kafka, on_kafka.others.name, partition=1)
-        await publish(kafka, on_kafka.others, [event("later")], partition=1)
-        await eventually(lambda: has_effects(on_kafka, 24), what="the later effect")
-        assert not consuming.done()
-
-    assert Counter(await on_kafka.effects()) == Counter(["before", "after", "beside", "later", *map(str, range(20))])
-    letters = await on_kafka.rows("SELECT * FROM parked ORDER BY partition, id")
-    assert [(one["topic"], one["partition"], one["offset"], one["dead"]) for one in letters] == [
-        (on_kafka.others.name, 0, 1, True),
-        (on_kafka.others.name, 0, 2, True),
-        (on_kafka.others.name, 1, 1, True),
-    ]
-    assert "isn't UTF-8" in letters[0]["what"]
-
-
-async def test_an_undecodable_event_on_our_own_topic_is_passed_over_once(
-    on_kafka: Service, kafka: str, unique: str
-) -> None:
-    await publish_undecodable(kafka, on_kafka.ours.name)
-    await publish(kafka, on_kafka.ours, many(5, models=1))
-    async with running(on_kafka.consumer(unique, kafka).run):
-        await eventually(lambda: has_effects(on_kafka, 5), what="every effect")
-    await publish(kafka, on_kafka.ours, [event("5", subject="model/0", sequence=6)])
-    async with running(on_kafka.consumer(unique, kafka).run):
-        await eventually(lambda: has_effects(on_kafka, 6), what="the effect after a restart")
-
-    assert await on_kafka.effects() == [f"{number}" for number in range(6)]
-    assert await on_kafka.count("parked") == 1
-
-
-async def test_an_event_without_key_and_value_reaches_the_dead_letters_with_what_comes_behind_it(
-    on_kafka: Service, kafka: str, unique: str
-) -> None:
-    await publish_undecodable(kafka, on_kafka.others.name)
-    await publish(kafka, on_kafka.others, [Raw("", 0, 0, b"key", [("ce_id", b"behind")], b"garbage")])
-    leases = Leases(on_kafka.database, duration=timedelta(seconds=5))
-    relay = Relay(on_kafka.database, leases, kafka=KafkaAccess(kafka))
-    async with running(on_kafka.consumer(unique, kafka).run, relay.run):
-        letters = await collect(kafka, dead_letters(on_kafka.others), 2)
-
-    assert [headers(one)["dlq_offset"] for one in letters] == ["0", "1"]
-
-
 async def test_a_consumer_is_ready_once_kafka_answers_it(on_kafka: Service, kafka: str, unique: str) -> None:
     consumer = on_kafka.consumer(unique, kafka)
     with pytest.raises(Unavailable, match="no connection to Kafka yet"):
@@ -309,21 +245,3 @@ async def test_a_kafka_that_isnt_there_is_waited_for(service: Service, unique: s
         with pytest.raises(Unavailable, match="no connection to Kafka yet"):
             await consumer.ready()
         assert not consuming.done()
-
-
-async def test_topics_are_made_once_and_the_second_time_changes_nothing(service: Service, kafka: str) -> None:
-    await asyncio.gather(*(create_topics(KafkaAccess(kafka), topics=[service.ours, service.others]) for _ in range(3)))
-    await create_topics(KafkaAccess(kafka), topics=[service.ours, service.others])
-
-    await publish(kafka, service.ours, [event("a")], partition=1)
-    assert len(await collect(kafka, service.ours.name, 1)) == 1
-
-
-async def test_topics_that_kafka_refuses_are_named(service: Service, kafka: str) -> None:
-    with pytest.raises(Unavailable, match=r"ours.* can't be created: InvalidReplicationFactor"):
-        await create_topics(KafkaAccess(kafka), topics=[service.ours], replication=3)
-
-
-async def test_topics_on_a_kafka_that_isnt_there_are_said_in_words(service: Service) -> None:
-    with pytest.raises(Unavailable, match=r"Kafka at 127\.0\.0\.1:1 doesn't answer"):
-        await create_topics(KafkaAccess("127.0.0.1:1"), topics=[service.ours])

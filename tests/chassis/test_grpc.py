@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import grpc
 import pytest
@@ -15,101 +14,13 @@ from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
 from goldenpath.registry.v1 import registry_service_pb2 as messages
-from goldenpath.registry.v1 import registry_service_pb2_grpc as services
 from services.chassis import telemetry
-from services.chassis.errors import Conflict, Denied, GoldenpathError, Invalid, NotFound, TooSlow, Unavailable
-from services.chassis.grpc_client import LARGEST_MESSAGE_BYTES, Sibling, token_from, translated
+from services.chassis.errors import Conflict, Denied, GoldenpathError, Invalid, NotFound, Unavailable
+from services.chassis.grpc_client import Sibling, token_from
 from services.chassis.grpc_server import GrpcServer, page_size
-from services.chassis.identity import Role, Unauthenticated, caller
+from services.chassis.identity import Role, Unauthenticated
 from services.chassis.testing import Issuer, eventually
-
-if TYPE_CHECKING:
-    from goldenpath.registry.v1.registry_service_pb2_grpc import RegistryServiceAsyncStub as Stub
-
-NAME = "goldenpath.registry.v1.RegistryService"
-
-
-class Api(services.RegistryServiceServicer):
-    """Answers with what a test tells it to."""
-
-    def __init__(self) -> None:
-        self.error: Exception | None = None
-        self.hold: asyncio.Event | None = None
-        self.held = asyncio.Event()
-        self.cancelled = asyncio.Event()
-        self.watched = asyncio.Event()
-        self.closed = asyncio.Event()
-
-    async def GetModel(self, request: Any, context: Any) -> Any:  # noqa: N802, ARG002 - the contract's own name
-        caller().require(Role.SCIENTIST)
-        if self.hold is not None:
-            self.held.set()
-            await self._held(self.hold)
-        if self.error is not None:
-            raise self.error
-        return messages.GetModelResponse()
-
-    async def _held(self, hold: asyncio.Event) -> None:
-        try:
-            await hold.wait()
-        except asyncio.CancelledError:
-            self.cancelled.set()
-            raise
-
-    async def WatchVersions(self, request: Any, context: Any) -> AsyncIterator[Any]:  # noqa: N802, ARG002 - the same
-        try:
-            yield messages.WatchVersionsResponse()
-            self.watched.set()
-            if self.error is not None:
-                raise self.error
-            await asyncio.Event().wait()
-        finally:
-            self.closed.set()
-
-
-@pytest.fixture
-def api() -> Api:
-    return Api()  # type: ignore[abstract] # the other methods stay unimplemented, and nobody calls them
-
-
-def server_of(api: Api, issuer: Issuer, **more: Any) -> GrpcServer:
-    register: Callable[[Any], None] = lambda made: services.add_RegistryServiceServicer_to_server(api, made)  # noqa: E731
-    return GrpcServer("127.0.0.1:0", [(NAME, register)], verifier=issuer.verifier(), drain=timedelta(seconds=5), **more)
-
-
-@pytest.fixture
-async def server(api: Api, issuer: Issuer) -> AsyncIterator[GrpcServer]:
-    made = server_of(api, issuer)
-    await made.start()
-    yield made
-    await made.stop()
-
-
-def sibling_with(server: GrpcServer, token: str) -> Sibling:
-    return Sibling("registry", f"127.0.0.1:{server.port}", token=lambda: token)
-
-
-@pytest.fixture
-async def sibling(server: GrpcServer, issuer: Issuer) -> AsyncIterator[Sibling]:
-    made = sibling_with(server, issuer.token("ada", Role.SCIENTIST))
-    yield made
-    await made.close()
-
-
-async def watch(sibling: Sibling) -> AsyncIterator[Any]:
-    with translated():
-        async for item in stub_of(sibling).WatchVersions(messages.WatchVersionsRequest(), metadata=sibling.metadata()):
-            yield item
-
-
-def stub_of(sibling: Sibling) -> Stub:
-    stub: Any = services.RegistryServiceStub(sibling.channel)
-    made: Stub = stub
-    return made
-
-
-async def get(sibling: Sibling, *, within: timedelta = timedelta(seconds=5)) -> Any:
-    return await sibling.ask(stub_of(sibling).GetModel, messages.GetModelRequest(model="credit"), within=within)
+from tests.chassis.rpc import NAME, Api, get, sibling_with, stub_of, watch
 
 
 async def test_a_call_with_the_right_token_is_answered(sibling: Sibling) -> None:
@@ -174,49 +85,6 @@ async def test_a_stream_with_a_wrong_token_is_refused(server: GrpcServer) -> Non
     await sibling.close()
 
 
-async def test_an_answer_that_takes_too_long_is_unavailable(sibling: Sibling, api: Api) -> None:
-    api.hold = asyncio.Event()
-
-    with pytest.raises(Unavailable):
-        await get(sibling, within=timedelta(milliseconds=100))
-
-
-async def test_a_call_without_a_deadline_gets_the_servers_and_its_handler_is_cancelled(
-    api: Api, issuer: Issuer
-) -> None:
-    api.hold = asyncio.Event()
-    server = server_of(api, issuer, deadline=timedelta(milliseconds=100))
-    await server.start()
-    sibling = sibling_with(server, issuer.token("ada", Role.SCIENTIST))
-    with pytest.raises(grpc.aio.AioRpcError) as late:
-        await stub_of(sibling).GetModel(messages.GetModelRequest(), metadata=sibling.metadata())
-    await sibling.close()
-    await server.stop()
-
-    assert (late.value.code(), late.value.details()) == (
-        grpc.StatusCode.DEADLINE_EXCEEDED,
-        "it took longer than 0.1 s",
-    )
-    assert api.cancelled.is_set()
-
-
-async def test_a_handler_whose_clients_deadline_has_passed_is_cancelled(sibling: Sibling, api: Api) -> None:
-    api.hold = asyncio.Event()
-    with pytest.raises(TooSlow):
-        await sibling.ask(stub_of(sibling).GetModel, messages.GetModelRequest(), within=timedelta(milliseconds=200))
-
-    await eventually(lambda: is_set(api.cancelled), what="the handler's end")
-
-
-async def is_set(event: asyncio.Event) -> bool:
-    return event.is_set()
-
-
-async def test_a_request_that_is_too_large_is_refused(sibling: Sibling) -> None:
-    with pytest.raises(Invalid, match="larger than max"):
-        await sibling.ask(stub_of(sibling).GetModel, messages.GetModelRequest(model="x" * LARGEST_MESSAGE_BYTES))
-
-
 async def test_a_sibling_that_isnt_there_is_unavailable(issuer: Issuer) -> None:
     sibling = Sibling("registry", "127.0.0.1:1", token=lambda: issuer.token("ada"))
 
@@ -266,60 +134,6 @@ async def test_reflection_lists_the_service(server: GrpcServer) -> None:
         answer = await anext(aiter(stub.ServerReflectionInfo(iter(asked))))
 
     assert NAME in {service.name for service in answer.list_services_response.service}
-
-
-async def test_a_call_in_flight_finishes_while_the_server_stops(sibling: Sibling, server: GrpcServer, api: Api) -> None:
-    api.hold = asyncio.Event()
-    asking = asyncio.ensure_future(get(sibling))
-    await api.held.wait()
-    stopping = asyncio.ensure_future(server.stop())
-    await eventually(lambda: refuses(server), what="refusing new calls")
-    api.hold.set()
-
-    assert await asking == messages.GetModelResponse()
-    await stopping
-
-
-async def refuses(server: GrpcServer) -> bool:
-    try:
-        _, writer = await asyncio.open_connection("127.0.0.1", server.port)
-    except ConnectionRefusedError:
-        return True
-    writer.close()
-    return False
-
-
-async def test_a_stream_is_ended_when_the_server_stops(sibling: Sibling, server: GrpcServer, api: Api) -> None:
-    stream = watch(sibling)
-    await anext(stream)
-    await api.watched.wait()
-    stopping = asyncio.ensure_future(server.stop())
-
-    with pytest.raises(Unavailable, match="going away"):
-        await anext(stream)
-
-    async with asyncio.timeout(2):
-        await stopping
-    assert api.closed.is_set()
-
-
-async def test_a_stream_that_its_client_left_is_closed(sibling: Sibling, api: Api) -> None:
-    call = stub_of(sibling).WatchVersions(messages.WatchVersionsRequest(), metadata=sibling.metadata())
-    await call.read()
-    await api.watched.wait()
-    call.cancel()
-
-    async with asyncio.timeout(5):
-        await api.closed.wait()
-
-
-async def test_an_error_inside_a_stream_arrives_as_it_was_raised(sibling: Sibling, api: Api) -> None:
-    api.error = Conflict("the model is retired")
-    stream = watch(sibling)
-    await anext(stream)
-
-    with pytest.raises(Conflict, match="retired"):
-        await anext(stream)
 
 
 async def test_a_call_is_one_trace_on_both_sides(sibling: Sibling, spans: InMemorySpanExporter) -> None:
