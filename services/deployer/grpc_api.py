@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from typing import Any, TypeAlias
 from uuid import uuid4
 
@@ -12,7 +12,7 @@ import grpc
 from goldenpath.deployer.v1 import deployer_service_pb2 as pb2
 from goldenpath.deployer.v1 import deployer_service_pb2_grpc as pb2_grpc
 from services.chassis.database import Database
-from services.chassis.errors import Conflict, Denied, Invalid, NotFound
+from services.chassis.errors import Conflict, Denied, Invalid, NotFound, Unavailable
 from services.chassis.grpc_server import page_size
 from services.chassis.identity import Role, caller
 from services.chassis.watching import Changes
@@ -115,10 +115,12 @@ class DeployerApi(pb2_grpc.DeployerServiceServicer):
         """Starts a rollout of an approved version."""
         caller().require(Role.SCIENTIST, Role.OPERATOR)
         place = Place.named(request.model, request.environment)
-        version = request.version or await self._governance.newest_approved(place.model)
         # The rollout asks both again when it begins; asking now tells the caller at once what is wrong.
-        known = await self._registry.version(place, version)
-        _admitted(await self._governance.check(place, version, known.digest), place, version)
+        with _asking("governance"):
+            version = request.version or await self._governance.newest_approved(place.model)
+        with _asking("the registry"):
+            known = await self._registry.version(place, version)
+        await self._admitted(place, version, known.digest)
 
         async def command(uow: DeployerUnitOfWork) -> None:
             await rollouts.admit_version(place, version, uow, commanded=True)
@@ -155,8 +157,7 @@ class DeployerApi(pb2_grpc.DeployerServiceServicer):
         place = Place.named(request.model, request.environment)
         async with self._reading() as uow:
             rollout = await _with_traffic(place, uow)
-        admission = await self._governance.check(place, rollout.version, rollout.digest)
-        _admitted(admission, place, rollout.version)
+        admission = await self._admitted(place, rollout.version, rollout.digest)
 
         async def command(uow: DeployerUnitOfWork) -> None:
             (await _locked(place, uow)).check_epoch(request.epoch)
@@ -173,7 +174,7 @@ class DeployerApi(pb2_grpc.DeployerServiceServicer):
             (await _locked(place, uow)).check_epoch(request.epoch)
             active = await uow.rollouts.active(place)
             if active is None:
-                raise NotFound(f"no rollout goes on at {place}")
+                raise NotFound(f"no rollout goes on at {place}", fix="golden status shows where it stands")
             await rollouts.abort_rollout(active.rollout.id, place, reason, uow)
 
         return pb2.AbortResponse(deployment=await self._do(place, command))
@@ -189,10 +190,7 @@ class DeployerApi(pb2_grpc.DeployerServiceServicer):
                 raise Conflict(f"version {request.version} serves {place} already")
             target = await going_back.rollback_target(deployment, uow, version=request.version)
             if target is None:
-                raise Conflict(
-                    f"{place} has no earlier version that it can go back to",
-                    fix="name one with its number, or deploy another version",
-                )
+                raise _nowhere_to_go_back(place, request.version)
             decision = await going_back.go_back(place, target, reason, Asked(uuid4(), uow.now, actor=actor), uow)
         return pb2.RollBackResponse(deployment=await self._get(place), decision=decision)
 
@@ -205,6 +203,20 @@ class DeployerApi(pb2_grpc.DeployerServiceServicer):
             await retirement.retire(place, reason, uow)
 
         return pb2.RetireResponse(deployment=await self._do(place, command))
+
+    async def _admitted(self, place: Place, version: int, digest: str) -> Admission:
+        """Governance's yes.
+
+        Raises:
+            Denied: it says no.
+            Unavailable: it says nothing.
+        """
+        with _asking("governance"):
+            admission = await self._governance.check(place, version, digest)
+        if not admission.admitted:
+            fix = f"golden explain {place.model}@{version}"
+            raise Denied(f"version {version} of {place} may not serve: {admission.reason}", fix=fix)
+        return admission
 
     async def _do(self, place: Place, command: Command) -> pb2.Deployment:
         async with self._database.begin(actor=caller().subject) as uow:
@@ -240,11 +252,28 @@ async def _with_traffic(place: Place, uow: DeployerUnitOfWork) -> Rollout:
     await uow.deployments.get(place)
     active = await uow.rollouts.active(place)
     if active is None or active.rollout.state not in WITH_TRAFFIC:
-        raise Conflict(f"{place} has no candidate with traffic to promote")
+        raise Conflict(
+            f"{place} has no candidate with traffic to promote", fix="golden status shows where its rollout stands"
+        )
     return active.rollout
 
 
-def _admitted(admission: Admission, place: Place, version: int) -> None:
-    if not admission.admitted:
-        fix = f"golden explain {place.model}@{version}"
-        raise Denied(f"version {version} of {place} may not serve: {admission.reason}", fix=fix)
+@contextmanager
+def _asking(whom: str) -> Iterator[None]:
+    try:
+        yield
+    except Unavailable:
+        raise Unavailable(
+            f"{whom} doesn't answer, and without its word nothing gets more traffic",
+            fix="golden doctor; to take traffic away nobody is asked: golden abort, golden rollback",
+        ) from None
+
+
+def _nowhere_to_go_back(place: Place, version: int) -> Conflict:
+    if version:
+        why = "it never had all the traffic, or its approval was revoked"
+        return Conflict(f"{place} can't go back to version {version}: {why}", fix=f"golden history {place.model}")
+    return Conflict(
+        f"{place} has no earlier version that it can go back to: none served long enough without trouble",
+        fix=f"name one yourself: golden rollback {place.model}@N",
+    )

@@ -38,6 +38,7 @@ class Tables:
     rollouts: dict[UUID, Rollout] = field(default_factory=dict)
     versions: dict[int, Known] = field(default_factory=dict)
     revoked: set[int] = field(default_factory=set)
+    unusable: set[int] = field(default_factory=set)
     stays: list[Served] = field(default_factory=list)
     cases: dict[str, Case] = field(default_factory=dict)
     told: list[str] = field(default_factory=list)
@@ -112,6 +113,7 @@ class _Versions(Versions):
     async def put(self, known: Known) -> None:
         self._tables.versions[known.version] = known
         self._tables.revoked.discard(known.version)
+        self._tables.unusable.discard(known.version)
 
     async def get(self, place: Place, version: int) -> Known:
         if version not in self._tables.versions:
@@ -120,6 +122,9 @@ class _Versions(Versions):
 
     async def revoke(self, place: Place, version: int) -> None:  # noqa: ARG002 - there is one deployment
         self._tables.revoked.add(version)
+
+    async def give_up(self, place: Place, version: int) -> None:  # noqa: ARG002 - there is one deployment
+        self._tables.unusable.add(version)
 
 
 class _Stays(Stays):
@@ -131,7 +136,18 @@ class _Stays(Stays):
         self._tables.stays.append(Served(role, requests=1_000))
 
     async def all(self, place: Place) -> list[Served]:  # noqa: ARG002 - there is one deployment
-        return [replace(stay, revoked=stay.role.version in self._tables.revoked) for stay in self._tables.stays]
+        tables = self._tables
+        return [
+            replace(
+                stay,
+                revoked=stay.role.version in tables.revoked,
+                unusable=stay.role.version in tables.unusable,
+            )
+            for stay in tables.stays
+        ]
+
+    async def forget(self, place: Place) -> None:  # noqa: ARG002 - there is one deployment
+        self._tables.stays.clear()
 
     async def signalled(self, place: Place, version: int) -> None:  # noqa: ARG002 - there is one deployment
         last = max(at for at, stay in enumerate(self._tables.stays) if stay.role.version == version)

@@ -112,8 +112,9 @@ async def test_a_person_promotes_or_aborts_a_candidate(deployer: Deployer, opera
     await deployer.approve(3)
     await eventually(has_traffic)
     deployer.governance.error = Unavailable("down")
-    with pytest.raises(Unavailable):
+    with pytest.raises(Unavailable, match="governance doesn't answer, and without its word") as refused:
         await operator.ask("Promote", pb2.PromoteRequest(model="credit"))
+    assert "golden abort" in refused.value.fix
     deployer.governance.error = None
     await operator.ask("Promote", pb2.PromoteRequest(model="credit"))
     await deployer.serves(3)
@@ -141,7 +142,7 @@ async def test_a_retired_deployment_serves_nobody_and_a_later_version_begins_ane
     assert (await deployer.history())[-2:] == ["started", "promoted"]
     assert state.position.epoch > answer.deployment.position.epoch
     assert state.warm_version == 0
-    with pytest.raises(Conflict, match="no earlier version"):
+    with pytest.raises(Conflict, match="can't go back to version 2"):
         await operator.ask("RollBack", pb2.RollBackRequest(model="credit", reason="to what?", version=2))
 
 
@@ -180,7 +181,7 @@ async def test_that_a_deployment_was_retired_is_told_once_it_is_in_effect(deploy
         ("Retire", pb2.RetireRequest(model="credit"), Invalid, "say why"),
         ("Retire", pb2.RetireRequest(model="nobody", reason="x"), NotFound, "ever deployed"),
         ("Retire", pb2.RetireRequest(model="credit", reason="x", epoch=1), Conflict, "moved on"),
-        ("RollBack", pb2.RollBackRequest(model="credit", reason="x", version=4_000_000_000), Conflict, "no earlier"),
+        ("RollBack", pb2.RollBackRequest(model="credit", reason="x", version=4_000_000_000), Conflict, "never had all"),
         ("Deploy", pb2.DeployRequest(model="credit", version=1), Conflict, "already"),
     ],
 )
@@ -199,7 +200,10 @@ async def test_a_version_that_governance_refuses_or_nobody_knows_is_not_deployed
     with pytest.raises(Denied, match="may not serve"):
         await operator.ask("Deploy", pb2.DeployRequest(model="credit", version=7))
     deployer.registry.error = NotFound("there is no version 8")
-    with pytest.raises(NotFound):
+    with pytest.raises(NotFound, match="no version 8"):
+        await operator.ask("Deploy", pb2.DeployRequest(model="credit", version=8))
+    deployer.registry.error = Unavailable("connection refused")
+    with pytest.raises(Unavailable, match="the registry doesn't answer"):
         await operator.ask("Deploy", pb2.DeployRequest(model="credit", version=8))
 
 

@@ -93,7 +93,7 @@ async def test_a_holdback_whose_server_no_longer_starts_ends_and_that_is_told(
     await eventually(told)
     at = (await deployer.state()).position
     assert (at.epoch, at.holdback_version, at.holdback_weight) == (held_back.position.epoch, 0, 0)
-    assert "no longer starts" in (await deployer.sentences())[-1]
+    assert "5 % of the units that stayed with version 1 left it" in (await deployer.sentences())[-1]
 
 
 async def test_without_a_holdback_the_version_before_answers_nobody(deployer: Deployer) -> None:

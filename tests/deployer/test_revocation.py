@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from uuid import uuid4
 
 import pytest
@@ -9,7 +10,7 @@ import pytest
 from services.deployer.domain.deployment import Deployment, Place
 from services.deployer.domain.policy import Policy
 from services.deployer.domain.rollout import Rollout
-from services.deployer.events import HELD, ROLLBACK_DECIDED, Asked
+from services.deployer.events import ADVANCED, HELD, ROLLBACK_DECIDED, Asked
 from services.deployer.handlers import going_back, holds, rollouts
 from services.deployer.store.versions import Known
 from tests.deployer.fakes import digest_of
@@ -68,3 +69,30 @@ def test_a_revoked_stable_stays_while_its_deployment_is_held(tables: Tables) -> 
     done(holds.hold(PLACE, "wait", tables.begin(actor="otto")))
     revoke(tables, 3)
     assert stable(tables) == 3
+
+
+def test_a_revoked_version_that_was_kept_warm_stands_behind_nobody(tables: Tables) -> None:
+    revoke(tables, 2)
+    assert tables.deployment.warm is None
+    assert stable(tables) == 3
+    assert tables.told == []
+
+
+def test_units_that_stayed_with_a_revoked_version_leave_it(tables: Tables) -> None:
+    tables.deployment = replace(tables.deployment, holdback=5)
+    revoke(tables, 2)
+    assert tables.deployment.held_back == 0
+    assert tables.told == [ADVANCED]
+
+
+def test_a_revoked_stable_that_is_replaced_is_not_kept_warm(tables: Tables) -> None:
+    policy = replace(POLICY, back_when_revoked=False)
+    tables.versions[3] = replace(tables.versions[3], policy=policy)
+    revoke(tables, 3)
+    rollout = Rollout(uuid4(), PLACE, 4)
+    known = Known(PLACE, 4, digest_of(4), "", "", POLICY, None, "verdict-4")
+    done(holds.release(PLACE, "go on", tables.begin(actor="otto")))
+    done(tables.begin().rollouts.add(rollout, traceparent=""))
+    done(rollouts.begin_rollout(rollout.id, known, tables.begin()))
+    done(rollouts.give_traffic(rollout.id, PLACE, tables.begin()))
+    assert (stable(tables), tables.deployment.warm) == (4, None)

@@ -19,12 +19,13 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from services.chassis.errors import Conflict
-from services.deployer.domain.deployment import Deployment, Place
+from services.deployer.domain.deployment import Arm, Deployment, Place
 from services.deployer.domain.going_back import Outcome, Signal, Trouble, Verb, decide
 from services.deployer.domain.policy import Policy
 from services.deployer.domain.rollout import WITH_TRAFFIC, Rollout, State, next_of
+from services.deployer.domain.routing import routing_of
 from services.deployer.events import Asked
-from services.deployer.handlers import going_back, holds, rollouts
+from services.deployer.handlers import going_back, holds, retirement, rollouts
 from services.deployer.store.decisions import Case
 from services.deployer.store.versions import Known
 from tests.deployer.fakes import digest_of
@@ -35,6 +36,7 @@ POLICIES = (
     Policy(),
     Policy(steps=(50, 100), back_without_answer=True, back_when_revoked=True),
     Policy(steps=(100,), back_when_revoked=True),
+    Policy(shadow=True, holdback=5),
 )
 anywhere = st.integers(0, 30)  # an index into what there is, whatever that is by then
 
@@ -189,6 +191,33 @@ class Rollouts(RuleBasedStateMachine):
         if target is not None and self.tables.deployment.stable is not None:
             done(going_back.go_back(PLACE, target, "better", Asked(uuid4(), NOW, actor="otto"), uow))
 
+    @rule()
+    def an_operator_retires(self) -> None:
+        before = self.tables.deployment
+        with suppress(Conflict):
+            done(retirement.retire(PLACE, "over", self.tables.begin(actor="otto")))
+            assert self.tables.deployment == Deployment(PLACE, epoch=before.epoch + 1)
+            assert not self._waiting()
+            self.automatic = []
+
+    # What the guard and the servers' job find
+
+    @rule(late=st.booleans())
+    def the_units_that_stayed_do_better(self, late: bool) -> None:  # noqa: FBT001 - hypothesis gives it
+        seen = self.tables.saved[-2] if late and len(self.tables.saved) > 1 else self.tables.deployment
+        before, everything = self.tables.deployment, self._everything()
+        if seen.held_back and seen.may_go_back:  # else the guard waits
+            done(going_back.leave_for_holdback(seen, "failures", self.tables.begin()))
+            self._note_way_back(before)
+            assert seen == before or self._everything() == everything
+
+    @precondition(lambda self: self.tables.deployment.warm)
+    @rule()
+    def a_warm_server_does_not_start(self) -> None:
+        warm = self.tables.deployment.warm
+        assert warm is not None
+        done(going_back.give_up_version(PLACE, warm.version, self.tables.begin()))
+
     # What always holds
 
     @invariant()
@@ -215,6 +244,19 @@ class Rollouts(RuleBasedStateMachine):
         for id_, ended in self.ended.items():
             assert self.tables.rollouts[id_] == ended
         self.ended |= {id_: one for id_, one in self.tables.rollouts.items() if one.over}
+
+    @invariant()
+    def what_may_not_serve_stands_behind_nobody_and_has_no_units(self) -> None:
+        warm = self.tables.deployment.warm
+        assert warm is None or warm.version not in self.tables.revoked | self.tables.unusable
+        assert self.tables.deployment.held_back == 0 or warm is not None
+
+    @invariant()
+    def the_traffic_is_divided_whole_and_the_stable_keeps_some(self) -> None:
+        routes = routing_of([self.tables.deployment], {}).routes
+        shares = [{share.arm: share.weight for share in route.shares} for route in routes]
+        assert [sum(weights.values()) for weights in shares] == [100] * len(routes)
+        assert all(weights[Arm.STABLE] > 0 for weights in shares)
 
     @invariant()
     def nothing_goes_back_by_itself_twice_for_one_promotion(self) -> None:

@@ -138,7 +138,7 @@ class Deployment:
         if 0 < seen < self.epoch:
             raise Conflict(
                 f"{self.place} has moved on: epoch {seen} is over, it is {self.epoch} now",
-                fix="look again, then decide",
+                fix="look again, then decide: golden status",
             )
 
     def arm_of(self, version: int, epoch: int) -> Arm | None:

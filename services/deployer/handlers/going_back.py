@@ -36,9 +36,9 @@ async def clear_signal(signal_id: str, place: Place, sentence: str, uow: Deploye
 
 async def revoke_version(place: Place, version: int, reason: str, uow: DeployerUnitOfWork) -> None:
     """An approval was taken back: a candidate loses its traffic; a stable is held, or goes where the policy says."""
-    deployment = await uow.deployments.lock(place)
     await uow.versions.revoke(place, version)
     words = f"its approval was revoked: {reason}"
+    deployment = await _stand_aside(await uow.deployments.lock(place), version, words, uow)
     for kept in await uow.rollouts.open(place):
         if kept.rollout.version == version:
             await rollouts.abort_rollout(kept.rollout.id, place, words, uow)
@@ -56,14 +56,20 @@ async def give_up_version(place: Place, version: int, uow: DeployerUnitOfWork) -
     """Its bytes don't verify any more, or its server doesn't start: it is no fallback, and nothing to go back to."""
     deployment = await uow.deployments.lock(place)
     await uow.versions.give_up(place, version)
+    await _stand_aside(deployment, version, "its server doesn't start", uow)
+
+
+async def _stand_aside(deployment: Deployment, version: int, why: str, uow: DeployerUnitOfWork) -> Deployment:
+    """A warm version that may not serve, or can't: nothing falls back on it, and no unit stays with it."""
     if deployment.warm is None or deployment.warm.version != version:
-        return
+        return deployment
     after = deployment.without_warm()
     await uow.deployments.save(after)
     if deployment.held_back:
         body = events_pb2.DeploymentAdvanced(position=events.position_of(after))
-        sentence = f"version {version} no longer starts: its {deployment.held_back} % of the units are the stable's"
-        await events.tell_once_effective(uow, place, events.ADVANCED, body, sentence)
+        sentence = f"the {deployment.held_back} % of the units that stayed with version {version} left it: {why}"
+        await events.tell_once_effective(uow, deployment.place, events.ADVANCED, body, sentence)
+    return after
 
 
 async def rollback_target(deployment: Deployment, uow: DeployerUnitOfWork, *, version: int = 0) -> Role | None:

@@ -128,6 +128,8 @@ async def _move(deployment: Deployment, rollout: Rollout, uow: DeployerUnitOfWor
     await uow.rollouts.save(rollout)
     if rollout.state is State.PROMOTED:
         after = deployment.promoted(holdback=rollout.policy.holdback)
+        if deployment.stable is not None and await uow.stays.may_not_serve(rollout.place, deployment.stable):
+            after = after.without_warm()
         if after.stable is not None:
             await uow.stays.begin(rollout.place, after.stable)
     else:

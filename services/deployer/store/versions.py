@@ -132,6 +132,10 @@ class Stays:
         )
         return [_served(row) for row in rows]
 
+    async def may_not_serve(self, place: Place, role: Role) -> bool:
+        """True of a version whose approval was taken back, or whose server doesn't start."""
+        return any(stay.revoked or stay.unusable for stay in await self.all(place) if stay.role.version == role.version)
+
     async def count(self, readings: Sequence[tuple[Place, Role, int]]) -> None:
         """Raise stays' requests by what the proxy counted since the last time; it counts from 0 when it restarts."""
         await self._connection.execute(
