@@ -27,11 +27,10 @@ class Load:
     failed: int
 
 
-def load(port: int, path: str, body: bytes, *, connections: int = 8, warm_up: float = 2.0, seconds: float) -> Load:
-    """Send a JSON body to a server on loopback for so many seconds, after a warm-up that isn't counted."""
+def load(port: int, path: str, body: bytes, *, connections: int = 8, seconds: float) -> Load:
+    """Send a JSON body to a server on loopback for so many seconds."""
     head = f"POST {path} HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\ncontent-length: {len(body)}"
     request = head.encode() + _END_OF_HEAD + body
-    uvloop.run(_load(port, request, connections, warm_up))
     return uvloop.run(_load(port, request, connections, seconds))
 
 

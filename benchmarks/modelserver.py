@@ -18,7 +18,7 @@ import os
 import sys
 import tempfile
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
@@ -29,14 +29,15 @@ import pandas as pd
 from benchmarks.figures import TIMES, Figure, percentiles, report
 from benchmarks.http_load import load
 from benchmarks.peers import PEERS, ROW, TENSOR, TRAIN, Peer
-from benchmarks.processes import answering, envoy, kafka, process
-from golden.embedded.processes import free_port
+from benchmarks.processes import answering, cpu_seconds, envoy, kafka, process
+from golden.embedded.processes import Running, free_port
 from services.chassis.errors import Unavailable
 from services.deployer.domain.deployment import Arm, Place
 from services.deployer.domain.routing import Address, Route, Routing, Share, Upstream
 from services.deployer.router.envoy_config import clusters_of, routes_of
 from services.modelserver.artifact import File, digest_of
 
+_WARM_UP: Final = 2.0
 _SECONDS: Final = 8.0
 _PATH: Final = "/v2/models/numbers/infer"
 _PLACE: Final = Place("numbers", "production")
@@ -59,12 +60,12 @@ def ours() -> list[Figure]:
         folder = Path(name)
         figures: list[Figure] = []
         digests = _saved_models(folder)
-        with _our_server(folder, digests["tensor"], bootstrap) as address:
-            figures += _loaded("modelserver.bare", _port(address.http), _PATH, _AS_TENSOR)
+        with _our_server(folder, digests["tensor"], bootstrap) as (address, running):
+            figures += _loaded("modelserver.bare", _port(address.http), _PATH, _AS_TENSOR, running)
             with envoy(*_our_routes(address), ready=f"/v2/models/{_PLACE.model}/ready") as port:
-                figures += _loaded("modelserver.through_envoy", port, _PATH, _AS_TENSOR)
-        with _our_server(folder, digests["columns"], bootstrap) as address:
-            figures += _loaded("modelserver.columns", _port(address.http), _PATH, _AS_COLUMNS)
+                figures += _loaded("modelserver.through_envoy", port, _PATH, _AS_TENSOR, running)
+        with _our_server(folder, digests["columns"], bootstrap) as (address, running):
+            figures += _loaded("modelserver.columns", _port(address.http), _PATH, _AS_COLUMNS, running)
         return figures
 
 
@@ -72,45 +73,45 @@ def _beside(peer: Peer) -> list[Figure]:
     """A peer, bare and through Envoy; nothing where it can't be had here."""
     name = f"modelserver.peer.{peer.name}"
     try:
-        with peer.serving() as port:
-            figures = _loaded(f"{name}.bare", port, peer.path, peer.body)
+        with peer.serving() as (port, running):
+            figures = _loaded(f"{name}.bare", port, peer.path, peer.body, running)
             with envoy(*_plain_route(port), ready=peer.ready) as proxied:
-                return [*figures, *_loaded(f"{name}.through_envoy", proxied, peer.path, peer.body)]
+                return [*figures, *_loaded(f"{name}.through_envoy", proxied, peer.path, peer.body, running)]
     except Unavailable as error:
         print(f"  {peer.name} can't be measured here: {error}", file=sys.stderr)
         return []
 
 
-def _ratios(values: dict[str, float]) -> Iterator[Figure]:
+def _ratios(values: Mapping[str, float]) -> Iterator[Figure]:
     """Ours beside the best peer of each kind: the most requests a second, the shortest 99th percentile."""
     for how, what in (("bare", "vs_best_peer"), ("through_envoy", "vs_best_peer.through_envoy")):
-        peers = {
-            which: {peer.name: values[name] for peer in PEERS if (name := _name(peer, how, which)) in values}
-            for which in ("per_second", "p99")
-        }
-        if peers["p99"]:
-            most, shortest = max(peers["per_second"].items(), key=_value), min(peers["p99"].items(), key=_value)
-            rate, tail = (
-                values[f"modelserver.{how}.per_second"] / most[1],
-                values[f"modelserver.{how}.p99"] / shortest[1],
-            )
-            yield Figure(f"modelserver.{what}.ratio", round(rate, 2), TIMES, f"{most[0]}, requests/s; aim: 3")
-            yield Figure(f"modelserver.{what}.p99.ratio", round(tail, 2), TIMES, f"{shortest[0]}; aim: at most 1")
+        rates, tails = _of_peers(values, f"{how}.per_second"), _of_peers(values, f"{how}.p99")
+        if rates:
+            most, shortest = max(rates, key=rates.__getitem__), min(tails, key=tails.__getitem__)
+            rate = values[f"modelserver.{how}.per_second"] / rates[most]
+            tail = values[f"modelserver.{how}.p99"] / tails[shortest]
+            yield Figure(f"modelserver.{what}.ratio", round(rate, 2), TIMES, f"{most}, requests/s; aim: 3")
+            yield Figure(f"modelserver.{what}.p99.ratio", round(tail, 2), TIMES, f"{shortest}; aim: at most 1")
 
 
-def _name(peer: Peer, how: str, which: str) -> str:
-    return f"modelserver.peer.{peer.name}.{how}.{which}"
+def _of_peers(values: Mapping[str, float], which: str) -> dict[str, float]:
+    """One figure of each peer that could be measured."""
+    named = {peer.name: f"modelserver.peer.{peer.name}.{which}" for peer in PEERS}
+    return {peer: values[name] for peer, name in named.items() if name in values}
 
 
-def _value(named: tuple[str, float]) -> float:
-    return named[1]
-
-
-def _loaded(name: str, port: int, path: str, body: bytes) -> list[Figure]:
+def _loaded(name: str, port: int, path: str, body: bytes, server: Running) -> list[Figure]:
+    load(port, path, body, seconds=_WARM_UP)
+    before = cpu_seconds(server)
     result = load(port, path, body, seconds=_SECONDS)
     if result.failed:
         raise Unavailable(f"{result.failed} of {len(result.seconds)} requests failed", where=name)
-    return [Figure(f"{name}.per_second", round(result.per_second), "requests/s"), *percentiles(result.seconds, name)]
+    cpu = (cpu_seconds(server) - before) / len(result.seconds)
+    return [
+        Figure(f"{name}.per_second", round(result.per_second), "requests/s"),
+        Figure(f"{name}.cpu", round(cpu * 1e6), "µs/request", "of the server alone; a busy machine changes it little"),
+        *percentiles(result.seconds, name),
+    ]
 
 
 def _saved_models(folder: Path) -> dict[str, str]:
@@ -159,7 +160,7 @@ def _stored(source: Path, store: Path) -> str:
 
 
 @contextmanager
-def _our_server(folder: Path, digest: str, bootstrap: str) -> Iterator[Address]:
+def _our_server(folder: Path, digest: str, bootstrap: str) -> Iterator[tuple[Address, Running]]:
     address = Address(f"127.0.0.1:{free_port()}", f"127.0.0.1:{free_port()}")
     told = {
         "ARTIFACTS_FOLDER": folder / "store",
@@ -174,8 +175,8 @@ def _our_server(folder: Path, digest: str, bootstrap: str) -> Iterator[Address]:
     settings = {f"GOLDENPATH_{name}": str(value) for name, value in told.items()}
     command = [sys.executable, "-m", "services.modelserver"]
     ready = answering(f"http://{address.http}/v2/health/ready")
-    with process(command, Path(__file__).parents[1], settings, ready, "the model server"):
-        yield address
+    with process(command, Path(__file__).parents[1], settings, ready, "the model server") as running:
+        yield address, running
 
 
 def _our_routes(address: Address) -> tuple[list[Any], dict[Place, Any]]:

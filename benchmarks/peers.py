@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from benchmarks.processes import answering, process
-from golden.embedded.processes import free_port
+from golden.embedded.processes import Running, free_port
 from services.chassis.errors import Unavailable
 
 _ROOT: Final = Path(__file__).parents[1]
@@ -114,8 +114,8 @@ class Peer:
         return json.dumps(self.request).encode()
 
     @contextmanager
-    def serving(self) -> Iterator[int]:
-        """Make its environment where it isn't there yet, and its model, and serve; the port.
+    def serving(self) -> Iterator[tuple[int, Running]]:
+        """Make its environment where it isn't there yet, and its model, and serve; the port and the process.
 
         Raises:
             Unavailable: it can't be made, or doesn't start.
@@ -130,8 +130,8 @@ class Peer:
         command = [_filled(part, ports) for part in self.command]
         settings = {"PATH": f"{programs}:{os.environ['PATH']}"}
         ready = answering(f"http://127.0.0.1:{ports['port']}{self.ready}")
-        with process([programs / command[0], *command[1:]], folder, settings, ready, self.name):
-            yield ports["port"]
+        with process([programs / command[0], *command[1:]], folder, settings, ready, self.name) as running:
+            yield ports["port"], running
 
 
 def _run(command: Sequence[str | Path], folder: Path) -> None:

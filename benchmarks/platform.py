@@ -15,12 +15,13 @@ from typing import Final
 import psutil
 
 from benchmarks.figures import Figure
-from benchmarks.lives import serve
+from benchmarks.lives import serve, until
 from golden.embedded import modelservers, platform
 from golden.embedded.platform import Platform, Ports
 from tests.e2e.world import World, trained
 
 _MIB: Final = 1 << 20
+_SERVERS: Final = 2  # the stable version, and the warm one before it
 _PAUSE: Final = timedelta(milliseconds=50)  # of each client between two requests: a canary wants some
 
 
@@ -40,6 +41,8 @@ def measure() -> list[Figure]:
             serve(world, 1)
             with world.traffic(_PAUSE):
                 serve(world, 2)
+            servers = running.folders.modelservers
+            until(lambda: len(modelservers.running(servers)) == _SERVERS, "the end of version 1's second server")
             return [
                 Figure("platform.up.cold", round(cold, 1), "s", "databases and topics are made"),
                 Figure("platform.up.warm", round(warm, 1), "s", "aim: under 25"),

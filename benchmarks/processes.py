@@ -31,15 +31,21 @@ _STOP: Final = timedelta(seconds=30)
 @contextmanager
 def process(
     command: Sequence[str | Path], folder: Path, settings: Mapping[str, str], ready: Callable[[], bool], what: str
-) -> Iterator[None]:
+) -> Iterator[Running]:
     """A server in a folder, with settings added to our environment; it ends together with whatever it started."""
     with tempfile.TemporaryDirectory(prefix="bench-") as logs:
         running = start(command, log=Path(logs) / "log", environment={**os.environ, **settings}, cwd=folder)
         try:
             wait_until(ready, running, _START, what)
-            yield
+            yield running
         finally:
             end(running)
+
+
+def cpu_seconds(running: Running) -> float:
+    """How much processor time a process and its descendants have used so far."""
+    server = psutil.Process(running.pid)
+    return sum(sum(process.cpu_times()[:2]) for process in [server, *server.children(recursive=True)])
 
 
 def end(running: Running) -> None:
