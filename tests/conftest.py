@@ -27,6 +27,7 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "servers: starts a real Kafka, PostgreSQL, Envoy or service")
 
 
+@pytest.hookimpl(tryfirst=True)  # the processes' own hook, which reads the groups, would otherwise come before
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark every test that needs a server, so that `make test-fast` leaves it out; keep a file's tests together.
 
