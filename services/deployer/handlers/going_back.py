@@ -97,12 +97,11 @@ async def go_back(
     before = await uow.deployments.lock(place)
     if before.stable is None:
         raise NotFound(f"{place} has no stable version to take back")
-    known = await uow.versions.get(place, target.version)
     active = await uow.rollouts.active(place)
     if active is not None:
         await uow.rollouts.save(active.rollout.abort(reason))
     await uow.stays.left_for_cause(place, before.stable.version)
-    after = before.gone_back(Role(target.version, known.digest), automatic=not asked.actor)
+    after = before.gone_back(target, automatic=not asked.actor)
     if after.stable is not None:
         await uow.stays.begin(place, after.stable)
     await uow.deployments.save(after)
