@@ -113,7 +113,8 @@ class FakeRuntime:
         return Process(self._pids, 0.0) if endpoint.address in self._started else None
 
     def alive(self, endpoint: Endpoint) -> bool:
-        return endpoint.address not in self._dead and endpoint.address in self.backends
+        running = endpoint.address not in self._dead and endpoint.address in self.backends
+        return running and endpoint.process is not None
 
     def stop(self, endpoint: Endpoint) -> None:
         self._dead.add(endpoint.address)

@@ -3,6 +3,7 @@ from __future__ import annotations
 import asyncio
 from dataclasses import replace
 from datetime import timedelta
+from uuid import uuid4
 
 import numpy as np
 import pytest
@@ -13,8 +14,9 @@ from services.chassis.errors import Unavailable
 from services.chassis.testing import eventually
 from services.deployer.domain.shadow import Disagreement
 from services.deployer.handlers import going_back, rollouts
+from services.deployer.runtimes import Endpoint
 from tests.deployer.conftest import PLACE, Deployer
-from tests.deployer.fakes import sample_of
+from tests.deployer.fakes import digest_of, sample_of
 
 
 async def test_a_first_version_takes_all_the_traffic(deployer: Deployer) -> None:
@@ -359,6 +361,16 @@ async def test_a_version_that_comes_again_while_its_old_server_ends_gets_a_new_o
     assert await slow == [200]
     await deployer.has_servers(1, 2)
     assert old not in deployer.runtime.servers_of(2)
+
+
+async def test_a_server_whose_start_was_interrupted_and_that_nobody_needs_is_ended(deployer: Deployer) -> None:
+    await deployer.deployed(1)
+    left = Endpoint(uuid4(), PLACE, 7, digest_of(7), deployer.runtime.free_address())
+    await asyncio.to_thread(deployer.runtime.start, left)
+    async with deployer.database.begin() as uow:
+        await uow.endpoints.add(left)
+    await deployer.has_servers(1, 1)
+    assert deployer.runtime.servers_of(7) == []
 
 
 @pytest.mark.parametrize("round_trips", [0, 4, 16])

@@ -178,6 +178,8 @@ class ServersJob:
     async def _end(self, endpoint: Endpoint, lease: Lease) -> bool:
         if {endpoint.address.http, endpoint.address.grpc} & await self._router.known():
             return True
+        if endpoint.process is None:  # its start was interrupted
+            endpoint = replace(endpoint, process=await asyncio.to_thread(self._runtime.find, endpoint))
         if self._runtime.alive(endpoint):
             self._ask_to_end(endpoint)
             return True
