@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -36,6 +37,43 @@ def test_the_import_contracts_hold() -> None:
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120, check=False)
 
     assert done.returncode == 0, done.stdout
+
+
+@pytest.mark.parametrize(
+    ("contract", "taken"),
+    [
+        pytest.param("domain-chassis", {"errors"}, id="a domain"),
+        pytest.param(
+            "modelserver",
+            {"clock", "cloudevents", "errors", "logging", "settings", "telemetry"},
+            id="the model server",
+        ),
+        pytest.param(
+            "golden",
+            {
+                "clock",
+                "cloudevents",
+                "errors",
+                "grpc_errors",
+                "identity",
+                "settings",
+                "signatures",
+                "telemetry",
+                "topics",
+            },
+            id="golden",
+        ),
+    ],
+)
+def test_a_module_of_the_chassis_is_forbidden_or_named_here(contract: str, taken: set[str]) -> None:
+    contracts = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]["contracts"]
+    (forbidden,) = (one["forbidden_modules"] for one in contracts if one["id"] == contract)
+    modules = {path.stem for path in (ROOT / "services" / "chassis").glob("*.py")} - {"__init__"}
+
+    named = {module.removeprefix("services.chassis.") for module in forbidden if module.startswith("services.chassis.")}
+
+    assert named | taken == modules
+    assert named & taken == set()
 
 
 @pytest.mark.parametrize("service", SERVICES)
