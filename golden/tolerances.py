@@ -16,11 +16,16 @@ import numpy as np
 
 from services.profile import Column, Kind, profile_of
 from services.profile.columns import Counts, rows_of, slice_of
-from services.profile.effects import jensen_shannon, kolmogorov_smirnov, population_stability_index, wasserstein
+from services.profile.effects import (
+    TOLERANCES,
+    jensen_shannon,
+    kolmogorov_smirnov,
+    population_stability_index,
+    wasserstein,
+)
 from services.profile.reference import Feature
 
 ROOM: Final = 2.0  # times the largest difference: a year has more weeks than a reference
-SHIPPED: Final = MappingProxyType({"psi": 0.2, "js": 0.19, "ks": 0.18, "wasserstein": 0.45})
 GROUPS: Final = 10  # of bins: a person reads these effects on about ten, and few rows fill sixty bins unevenly
 Measured = Callable[[Feature, Counts], float]
 
@@ -70,7 +75,7 @@ def suggest(columns: Mapping[str, Column], effect: str, stretches: int) -> list[
     for feature in profile.features:
         pieces = (feature.count(slice_of(columns[feature.name], a, b)) for a, b in pairwise(bounds))
         largest = max(MEASURES[effect](feature, piece) for piece in pieces)
-        suggestions.append(Suggestion(feature.name, largest, max(SHIPPED[effect], ROOM * largest)))
+        suggestions.append(Suggestion(feature.name, largest, max(TOLERANCES[effect], ROOM * largest)))
     return sorted(suggestions, key=lambda each: -each.largest)
 
 

@@ -118,19 +118,20 @@ def tolerances(
     json: Json = False,
 ) -> None:
     """Suggest what each feature should be allowed: how much do the reference's own stretches of time differ?"""
-    from golden.tolerances import SHIPPED, suggest
+    from golden.tolerances import suggest
+    from services.profile.effects import TOLERANCES
 
-    if effect not in SHIPPED:
-        raise Invalid(f"{effect!r} isn't judged; {', '.join(SHIPPED)} are", where="--effect")
+    if effect not in TOLERANCES:
+        raise Invalid(f"{effect!r} isn't judged; {', '.join(TOLERANCES)} are", where="--effect")
     found = suggest(_columns(data), effect, stretches)
     if json:
         print_json([asdict(each) for each in found])
         return
     rows = [(each.feature, f"{each.largest:.3f}", f"{each.tolerance:.2g}") for each in found]
     table("feature", f"largest {effect} of {stretches} stretches", "suggested", rows=rows)
-    restless = [each for each in found if each.tolerance > SHIPPED[effect]]
+    restless = [each for each in found if each.tolerance > TOLERANCES[effect]]
     if not restless:
-        console.print(f"\nThe shipped tolerance of {SHIPPED[effect]:g} has room for all of them.")
+        console.print(f"\nThe shipped tolerance of {TOLERANCES[effect]:g} has room for all of them.")
         return
     console.print("\nIn golden.yaml:\n\ndrift:\n  feature_tolerances:")
     for each in restless:

@@ -22,7 +22,7 @@ from functools import partial
 from typing import Final, Generic, TypeVar
 
 import structlog
-from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
+from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import CommitFailedError, IllegalStateError, KafkaError
 from google.protobuf.message import Message
 
@@ -32,7 +32,7 @@ from services.chassis.fates import FATES, UNKNOWN_TRIES, DeadLetterLimit, Fate, 
 from services.chassis.handling import Handling
 from services.chassis.parking import Raw, reason_of
 from services.chassis.pausing import Pauses
-from services.chassis.polling import poll
+from services.chassis.polling import poll, raw_of
 from services.chassis.rebuilding import Moved, Rebuilding, progress_of
 from services.chassis.rewinding import Rewinding, ends_of
 from services.chassis.routes import Received
@@ -202,7 +202,7 @@ class Consumer(Generic[U]):
         polled = await poll(consumer, patience=_POLL, most=_BATCH, go_back=lambda: self._rewinding.go_back(consumer))
         if not polled:
             return
-        raws = {place: [_raw(record) for record in records] for place, records in polled.items()}
+        raws = {place: [raw_of(record) for record in records] for place, records in polled.items()}
         try:
             await self._handling.handle([raw for records in raws.values() for raw in records])
         except Moved:
@@ -286,15 +286,3 @@ class Consumer(Generic[U]):
             self._pauses.went_well(place)
             for raw in raws:
                 del self._unknown_tries[place, raw.offset]
-
-
-def _raw(record: ConsumerRecord[bytes, bytes]) -> Raw:
-    return Raw(
-        record.topic,
-        record.partition,
-        record.offset,
-        record.key,
-        record.headers,
-        record.value,
-        record.timestamp,
-    )

@@ -14,18 +14,25 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from datetime import timedelta
-from typing import Final
+from typing import Any, Final
 
 import structlog
 from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 
 from services.chassis.cloudevents import UNREADABLE
+from services.chassis.parking import Raw
 
 Polled = dict[TopicPartition, list[ConsumerRecord[bytes, bytes]]]
 
 _REASON: Final = b"the name of one of its headers isn't UTF-8; its bytes stand on the topic"
 _SINGLE: Final = timedelta(seconds=1)  # a fetch of what is known to be there takes milliseconds
 _log = structlog.get_logger()
+
+
+def raw_of(record: ConsumerRecord[Any, Any]) -> Raw:
+    """A record as it came."""
+    headers = list(record.headers)
+    return Raw(record.topic, record.partition, record.offset, record.key, headers, record.value, record.timestamp)
 
 
 async def poll(

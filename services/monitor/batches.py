@@ -102,6 +102,13 @@ def texts_of(column: pb.Column) -> list[str | None]:
     return [column.dictionary[code] if code >= 0 else None for code in column.codes]
 
 
+def text_column(name: str, texts: Sequence[str | None]) -> pb.Column:
+    """Texts as a column; None is a missing value."""
+    codes: dict[str, int] = {}
+    coded = [-1 if text is None else codes.setdefault(text, len(codes)) for text in texts]
+    return pb.Column(name=name, dictionary=list(codes), codes=coded)
+
+
 def picked(batches: Iterable[pb.InferenceRecorded], rows: list[int]) -> list[pb.Column]:
     """The inputs of chosen records of many batches, as one batch.
 
@@ -148,6 +155,4 @@ def _joined(name: str, columns: list[pb.Column], rows: list[int]) -> pb.Column:
         numbers = [number for column in columns for number in column.numbers]
         return pb.Column(name=name, numbers=[numbers[row] for row in rows])
     texts = [text for column in columns for text in texts_of(column)]
-    codes: dict[str, int] = {}
-    coded = [-1 if text is None else codes.setdefault(text, len(codes)) for text in (texts[row] for row in rows)]
-    return pb.Column(name=name, dictionary=list(codes), codes=coded)
+    return text_column(name, [texts[row] for row in rows])

@@ -18,7 +18,7 @@ from goldenpath.modelserver.v1.events_pb2 import InferenceRecorded
 from services.chassis import cloudevents
 from services.chassis.cloudevents import JSON, CloudEvent
 from services.chassis.errors import Invalid
-from services.monitor.batches import LABEL, SCORE
+from services.monitor.batches import LABEL, SCORE, text_column
 from services.profile import Kind, ReferenceProfile, Role
 
 TYPE: Final = "prediction.recorded"
@@ -110,7 +110,7 @@ def gathered(
     scores = [body.score if body.HasField("score") else _NAN for body in bodies]
     outputs = [pb.Column(name=SCORE, numbers=scores)]
     if any(body.label for body in bodies):
-        outputs.append(_text(LABEL, [body.label or None for body in bodies]))
+        outputs.append(text_column(LABEL, [body.label or None for body in bodies]))
     return InferenceRecorded(
         model=place.model,
         version=place.version,
@@ -123,7 +123,7 @@ def gathered(
         event_times_us=[single.time_us for single in singles],
         inputs=[
             *(_number(each, numbers) for each in _names(numbers, profile, Kind.NUMERIC)),
-            *(_text(each, [row.get(each) for row in texts]) for each in _names(texts, profile, Kind.CATEGORICAL)),
+            *(text_column(each, [row.get(each) for row in texts]) for each in _names(texts, profile, Kind.CATEGORICAL)),
         ],
         outputs=outputs,
     )
@@ -137,9 +137,3 @@ def _names(rows: Iterable[Mapping[str, object]], profile: ReferenceProfile | Non
 
 def _number(name: str, rows: Iterable[Mapping[str, float]]) -> pb.Column:
     return pb.Column(name=name, numbers=[row.get(name, _NAN) for row in rows])
-
-
-def _text(name: str, values: Sequence[str | None]) -> pb.Column:
-    codes: dict[str, int] = {}
-    coded = [-1 if value is None else codes.setdefault(value, len(codes)) for value in values]
-    return pb.Column(name=name, dictionary=list(codes), codes=coded)

@@ -16,16 +16,16 @@ import asyncio
 from collections.abc import Collection, Sequence
 from datetime import timedelta
 from functools import partial
-from typing import Any, Final
+from typing import Final
 
 import structlog
-from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, ConsumerRecord, TopicPartition
+from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, TopicPartition
 from aiokafka.errors import KafkaError
 
 from services.chassis.errors import Conflict, Denied, GoldenpathError, Unavailable
 from services.chassis.fates import DeadLetterLimit
 from services.chassis.parking import Raw
-from services.chassis.polling import poll
+from services.chassis.polling import poll, raw_of
 from services.chassis.settings import KafkaAccess
 from services.monitor.intake import Intake, Moved
 
@@ -119,7 +119,7 @@ class RecordStream:
         for place, records in polled.items():
             following = self._next.get(place.partition)
             if following is not None:  # else it was assigned during the fetch, which began anywhere
-                await self._take(consumer, place, [_raw(record) for record in records if record.offset >= following])
+                await self._take(consumer, place, [raw_of(record) for record in records if record.offset >= following])
 
     async def _go_on(self, consumer: AIOKafkaConsumer, places: Collection[TopicPartition]) -> None:
         """Go on where the rows say."""
@@ -193,8 +193,3 @@ class _Changing(ConsumerRebalanceListener):
         """They are ours, perhaps again: the row knows where they stand."""
         for place in assigned:
             self._places.pop(place.partition, None)
-
-
-def _raw(record: ConsumerRecord[Any, Any]) -> Raw:
-    headers = list(record.headers)
-    return Raw(record.topic, record.partition, record.offset, record.key, headers, record.value, record.timestamp)

@@ -7,6 +7,8 @@ feature, in order, without the one of missing values.
 
 from __future__ import annotations
 
+from types import MappingProxyType
+
 import numpy as np
 
 from services.chassis.errors import Invalid
@@ -15,6 +17,11 @@ from services.profile.columns import Counts, Numbers
 LEAST_SHARE = (
     0.001  # a share below 1 in 1,000 counts as 1 in 1,000: the index stays finite, and rare bins don't rule it
 )
+
+# 0.2 of psi: from there on practice calls a change significant (Yurdakul 2018, Statistical Properties of Population
+# Stability Index; Siddiqi puts the line between 0.1 and 0.25), and it is seven times what any census column moved in a
+# year. Of the others: what they are where a normal feature's mean moves by so much that psi is 0.2, 0.45 deviations.
+TOLERANCES = MappingProxyType({"psi": 0.2, "js": 0.19, "ks": 0.18, "wasserstein": 0.45})
 
 
 def population_stability_index(reference: Counts, window: Counts) -> float:

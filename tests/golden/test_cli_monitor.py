@@ -13,10 +13,10 @@ import pytest
 import yaml
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from golden.tolerances import SHIPPED
 from goldenpath.monitor.v1 import events_pb2 as events
 from goldenpath.monitor.v1 import monitor_service_pb2 as pb
 from services.monitor.domain.measures import MEASURES
+from services.profile.effects import TOLERANCES
 
 EDUCATION = events.FeatureEffect(
     feature="education",
@@ -141,7 +141,7 @@ def test_what_was_restless_already_is_allowed_more(reference: Path, golden: Any,
     told = json.loads(golden("tolerances", str(reference / name), "--effect", effect, "--json").out)
     assert told[0]["feature"] == "trend"
     assert told[0]["tolerance"] == 2 * told[0]["largest"]
-    assert {each["tolerance"] for each in told[1:]} == {SHIPPED[effect]}
+    assert {each["tolerance"] for each in told[1:]} == {TOLERANCES[effect]}
 
 
 def test_a_suggestion_is_written_as_golden_yaml_takes_it(reference: Path, golden: Any) -> None:
@@ -152,7 +152,7 @@ def test_a_suggestion_is_written_as_golden_yaml_takes_it(reference: Path, golden
 
 
 def test_the_shipped_tolerances_are_the_monitors() -> None:
-    assert dict(SHIPPED) == {name: measure.tolerance for name, measure in MEASURES.items()}
+    assert dict(TOLERANCES) == {name: measure.tolerance for name, measure in MEASURES.items()}
 
 
 @pytest.mark.parametrize("wrong", [["nothing.csv"], ["reference.csv", "--effect", "vibes"]])

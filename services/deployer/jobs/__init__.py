@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+import asyncio
+from collections.abc import Awaitable, Callable, Iterable
 from datetime import timedelta
 from typing import Any
 
@@ -63,6 +64,17 @@ def now_and_then(
             await clock.sleep(every)
 
     return run
+
+
+async def side_by_side(works: Iterable[Awaitable[None]]) -> None:
+    """Do all of these at once, each to its end, so that one that is slow or fails holds up no other.
+
+    Raises:
+        Exception: the first of what they raised.
+    """
+    for result in await asyncio.gather(*works, return_exceptions=True):
+        if isinstance(result, BaseException):
+            raise result
 
 
 async def _round(name: str, work: Callable[[Lease], Awaitable[bool]], lease: Lease, known: str) -> tuple[bool, str]:

@@ -30,7 +30,7 @@ from services.deployer.domain.comparison import Comparison, compare_losses, comp
 from services.deployer.domain.deployment import Arm, Deployment, Role
 from services.deployer.domain.going_back import Outcome, Verb, decide
 from services.deployer.handlers import going_back
-from services.deployer.jobs import whenever_woken
+from services.deployer.jobs import side_by_side, whenever_woken
 from services.deployer.store import DeployerUnitOfWork
 from services.deployer.store.decisions import Case
 from services.deployer.store.versions import Known
@@ -76,9 +76,7 @@ class DecisionsJob:
         """Answer every signal that can be answered now, side by side: one slow answer delays no other model."""
         async with self._database.read() as connection:
             cases = await DeployerUnitOfWork(connection, source="", clock=self._clock).decisions.waiting()
-        results = await asyncio.gather(*(self._answer(case, lease) for case in cases), return_exceptions=True)
-        for failed in (result for result in results if isinstance(result, BaseException)):
-            raise failed
+        await side_by_side(self._answer(case, lease) for case in cases)
         return bool(cases)
 
     async def _answer(self, case: Case, lease: Lease) -> None:

@@ -7,7 +7,6 @@ under way, and until what was decided is in effect; then all that came meanwhile
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from datetime import timedelta
 from typing import Final
 
@@ -16,16 +15,15 @@ from services.chassis.clock import Clock
 from services.chassis.database import Database
 from services.chassis.leases import Lease, Leases
 from services.deployer.domain.canary import Word
-from services.deployer.domain.deployment import Deployment, Place
+from services.deployer.domain.deployment import Deployment
 from services.deployer.domain.guard import Watched, look_at
 from services.deployer.domain.traffic import Traffic
 from services.deployer.handlers import going_back
 from services.deployer.jobs import now_and_then
-from services.deployer.router import Router
+from services.deployer.router import Counted, Router
 from services.deployer.store import DeployerUnitOfWork
 
 _EVERY: Final = timedelta(seconds=1)  # what a stay served in its last second isn't counted
-Counted = Mapping[tuple[Place, int], Traffic]
 
 
 class GuardJob:

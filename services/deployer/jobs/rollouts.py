@@ -8,8 +8,6 @@ side by side, so that one slow answer delays no other model.
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import replace
 from datetime import timedelta
@@ -29,8 +27,8 @@ from services.deployer.domain.rollout import WITH_TRAFFIC, Rollout, State, next_
 from services.deployer.domain.shadow import Disagreement, Passed, judge_answers, judge_step
 from services.deployer.domain.traffic import Traffic
 from services.deployer.handlers import holds, rollouts
-from services.deployer.jobs import whenever_woken
-from services.deployer.router import Router
+from services.deployer.jobs import side_by_side, whenever_woken
+from services.deployer.router import Counted, Router
 from services.deployer.store import DeployerUnitOfWork
 from services.deployer.store.rollouts import Kept, Progress
 
@@ -38,7 +36,6 @@ _IDLE: Final = timedelta(seconds=2)
 _BUSY: Final = timedelta(milliseconds=250)  # how often a step is looked at
 _ANSWER_WITHIN: Final = timedelta(seconds=2)  # the monitor reads one row
 _log = structlog.get_logger()
-Counted = Mapping[tuple[Place, int], Traffic]
 
 
 class RolloutsJob:
@@ -86,11 +83,7 @@ class RolloutsJob:
         async with self._database.read() as connection:
             places = await DeployerUnitOfWork(connection, source="", clock=self._clock).rollouts.places()
         counted = await self._router.traffic() if places else {}
-        results = await asyncio.gather(
-            *(self._look_at(place, counted, lease) for place in places), return_exceptions=True
-        )
-        for failed in (result for result in results if isinstance(result, BaseException)):
-            raise failed
+        await side_by_side(self._look_at(place, counted, lease) for place in places)
         return bool(places)
 
     async def _look_at(self, place: Place, counted: Counted, lease: Lease) -> None:

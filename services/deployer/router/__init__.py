@@ -9,6 +9,9 @@ from services.deployer.domain.deployment import Place
 from services.deployer.domain.routing import Routing
 from services.deployer.domain.traffic import Traffic
 
+Counted = Mapping[tuple[Place, int], Traffic]
+"""What each version's requests came to."""
+
 
 class Router(Protocol):
     """A data plane."""
@@ -31,7 +34,7 @@ class Router(Protocol):
         """The servers' addresses, host:port, that it may still send requests to."""
         ...
 
-    async def traffic(self) -> Mapping[tuple[Place, int], Traffic]:
+    async def traffic(self) -> Counted:
         """What each version's requests came to since the data plane started."""
         ...
 

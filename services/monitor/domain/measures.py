@@ -29,7 +29,7 @@ from numpy.typing import NDArray
 
 from services.monitor.domain.parts import Part, Parts
 from services.profile.columns import Numbers
-from services.profile.effects import divergence_terms, stability_terms
+from services.profile.effects import TOLERANCES, divergence_terms, stability_terms
 
 Terms: TypeAlias = Callable[[Numbers, Numbers], Numbers]
 
@@ -76,17 +76,14 @@ def _ways(part: Part, groups: int) -> Numbers:
     return np.append(ways, [1.0, 0.0] if ways.size == groups - 2 else [0.0])
 
 
-# 0.2 of psi: from there on practice calls a change significant (Yurdakul 2018, Statistical Properties of Population
-# Stability Index; Siddiqi puts the line between 0.1 and 0.25), and it is seven times what any census column moved in a
-# year. Of the others: what they are where a normal feature's mean moves by so much that psi is 0.2, 0.45 deviations.
 MEASURES: Final = MappingProxyType(
     {
         measure.name: measure
         for measure in (
-            Measure("psi", 0.2, cumulative=False, terms=stability_terms, weights=_alike),
-            Measure("js", 0.19, cumulative=False, terms=divergence_terms, weights=_alike, outer=np.sqrt),
-            Measure("ks", 0.18, cumulative=True, terms=_apart, weights=_boundaries, greatest=True),
-            Measure("wasserstein", 0.45, cumulative=True, terms=_apart, weights=_ways),
+            Measure("psi", TOLERANCES["psi"], cumulative=False, terms=stability_terms, weights=_alike),
+            Measure("js", TOLERANCES["js"], cumulative=False, terms=divergence_terms, weights=_alike, outer=np.sqrt),
+            Measure("ks", TOLERANCES["ks"], cumulative=True, terms=_apart, weights=_boundaries, greatest=True),
+            Measure("wasserstein", TOLERANCES["wasserstein"], cumulative=True, terms=_apart, weights=_ways),
         )
     }
 )
