@@ -36,6 +36,7 @@ from services.chassis.polling import poll, raw_of
 from services.chassis.rebuilding import Moved, Rebuilding, progress_of
 from services.chassis.rewinding import Rewinding, ends_of
 from services.chassis.routes import Received
+from services.chassis.runner import to_the_end
 from services.chassis.settings import KafkaAccess
 from services.chassis.signatures import Signers
 from services.chassis.topics import Topic
@@ -176,10 +177,7 @@ class Consumer(Generic[U]):
         finally:
             self._connected = None
             self._pauses.clear()
-            for task in (retrying, *beside):
-                task.cancel()
-            await asyncio.gather(retrying, *beside, return_exceptions=True)
-            await consumer.stop()
+            await to_the_end(_close(consumer, [retrying, *beside]))
 
     def _make(self) -> AIOKafkaConsumer:
         session_ms = int(self._session_timeout.total_seconds() * 1000)
@@ -286,3 +284,10 @@ class Consumer(Generic[U]):
             self._pauses.went_well(place)
             for raw in raws:
                 del self._unknown_tries[place, raw.offset]
+
+
+async def _close(consumer: AIOKafkaConsumer, beside: Sequence[asyncio.Future[None]]) -> None:
+    for task in beside:
+        task.cancel()
+    await asyncio.gather(*beside, return_exceptions=True)
+    await consumer.stop()

@@ -29,6 +29,7 @@ from services.chassis.cloudevents import CloudEvent, Headers, headers_of
 from services.chassis.errors import GoldenpathError, Invalid, Unavailable
 from services.chassis.leases import Lease, Leases, check_all
 from services.chassis.notifications import Notifications
+from services.chassis.runner import to_the_end
 from services.chassis.settings import KafkaAccess
 from services.chassis.topics import LARGEST_DEAD_LETTER_BYTES, Topic
 
@@ -151,8 +152,7 @@ class Relay:
                 if not more:
                     await woken.wait(at_most=_IDLE)
         finally:
-            await woken.close()
-            await self._drop_producer()
+            await to_the_end(self._close(woken))
             with suppress(GoldenpathError):
                 await self._leases.release_all(self._held)
 
@@ -169,7 +169,7 @@ class Relay:
 
     async def _start_over(self) -> None:
         self._renew_at = 0.0
-        await self._drop_producer()
+        await to_the_end(self._drop_producer())
         await asyncio.sleep(_BACK_OFF.total_seconds())
 
     async def _round(self) -> bool:
@@ -247,6 +247,10 @@ class Relay:
             )
             await self._producer.start()
         return self._producer
+
+    async def _close(self, woken: Notifications) -> None:
+        await woken.close()
+        await self._drop_producer()
 
     async def _drop_producer(self) -> None:
         producer, self._producer = self._producer, None

@@ -26,6 +26,7 @@ from services.chassis.errors import Conflict, Denied, GoldenpathError, Unavailab
 from services.chassis.fates import DeadLetterLimit
 from services.chassis.parking import Raw
 from services.chassis.polling import poll, raw_of
+from services.chassis.runner import to_the_end
 from services.chassis.settings import KafkaAccess
 from services.monitor.intake import Intake, Moved
 
@@ -109,7 +110,7 @@ class RecordStream:
             _log.error("the dead-letter limit stopped the stream of records", reason=self._limit.exceeded())
             await asyncio.Event().wait()  # it holds its place
         finally:
-            await consumer.stop()
+            await to_the_end(consumer.stop())
 
     async def _poll(self, consumer: AIOKafkaConsumer) -> None:
         # Here and not in the listener: aiokafka would log what fails there, and fetch from anywhere.
