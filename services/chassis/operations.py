@@ -17,7 +17,7 @@ from google.protobuf import json_format
 from google.protobuf.message import DecodeError
 from pydantic import BaseModel, ConfigDict, Field
 
-from services.chassis import cloudevents, parking, rebuilding
+from services.chassis import cloudevents, parking, publishers, rebuilding
 from services.chassis.database import Database, Row
 from services.chassis.errors import Invalid, NotFound
 from services.chassis.http_server import signed_in
@@ -146,7 +146,8 @@ def _add_letters(routes: APIRouter, database: Database[Any]) -> None:
     async def drop(caller: Signed, number: Number, order: Order) -> Done:
         caller.require(Role.OPERATOR)
         async with database.begin(actor=caller.subject) as uow:
-            await parking.drop(uow.connection, number, actor=caller.subject, reason=order.reason)
+            row = await parking.drop(uow.connection, number, actor=caller.subject, reason=order.reason)
+            await publishers.forget(uow.connection, parking.raw_of(row), consumer=row["consumer"])
         return Done(id=number, action="drop")
 
 

@@ -166,7 +166,7 @@ class RecordStream:
         self._next[place.partition] = raws[-1].offset + 1
         self._trouble = ""
         for one in died:
-            self._limit.remember(died=one)
+            self._limit.remember(self._topic, died=one)
 
     async def _retry(self) -> None:
         while True:

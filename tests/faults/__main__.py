@@ -14,6 +14,7 @@ import signal
 import sys
 
 from tests.faults.campaign import Campaign, Settings
+from tests.faults.plan import Fault
 
 
 def main() -> None:
@@ -21,7 +22,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="make faults", description=__doc__)
     parser.add_argument("--seed", type=int, default=7, help="of every choice (default 7)")
     parser.add_argument(
-        "--steps", type=int, default=16, help="faults, one after another (default 16: one of each kind)"
+        "--steps", type=int, default=len(Fault), help="faults, one after another (default: one of each kind)"
     )
     parser.add_argument("--replicas", type=int, default=1, choices=(1, 2), help="of each service (default 1)")
     parser.add_argument("--keep", action="store_true", help="keep topics, databases and logs although all is well")
