@@ -18,6 +18,7 @@ from collections import defaultdict, deque
 from enum import Enum
 from typing import Final
 
+from services.chassis import instruments
 from services.chassis.errors import Conflict, Denied, Invalid, NotFound, Unavailable
 
 UNKNOWN_TRIES: Final = 5  # of an error that nobody foresaw: about four seconds with the pauses between
@@ -50,9 +51,15 @@ def fate_of(error: Exception) -> Fate:
 
 
 class DeadLetterLimit:
-    """Looks back on what became of each topic's last events, and says when too many died; it stays exceeded then."""
+    """Looks back on what became of each topic's last events, and says when too many died; it stays exceeded then.
 
-    def __init__(self) -> None:
+    Args:
+        consumer: The consumer's name, as its gauge has it.
+    """
+
+    def __init__(self, consumer: str) -> None:
+        self._stopped = instruments.STOPPED.labels(consumer)
+        self._stopped.set(0)
         self._died: defaultdict[str, deque[bool]] = defaultdict(lambda: deque(maxlen=_WINDOW))
         self._exceeded = ""
 
@@ -62,6 +69,7 @@ class DeadLetterLimit:
         last.extend([died] * events)
         dead = sum(last)
         if not self._exceeded and dead >= _FLOOR and dead >= _SHARE * len(last):
+            self._stopped.set(1)
             self._exceeded = f"{dead} of the last {len(last)} events on {topic} became dead letters"
 
     def exceeded(self) -> str:

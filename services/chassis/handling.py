@@ -80,7 +80,7 @@ class Handling(Generic[U]):
         self._rejections = rejections
         self._rebuilding = rebuilding or Rebuilding(name, forget=None)
         self._publishers = Publishers(name)
-        self.limit = DeadLetterLimit()
+        self.limit = DeadLetterLimit(name)
 
     def on(
         self,
@@ -249,13 +249,6 @@ class Handling(Generic[U]):
     def _tell_publisher(self, uow: U, raw: Raw, event: CloudEvent | None, error: Exception) -> None:
         if self._rejections is not None and self._routes.is_others(raw):
             tell_publisher(uow, self._rejections, raw, event, error)
-
-    async def count_waiting(self) -> None:
-        """Bring the gauges of parked and dead events up to date."""
-        async with self._database.read() as connection:
-            parked, dead = await Parking(connection, consumer=self.name).count()
-        instruments.PARKED.labels(self.name).set(parked)
-        instruments.DEAD_LETTERS.labels(self.name).set(dead)
 
     async def purge_inbox(self) -> None:
         """Forget the ids of events that their topics don't keep any more, and what a rebuild that is over has had."""

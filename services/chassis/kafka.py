@@ -168,7 +168,8 @@ class Consumer(Generic[U]):
     async def _consume(self) -> None:
         consumer = self._make()
         retrying = asyncio.ensure_future(retry_parked(self._handling))
-        beside = [asyncio.ensure_future(work(self._handling)) for work in (count_waiting, purge_inbox)]
+        counting = asyncio.ensure_future(count_waiting(self.name, self._database))
+        beside = [counting, asyncio.ensure_future(purge_inbox(self._handling))]
         try:
             await consumer.start()
             self._connected = consumer

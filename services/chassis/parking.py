@@ -217,21 +217,39 @@ async def list_dead(connection: Connection, *, after: int, limit: int) -> list[R
     return await connection.fetch("SELECT * FROM parked WHERE dead AND id > $1 ORDER BY id LIMIT $2", after, limit)
 
 
-async def get_dead(connection: Connection, letter: int) -> Row:
-    """One dead letter, locked for the present transaction.
+async def reasons(connection: Connection, *, limit: int) -> list[Row]:
+    """Why events are parked, in every consumer of this service, the commonest reason first.
+
+    A row per consumer and reason of the event at a key's head: consumer, error, what, dead (that event is a dead
+    letter), id (of the oldest such event), since (when that one was put aside), events (how many are parked for it).
+    """
+    return await connection.fetch(
+        """WITH waits AS (SELECT dead, min(id) OVER (PARTITION BY consumer, key) AS head FROM parked)
+           SELECT head.consumer, head.error, head.what, head.dead, min(head.id) AS id, min(head.parked_at) AS since,
+                  count(*) FILTER (WHERE NOT waits.dead) AS events
+           FROM waits JOIN parked AS head ON head.id = waits.head
+           GROUP BY head.consumer, head.error, head.what, head.dead
+           HAVING count(*) FILTER (WHERE NOT waits.dead) > 0
+           ORDER BY events DESC, id LIMIT $1""",
+        limit,
+    )
+
+
+async def get(connection: Connection, number: int) -> Row:
+    """One event that waits, dead or parked, locked for the present transaction.
 
     Raises:
         NotFound: there is none of that number.
     """
-    row = await connection.fetchrow("SELECT * FROM parked WHERE id = $1 AND dead FOR UPDATE", letter)
+    row = await connection.fetchrow("SELECT * FROM parked WHERE id = $1 FOR UPDATE", number)
     if row is None:
-        raise NotFound(f"there is no dead letter {letter}", fix="golden deadletters list")
+        raise NotFound(f"there is no dead letter {number}, and no parked event", fix="golden deadletters list")
     return row
 
 
 async def replay(connection: Connection, letter: int, *, actor: str, reason: str) -> None:
-    """Try a dead letter again, at once and in its key's order; an audit entry says who asked."""
-    await _audit(connection, await get_dead(connection, letter), "replay", actor, reason)
+    """Try an event again, at once and in its key's order; an audit entry says who asked."""
+    await _audit(connection, await get(connection, letter), "replay", actor, reason)
     await connection.execute(
         "UPDATE parked SET dead = false, attempts = 0, unknown_tries = 0, next_attempt_at = now() WHERE id = $1",
         letter,
@@ -239,8 +257,8 @@ async def replay(connection: Connection, letter: int, *, actor: str, reason: str
 
 
 async def drop(connection: Connection, letter: int, *, actor: str, reason: str) -> Row:
-    """Give a dead letter up, so that its key goes on; an audit entry says who, and the dead-letter topic keeps it."""
-    row = await get_dead(connection, letter)
+    """Give an event up, so that its key goes on; an audit entry says who and which, and its topic keeps it."""
+    row = await get(connection, letter)
     await _audit(connection, row, "drop", actor, reason)
     await connection.execute("DELETE FROM parked WHERE id = $1", letter)
     return row

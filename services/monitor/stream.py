@@ -60,7 +60,7 @@ class RecordStream:
         self._group = group
         self._session_timeout = session_timeout
         self._next: dict[int, int] = {}
-        self._limit = DeadLetterLimit()
+        self._limit = DeadLetterLimit(group)
         self._trouble = "it has no connection to Kafka yet"
 
     async def ready(self) -> None:
@@ -74,7 +74,7 @@ class RecordStream:
 
     async def run(self) -> None:
         """Read for ever; a fault of Kafka, PostgreSQL or the registry costs time, never a record."""
-        retrying = asyncio.ensure_future(self._retry())
+        beside = [asyncio.ensure_future(self._retry()), asyncio.ensure_future(self._intake.count_waiting())]
         try:
             while True:
                 try:
@@ -84,8 +84,9 @@ class RecordStream:
                     _log.warning("the stream of records starts again", reason=str(error))
                     await asyncio.sleep(_BACK_OFF.total_seconds())
         finally:
-            retrying.cancel()
-            await asyncio.gather(retrying, return_exceptions=True)
+            for task in beside:
+                task.cancel()
+            await asyncio.gather(*beside, return_exceptions=True)
 
     async def _read(self) -> None:
         self._next.clear()

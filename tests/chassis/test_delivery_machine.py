@@ -222,7 +222,9 @@ class Delivery(RuleBasedStateMachine):
 
     async def _poll(self, replica: int) -> None:
         consumer = self.consumers[replica]
-        consumer._handling.limit = DeadLetterLimit()  # it stops a consumer for good; its own tests are elsewhere
+        consumer._handling.limit = DeadLetterLimit(
+            "machine"
+        )  # it stops a consumer for good; its own tests are elsewhere
         consumer._pauses._until = dict.fromkeys(consumer._pauses._until, 0.0)
         await consumer._poll(cast("AIOKafkaConsumer", self.polling[replica]))
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from services.chassis import instruments
 from services.chassis.errors import Conflict, Denied, GoldenpathError, Invalid, NotFound, Unavailable
 from services.chassis.fates import DeadLetterLimit, Fate, fate_of
 from services.chassis.leases import LeaseLost
@@ -26,7 +27,7 @@ def test_an_errors_type_says_an_events_fate(error: Exception, fate: Fate) -> Non
 
 
 def limit_after(*counts: tuple[bool, int], topic: str = "topic") -> DeadLetterLimit:
-    limit = DeadLetterLimit()
+    limit = DeadLetterLimit("test")
     for died, events in counts:
         limit.remember(topic, died=died, events=events)
     return limit
@@ -58,6 +59,13 @@ def test_a_topic_on_which_all_is_well_hides_no_other() -> None:
     limit.remember("bad", died=True)
 
     assert limit.exceeded() == "20 of the last 20 events on bad became dead letters"
+
+
+def test_a_limit_that_was_exceeded_is_told_by_a_gauge() -> None:
+    limit_after((DIED, 19))
+    assert instruments.STOPPED.labels("test")._value.get() == 0
+    limit_after((DIED, 20))
+    assert instruments.STOPPED.labels("test")._value.get() == 1
 
 
 def test_a_limit_that_was_exceeded_stays_so() -> None:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from services.chassis import cloudevents, parking, publishers
@@ -194,15 +194,11 @@ async def replay_all(service: Service) -> None:
 
 names = st.sampled_from(["ce_source", "ce_type", "content-type", "x"])
 texts = st.one_of(st.binary(max_size=40), st.just(b"application/cloudevents+json"))
-values = st.one_of(
-    st.none(),
-    st.binary(max_size=60),
-    st.recursive(st.none() | st.text() | st.floats(), lambda inner: st.dictionaries(st.text(), inner)).map(
-        lambda one: json.dumps(one).encode()
-    ),
-)
+claims = st.dictionaries(st.sampled_from(["source", "type"]), st.one_of(st.none(), st.text(max_size=9), st.integers()))
+values = st.one_of(st.none(), st.binary(max_size=60), claims.map(lambda one: json.dumps(one).encode()))
 
 
+@settings(deadline=None)
 @given(headers=st.lists(st.tuples(names, texts), max_size=6), value=values)
 def test_whatever_an_event_is_its_claims_are_texts_that_a_row_can_hold(
     headers: Sequence[tuple[str, bytes]], value: bytes | None

@@ -118,7 +118,9 @@ async def test_an_event_that_waits_for_what_is_not_there_is_parked(world: World)
         "model/nobody",
         registry.ModelRegistered(model="nobody", version=1),
     )
-    finding = await finds(world, "governance", "1 events are parked")
+    finding = await finds(world, "governance", "1 events are parked since ")
+    assert "NotFound: " in finding.what
+    assert "nobody" in finding.what
     assert "tried again by themselves" in finding.fix
 
 
