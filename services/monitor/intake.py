@@ -14,7 +14,7 @@ import structlog
 
 from goldenpath.modelserver.v1.events_pb2 import InferenceRecorded
 from goldenpath.monitor.v1.packed_pb2 import PackedBatch
-from services.chassis import cloudevents, instruments
+from services.chassis import cloudevents, instruments, upkeep
 from services.chassis.cloudevents import CloudEvent
 from services.chassis.database import Database
 from services.chassis.errors import Invalid
@@ -117,6 +117,10 @@ class Intake:
                 await savepoint.commit()
                 await parking.done(parked)
         return True
+
+    async def count_waiting(self) -> None:
+        """Keep the gauges of what waits up to date, for ever."""
+        await upkeep.count_waiting(self._name, self._database)
 
     async def _move(self, uow: MonitorUnitOfWork, partition: int, *, old: int, new: int) -> None:
         if not await uow.records.move(self._topic, partition, old=old, new=new):

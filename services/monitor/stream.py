@@ -61,7 +61,7 @@ class RecordStream:
         self._group = group
         self._session_timeout = session_timeout
         self._next: dict[int, int] = {}
-        self._limit = DeadLetterLimit()
+        self._limit = DeadLetterLimit(group)
         self._trouble = "it has no connection to Kafka yet"
 
     async def ready(self) -> None:
@@ -75,7 +75,7 @@ class RecordStream:
 
     async def run(self) -> None:
         """Read for ever; a fault of Kafka, PostgreSQL or the registry costs time, never a record."""
-        retrying = asyncio.ensure_future(self._retry())
+        beside = [asyncio.ensure_future(self._retry()), asyncio.ensure_future(self._intake.count_waiting())]
         try:
             while True:
                 try:
@@ -85,8 +85,9 @@ class RecordStream:
                     _log.warning("the stream of records starts again", reason=str(error))
                     await asyncio.sleep(_BACK_OFF.total_seconds())
         finally:
-            retrying.cancel()
-            await asyncio.gather(retrying, return_exceptions=True)
+            for task in beside:
+                task.cancel()
+            await asyncio.gather(*beside, return_exceptions=True)
 
     async def _read(self) -> None:
         self._next.clear()
@@ -167,7 +168,7 @@ class RecordStream:
         self._next[place.partition] = raws[-1].offset + 1
         self._trouble = ""
         for one in died:
-            self._limit.remember(died=one)
+            self._limit.remember(self._topic, died=one)
 
     async def _retry(self) -> None:
         while True:
