@@ -12,7 +12,7 @@ import structlog
 from services.chassis import cloudevents
 from services.chassis.errors import Invalid
 from services.chassis.parking import Raw
-from services.monitor import packed, singles
+from services.monitor import arrow_batches, packed, singles
 from services.monitor.batches import ROLES
 from services.monitor.domain.judge import Judge
 from services.monitor.domain.panes import cut
@@ -82,7 +82,8 @@ async def _prepare(raw: Raw, prepared: Prepared, one_by_one: list[tuple[Raw, Tol
     if event.type == singles.TYPE:
         one_by_one.append((raw, singles.read(event)))
     elif event.type == TYPE:
-        batch = packed.read(event)
+        told_by_arrow = event.content_type.startswith(arrow_batches.ARROW)
+        batch = arrow_batches.read(event, raw.appended_ms) if told_by_arrow else packed.read(event)
         judge = await _judge(batch.body.model, batch.body.version, prepared, judges)
         prepared.arrived.append(counted(batch, judge, _appended(raw), event.traceparent))
 
