@@ -13,8 +13,8 @@ import structlog
 
 from goldenpath.deployer.v1 import events_pb2 as deployer_pb
 from goldenpath.ingest.v1 import events_pb2 as ingest_pb
-from goldenpath.modelserver.v1 import events_pb2 as records_pb
 from goldenpath.monitor.v1 import events_pb2 as pb
+from goldenpath.monitor.v1.packed_pb2 import PackedBatch
 from services.chassis import instruments, telemetry
 from services.chassis.errors import Invalid
 from services.chassis.topics import MONITOR
@@ -23,6 +23,7 @@ from services.monitor.domain.findings import Cleared, Detected, Finding
 from services.monitor.domain.judge import Judge
 from services.monitor.domain.panes import Pane
 from services.monitor.domain.state import State
+from services.monitor.packed import kept_of
 from services.monitor.sample_store import Outcome
 from services.monitor.store import MonitorUnitOfWork, Watch
 from services.profile import Window
@@ -54,7 +55,7 @@ class Arrived:
         traceparent: The trace context in which it was sent.
     """
 
-    body: records_pb.InferenceRecorded
+    body: PackedBatch
     rows: int
     newest_at: datetime
     panes: tuple[Pane, ...]
@@ -163,7 +164,7 @@ async def _watch_records(
 ) -> None:
     seen = list(accumulate((batch.rows for batch in arrived), initial=watch.rows_seen))
     newest = [(batch.body, upto) for batch, upto in zip(arrived, seen[1:], strict=True) if upto > seen[-1] - kept]
-    bodies = [(batches.kept_of(body), upto) for body, upto in newest]
+    bodies = [(kept_of(body), upto) for body, upto in newest]
     await uow.records.keep(watch.id, bodies, at=uow.now, older_than=seen[-1] - kept)
     await uow.watches.count(
         watch.id,

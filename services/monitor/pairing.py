@@ -17,6 +17,7 @@ from goldenpath.monitor.v1 import monitor_service_pb2 as pb
 from services.monitor import batches
 from services.monitor.domain.judge import Judge
 from services.monitor.domain.pairs import Answers, Compared, compare
+from services.monitor.packed import told_of
 from services.monitor.pair_store import MOST_WAITING, QUIET, Pairs, Shadow
 
 if TYPE_CHECKING:
@@ -31,10 +32,11 @@ async def pair_records(
     arrived: Sequence[Arrived], judges: Mapping[tuple[str, int], Judge | None], uow: MonitorUnitOfWork
 ) -> None:
     """Records arrived, each for the first time: those of mirrored deployments meet their other side."""
-    bodies = _by_deployment(arrived)
     copies = [batch for batch in arrived if batch.body.arm == records_pb.ARM_SHADOW]
-    if not copies and not await uow.pairs.awake(list(bodies)):
+    deployments = {(batch.place.model, batch.place.environment) for batch in arrived}
+    if not copies and not await uow.pairs.awake(list(deployments)):
         return
+    bodies = _by_deployment(arrived)
     for deployment in sorted(bodies):  # all of them first, and in order: so do the watches that come after
         await uow.watches.lock(*deployment)
     for batch in copies:
@@ -106,5 +108,5 @@ def _shadow_of(batch: Arrived, judges: Mapping[tuple[str, int], Judge | None], u
 def _by_deployment(arrived: Sequence[Arrived]) -> dict[tuple[str, str], list[records_pb.InferenceRecorded]]:
     made: dict[tuple[str, str], list[records_pb.InferenceRecorded]] = {}
     for batch in arrived:
-        made.setdefault((batch.place.model, batch.place.environment), []).append(batch.body)
+        made.setdefault((batch.place.model, batch.place.environment), []).append(told_of(batch.body))
     return made

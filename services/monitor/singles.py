@@ -1,139 +1,242 @@
 """Single events of one prediction each, gathered into columnar batches: one form for all that comes after.
 
-Events of one poll that were served in the same place make a batch. Its name is where its first event stands on the
-topic, so the same events make the same batch whichever replica reads them. What an event leaves out is a missing value.
+Events of one poll that were served in the same place make a batch, or a few where they were told in different forms.
+Its name is where the first event of the poll stands on the topic, so the same events make the same batches whichever
+replica reads them. What an event leaves out is a missing value.
+
+Events in protobuf are read together where they are laid out alike (`alike`), those in JSON one by one into a typed
+struct. Whatever that doesn't understand is read as protobuf says, at ten times the cost, and so is what is refused.
 """
 
 from __future__ import annotations
 
-import json
 import uuid
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Final, NamedTuple
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from itertools import count
+from operator import itemgetter
+from typing import Annotated, Final, TypeVar
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
 
 from goldenpath.ingest.v1.events_pb2 import PredictionRecorded
-from goldenpath.modelserver.v1 import events_pb2 as pb
-from goldenpath.modelserver.v1.events_pb2 import InferenceRecorded
 from services.chassis import cloudevents
-from services.chassis.cloudevents import JSON, CloudEvent
+from services.chassis.cloudevents import JSON, PROTOBUF, CloudEvent, Headers
 from services.chassis.errors import Invalid
-from services.monitor.batches import LABEL, SCORE, text_column
-from services.profile import Kind, ReferenceProfile, Role
+from services.chassis.parking import Raw
+from services.monitor.alike import read_alike
+from services.monitor.batches import ID_BYTES
+from services.monitor.predictions import Predictions, Served, random_ids
+from services.profile import CodedText
+from services.profile.columns import Numbers
 
+V = TypeVar("V")
 TYPE: Final = "prediction.recorded"
 _NAN: Final = float("nan")
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_US: Final = timedelta(microseconds=1)
+_LOOKED_AT: Final = itemgetter("ce_specversion", "ce_type", "content-type", "ce_id", "ce_source", "ce_time")
+_FORMS: Final = {
+    (b"1.0", TYPE.encode(), content_type.encode(), schema): content_type
+    for content_type in (PROTOBUF, JSON)
+    for schema in (None, PredictionRecorded.DESCRIPTOR.full_name.encode())
+}
+_UInt32 = Annotated[int, msgspec.Meta(ge=0, lt=2**32)]
+_Epoch = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
+_Time = Annotated[datetime, msgspec.Meta(tz=True)]
 
 
-class Served(NamedTuple):
-    """Where a prediction was served."""
+class Told(msgspec.Struct, forbid_unknown_fields=True, frozen=True, gc=False):
+    """`PredictionRecorded`, as JSON tells it where it is written plainly."""
 
-    model: str
-    version: int
-    environment: str
-    epoch: int
-    candidate: bool
+    model: str = ""
+    version: _UInt32 = 0
+    environment: str = ""
+    epoch: _Epoch = 0
+    candidate: bool = False
+    record_id: str = ""
+    event_time: _Time | None = None
+    numbers: dict[str, float] = {}
+    texts: dict[str, str] = {}
+    score: float | None = None
+    label: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Single:
-    """One prediction, checked.
+_DECODER: Final = msgspec.json.Decoder(Told)
 
-    Args:
-        body: What was told.
-        record_id: Its id, 16 bytes.
-        time_us: When it was predicted, microseconds since 1970-01-01 UTC.
+
+def form_of(headers: Headers) -> str:
+    """The content type of an event whose attributes tell at a glance that it is one prediction; else nothing.
+
+    Attributes that nobody reads needn't be right: only that they are there is looked at.
     """
-
-    body: PredictionRecorded
-    record_id: bytes
-    time_us: int
-
-    @property
-    def served(self) -> Served:
-        """Where it was served."""
-        body = self.body
-        return Served(body.model, body.version, body.environment, body.epoch or 1, body.candidate)
+    found = dict(headers)
+    try:
+        version, kind, content_type, *_ = _LOOKED_AT(found)
+    except KeyError:
+        return ""
+    return _FORMS.get((version, kind, content_type, found.get("ce_dataschema")), "")
 
 
-def read(event: CloudEvent) -> PredictionRecorded:
+def read_all(raws: Sequence[Raw], form: str, dead: list[tuple[Raw, Invalid]]) -> list[Predictions]:
+    """Read events of one form; those that make no sense are added to the dead."""
+    if form == JSON:
+        return _read_singly(raws, form, dead)
+    whole = [raw for raw in raws if raw.value is not None]
+    appended_us = np.fromiter((raw.appended_ms * 1000 for raw in whole), dtype=np.int64, count=len(whole))
+    found, odd = read_alike([raw.value or b"" for raw in whole], appended_us)
+    others = [raw for raw in raws if raw.value is None]
+    return [*found, *_read_singly([*(whole[place] for place in odd), *others], form, dead)]
+
+
+def read(event: CloudEvent) -> Told:
     """An event's body.
 
     Raises:
         Invalid: it isn't a prediction.
     """
-    if event.content_type == JSON and event.dataschema in {"", PredictionRecorded.DESCRIPTOR.full_name}:
-        try:
-            return PredictionRecorded(**json.loads(event.data))
-        except (TypeError, ValueError, AttributeError):
-            pass  # protobuf's own JSON knows more ways to write it, at thirty times the cost, and says what is wrong
-    return cloudevents.body(event, PredictionRecorded)
-
-
-def check(body: PredictionRecorded, appended_ms: int) -> Single:
-    """A prediction, with what it left out.
-
-    Raises:
-        Invalid: it names no model or version, or its id isn't a UUID.
-    """
-    if not body.model or not body.version:
-        raise Invalid("a prediction names its model and version", where="model")
-    try:
-        record_id = uuid.UUID(body.record_id) if body.record_id else uuid.uuid4()
-    except ValueError:
-        raise Invalid(f"{body.record_id[:80]!r} is no UUID", where="record_id", fix="leave it out") from None
-    told = body.HasField("event_time")
-    return Single(body, record_id.bytes, body.event_time.ToMicroseconds() if told else appended_ms * 1000)
-
-
-def by_place(singles: Iterable[Single]) -> dict[Served, list[Single]]:
-    """Predictions by where they were served, in the order in which they stand on the topic."""
-    places: dict[Served, list[Single]] = {}
-    for single in singles:
-        places.setdefault(single.served, []).append(single)
-    return places
-
-
-def gathered(
-    place: Served, singles: Sequence[Single], name: str, profile: ReferenceProfile | None
-) -> InferenceRecorded:
-    """Predictions of one place as a batch.
-
-    Args:
-        place: Where they were served.
-        singles: The predictions.
-        name: Where the first of their poll stands, such as inference.records/3/1042.
-        profile: The version's reference, whose inputs are looked for; without it, whatever they have.
-    """
-    bodies = [single.body for single in singles]
-    numbers, texts = [body.numbers for body in bodies], [body.texts for body in bodies]
-    scores = [body.score if body.HasField("score") else _NAN for body in bodies]
-    outputs = [pb.Column(name=SCORE, numbers=scores)]
-    if any(body.label for body in bodies):
-        outputs.append(text_column(LABEL, [body.label or None for body in bodies]))
-    return InferenceRecorded(
-        model=place.model,
-        version=place.version,
-        environment=place.environment,
-        epoch=place.epoch,
-        arm=pb.ARM_CANDIDATE if place.candidate else pb.ARM_STABLE,
-        server=f"{name}/{place.model}/{place.environment}/{place.version}/{place.epoch}",
-        batch=1,
-        record_ids=b"".join(single.record_id for single in singles),
-        event_times_us=[single.time_us for single in singles],
-        inputs=[
-            *(_number(each, numbers) for each in _names(numbers, profile, Kind.NUMERIC)),
-            *(text_column(each, [row.get(each) for row in texts]) for each in _names(texts, profile, Kind.CATEGORICAL)),
-        ],
-        outputs=outputs,
+    body = cloudevents.body(event, PredictionRecorded)
+    return Told(
+        model=body.model,
+        version=body.version,
+        environment=body.environment,
+        epoch=body.epoch,
+        candidate=body.candidate,
+        record_id=body.record_id,
+        event_time=body.event_time.ToDatetime(UTC) if body.HasField("event_time") else None,
+        numbers=dict(body.numbers),
+        texts=dict(body.texts),
+        score=body.score if body.HasField("score") else None,
+        label=body.label,
     )
 
 
-def _names(rows: Iterable[Mapping[str, object]], profile: ReferenceProfile | None, kind: Kind) -> list[str]:
-    if profile is None:
-        return sorted({name for row in rows for name in row})
-    return [each.name for each in profile.features if each.kind is kind and each.role is Role.INPUT]
+def columns_of(raws: Sequence[Raw], all_told: Sequence[Told], dead: list[tuple[Raw, Invalid]]) -> list[Predictions]:
+    """Predictions as columns, those of a place in the order in which they stand on the topic.
+
+    Those that name no model or version, or whose id isn't a UUID, are added to the dead.
+    """
+    places: dict[Served, list[tuple[Raw, Told, bytes]]] = {}
+    for raw, told in zip(raws, all_told, strict=True):
+        try:
+            record_id = _id_of(told)
+        except Invalid as error:
+            dead.append((raw, error))
+        else:
+            place = Served(told.model, told.version, told.environment, told.epoch or 1, told.candidate)
+            places.setdefault(place, []).append((raw, told, record_id))
+    return [_columns(place, rows) for place, rows in places.items()]
 
 
-def _number(name: str, rows: Iterable[Mapping[str, float]]) -> pb.Column:
-    return pb.Column(name=name, numbers=[row.get(name, _NAN) for row in rows])
+def _read_singly(raws: Iterable[Raw], form: str, dead: list[tuple[Raw, Invalid]]) -> list[Predictions]:
+    whole: list[Raw] = []
+    all_told: list[Told] = []
+    for raw in raws:
+        try:
+            all_told.append(_told(raw, form))
+        except Invalid as error:
+            dead.append((raw, error))
+        else:
+            whole.append(raw)
+    return columns_of(whole, all_told, dead)
+
+
+def _told(raw: Raw, form: str) -> Told:
+    if form == JSON and raw.value:
+        try:
+            return _DECODER.decode(raw.value)
+        except msgspec.DecodeError:
+            pass  # protobuf's own JSON knows more ways to write it, and says what is wrong
+    return read(cloudevents.read(raw.headers, raw.value))
+
+
+def _id_of(told: Told) -> bytes:
+    """A record's id; nothing where it has none."""
+    if not told.model or not told.version:
+        raise Invalid("a prediction names its model and version", where="model")
+    if not told.record_id:
+        return b""
+    try:
+        return uuid.UUID(told.record_id).bytes
+    except ValueError:
+        raise Invalid(f"{told.record_id[:80]!r} is no UUID", where="record_id", fix="leave it out") from None
+
+
+def _columns(place: Served, rows: Sequence[tuple[Raw, Told, bytes]]) -> Predictions:
+    raws, all_told, ids = zip(*rows, strict=True)
+    scores = [_NAN if told.score is None else told.score for told in all_told]
+    labels = [told.label or None for told in all_told]
+    return Predictions(
+        place=place,
+        ids=_ids(ids),
+        times_us=np.array([_time_us(*each) for each in zip(raws, all_told, strict=True)], dtype=np.int64),
+        numbers=_numbers([told.numbers for told in all_told]),
+        texts=_texts([told.texts for told in all_told]),
+        score=np.array(scores, dtype=np.float64),
+        label=coded(labels) if any(labels) else None,
+    )
+
+
+def _ids(told: Sequence[bytes]) -> NDArray[np.uint8]:
+    """Ids, shape (rows, 16): those that were told, and fresh ones."""
+    ids = random_ids(len(told))
+    rows = [row for row, each in enumerate(told) if each]
+    if rows:
+        ids[rows] = np.frombuffer(b"".join(told), dtype=np.uint8).reshape(-1, ID_BYTES)
+    return ids
+
+
+def _time_us(raw: Raw, told: Told) -> int:
+    return raw.appended_ms * 1000 if told.event_time is None else (told.event_time - _EPOCH) // _US
+
+
+def coded(texts: Iterable[str | None]) -> CodedText:
+    """Texts as codes; None is a missing value."""
+    codes: dict[str | None, int] = defaultdict(count().__next__, {None: -1})
+    found = np.array([codes[text] for text in texts], dtype=np.int64)
+    return CodedText(found, tuple(text for text in codes if text is not None))
+
+
+def _numbers(rows: Sequence[dict[str, float]]) -> Mapping[str, Numbers]:
+    names, values = _alike(rows)
+    if names:
+        return dict(zip(names, np.ascontiguousarray(np.array(values, dtype=np.float64).T), strict=True))
+    return _Asked(lambda name: np.array([row.get(name, _NAN) for row in rows], dtype=np.float64), rows)
+
+
+def _texts(rows: Sequence[dict[str, str]]) -> Mapping[str, CodedText]:
+    names, values = _alike(rows)
+    if names:
+        return dict(zip(names, map(coded, zip(*values, strict=True)), strict=True))
+    return _Asked(lambda name: coded(row.get(name) for row in rows), rows)
+
+
+def _alike(rows: Sequence[dict[str, V]]) -> tuple[tuple[str, ...], list[tuple[V, ...]]]:
+    """The names that all rows have, and each row's values; nothing where the rows differ in their names."""
+    names = tuple(rows[0])
+    if len(names) > 1 and {len(row) for row in rows} == {len(names)}:
+        try:
+            return names, list(map(itemgetter(*names), rows))
+        except KeyError:
+            pass
+    return (), []
+
+
+class _Asked(Mapping[str, V]):
+    """Columns, each made when it is asked for: rows may have any names, and only a profile's are asked."""
+
+    def __init__(self, column: Callable[[str], V], rows: Sequence[Mapping[str, object]]) -> None:
+        self._column = column
+        self._rows = rows
+
+    def __getitem__(self, name: str) -> V:
+        return self._column(name)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter({name for row in self._rows for name in row})
+
+    def __len__(self) -> int:
+        return len({name for row in self._rows for name in row})

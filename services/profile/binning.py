@@ -15,6 +15,7 @@ the reference has few categories, `other` holds nothing there, and a text in it 
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -64,18 +65,22 @@ def numeric_bins(edges: Numbers, values: Numbers) -> Counts:
     return bins
 
 
-def categories_of(tally: Counter[str | None]) -> tuple[str, ...]:
+def categories_of(tally: Iterable[tuple[str | None, int]]) -> tuple[str, ...]:
     """The commonest categories, at most `MOST_CATEGORIES`, commonest first and by name where equally common."""
-    ranked = sorted((-rows, text) for text, rows in tally.items() if text is not None and rows)
+    held: Counter[str | None] = Counter()
+    for text, rows in tally:
+        held[text] += rows
+    ranked = sorted((-rows, text) for text, rows in held.items() if text is not None and rows)
     return tuple(text for _, text in ranked[:MOST_CATEGORIES])
 
 
-def text_bins(index: dict[str, int], tally: Counter[str | None]) -> Counts:
+def text_bins(index: dict[str, int], tally: Iterable[tuple[str | None, int]]) -> Counts:
     """Rows per bin, shape (categories + 2,): those listed, other, missing."""
-    bins = np.zeros(len(index) + 2, dtype=np.int64)
-    for text, rows in tally.items():
-        bins[-1 if text is None else index.get(text, len(index))] += rows
-    return bins
+    other = len(index)
+    bins = [0] * (other + 2)
+    for text, rows in tally:
+        bins[-1 if text is None else index.get(text, other)] += rows
+    return np.array(bins, dtype=np.int64)
 
 
 def _uppers(uniques: Numbers, counts: Counts) -> Numbers:

@@ -8,7 +8,7 @@ batches travel. Coded text is never expanded.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -37,13 +37,20 @@ class CodedText:
     dictionary: tuple[str, ...]
 
     def __post_init__(self) -> None:
-        if self.codes.ndim != 1 or not np.issubdtype(self.codes.dtype, np.signedinteger):
+        if self.codes.ndim != 1 or self.codes.dtype.kind != "i":
             raise Invalid("codes are one signed integer per record")
         if self.codes.size and (self.codes.min() < -1 or self.codes.max() >= len(self.dictionary)):
             raise Invalid(f"a code is outside -1 to {len(self.dictionary) - 1}")
 
     def __len__(self) -> int:
         return int(self.codes.size)
+
+    def rows_by_code(self) -> list[int]:
+        """How many records are missing, then how many have each value of the dictionary."""
+        counted: list[int] = np.bincount(
+            np.add(self.codes, 1, dtype=np.int64), minlength=len(self.dictionary) + 1
+        ).tolist()
+        return counted
 
     def slice(self, start: int, stop: int) -> CodedText:
         """The records from start to stop, with the same dictionary."""
@@ -68,22 +75,25 @@ def is_text(column: Column, name: str) -> bool:
 
 def numbers_of(column: Column, name: str) -> Numbers:
     """A column's values as float64, NaN where missing; Invalid where it holds text."""
-    if is_text(column, name) or isinstance(column, CodedText):
+    if isinstance(column, CodedText) or is_text(column, name):
         raise Invalid("holds text where the reference has numbers", where=name)
     return column.astype(np.float64, copy=False)
 
 
-def texts_of(column: Column, name: str) -> Counter[str | None]:
-    """How often each text occurs, None for missing values; Invalid where it holds something else."""
+def texts_of(column: Column, name: str) -> Iterable[tuple[str | None, int]]:
+    """How often each text occurs, None for missing values; Invalid where the column holds something else.
+
+    Of coded text, a value that stands twice in the dictionary comes twice.
+    """
+    if isinstance(column, CodedText):
+        return zip((None, *column.dictionary), column.rows_by_code(), strict=True)
     if not is_text(column, name):
         raise Invalid("holds numbers where the reference has text", where=name)
-    if isinstance(column, CodedText):
-        return _tally(column)
     tally: Counter[str | None] = Counter(column.tolist())
     for value in tally:
         if value is not None and not isinstance(value, str):
             raise Invalid(f"holds {value!r}; text is str, and None where missing", where=name)
-    return tally
+    return tally.items()
 
 
 def rows_of(columns: Mapping[str, Column]) -> int:
@@ -101,11 +111,3 @@ def rows_of(columns: Mapping[str, Column]) -> int:
 def slice_of(column: Column, start: int, stop: int) -> Column:
     """The records from start to stop."""
     return column.slice(start, stop) if isinstance(column, CodedText) else column[start:stop]
-
-
-def _tally(column: CodedText) -> Counter[str | None]:
-    per_code = np.bincount(column.codes + 1, minlength=len(column.dictionary) + 1).tolist()
-    tally: dict[str | None, int] = {}
-    for value, rows in zip((None, *column.dictionary), per_code, strict=True):
-        tally[value] = tally.get(value, 0) + rows
-    return Counter(tally)

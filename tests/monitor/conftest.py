@@ -20,7 +20,8 @@ from services.monitor.app import database_of
 from services.monitor.domain.budget import Settings
 from services.monitor.domain.judge import Judge
 from services.monitor.handlers import Arrived
-from services.monitor.intake import counted
+from services.monitor.packed import whole
+from services.monitor.preparing import counted
 from services.monitor.settings import MonitorSettings
 from services.monitor.store import MonitorUnitOfWork
 from services.profile import Column
@@ -64,8 +65,7 @@ class Bench:
 
     def arrived(self, body: pb.InferenceRecorded) -> Arrived:
         """A batch, counted."""
-        packed = PackedBatch.FromString(body.SerializeToString())
-        return counted(body, packed, self.judge, self.clock.now(), "")
+        return counted(whole(PackedBatch.FromString(body.SerializeToString())), self.judge, self.clock.now(), "")
 
     async def rows(self, query: str, *values: Any) -> list[Any]:
         """What a query gives."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -226,7 +227,7 @@ async def test_panes_are_bounded_and_lose_no_record(bench: Bench) -> None:
 
 async def test_a_version_without_a_profile_is_kept_and_not_judged(bench: Bench) -> None:
     body = batch_of(credit(bench.random, 100), bench.random.random(100))
-    arrived = handlers.Arrived(body, 100, bench.clock.now(), (), "")
+    arrived = replace(bench.arrived(body), panes=())
     async with bench.database.begin() as uow:
         await handlers.take_records([arrived], {("credit", 1): None}, uow, kept=1_000)
     async with bench.database.read() as connection:

@@ -15,10 +15,11 @@ from services.chassis.cloudevents import headers_of
 from services.chassis.errors import Unavailable
 from services.chassis.parking import Raw
 from services.chassis.testing import emitted
-from services.monitor import batches, queries
+from services.monitor import queries
 from services.monitor.domain.judge import Judge
 from services.monitor.domain.state import State
 from services.monitor.intake import Intake, Moved
+from services.monitor.packed import whole
 from services.monitor.pane_store import Panes
 from services.profile import count, empty
 from tests.monitor.conftest import Bench
@@ -63,8 +64,7 @@ async def outcome(bench: Bench) -> tuple[int, bytes, State]:
 
 def expected(bench: Bench) -> bytes:
     windows = [
-        count(bench.judge.profile, batches.columns_of(body, PackedBatch.FromString(body.SerializeToString())))
-        for body in BODIES
+        count(bench.judge.profile, whole(PackedBatch.FromString(body.SerializeToString())).columns) for body in BODIES
     ]
     return sum(windows, start=empty(bench.judge.profile)).to_bytes()
 

@@ -5,22 +5,27 @@ from __future__ import annotations
 import json
 import uuid
 from dataclasses import replace
+from random import Random
 from typing import Any
 
 import numpy as np
 import pytest
 from google.protobuf import json_format
+from google.protobuf.timestamp_pb2 import Timestamp
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from goldenpath.ingest.v1.events_pb2 import PredictionRecorded
-from goldenpath.monitor.v1.packed_pb2 import PackedBatch
-from services.chassis.cloudevents import JSON, CloudEvent, headers_of
+from services.chassis.cloudevents import JSON, PROTOBUF, CloudEvent, headers_of
 from services.chassis.errors import Invalid
 from services.chassis.parking import Raw
 from services.chassis.testing import emitted
 from services.monitor import batches, queries
+from services.monitor.packed import told_of, whole
 from services.monitor.pane_store import Panes
-from services.monitor.singles import by_place, check, gathered, read
-from services.profile import Column, count, empty
+from services.monitor.predictions import Predictions, gathered
+from services.monitor.singles import read_all
+from services.profile import CodedText, count, empty
 from tests.monitor.conftest import Bench
 from tests.monitor.made_up import batch_of, credit
 from tests.monitor.test_intake import replica
@@ -91,14 +96,20 @@ async def test_single_events_count_as_the_batch_of_the_same_records(bench: Bench
 def test_every_way_that_protobufs_json_knows_is_read(document: str) -> None:
     event = replace(emitted(prediction(0), "prediction.recorded", subject="model/credit"), content_type=JSON)
     expected = json_format.Parse(document, PredictionRecorded())
-    assert read(replace(event, data=document.encode())) == expected
+    event = replace(event, data=document.encode())
+    dead: list[tuple[Raw, Invalid]] = []
+    (told,) = read_all([raw_of(event, 0)], JSON, dead)
+    (other,) = read_all([raw_of(emitted(expected, "prediction.recorded", subject="model/credit"), 0)], PROTOBUF, dead)
+    assert not dead
+    assert same(told, other, but_for="" if expected.record_id else "ids")
 
 
 @pytest.mark.parametrize("document", ["{", '{"model": 7}', '{"models": "credit"}', '{"numbers": {"age": []}}'])
 def test_json_that_is_no_prediction_is_refused(document: str) -> None:
     event = replace(emitted(prediction(0), "prediction.recorded", subject="model/credit"), content_type=JSON)
-    with pytest.raises(Invalid):
-        read(replace(event, data=document.encode()))
+    dead: list[tuple[Raw, Invalid]] = []
+    assert not read_all([raw_of(replace(event, data=document.encode()), 0)], JSON, dead)
+    assert len(dead) == 1
 
 
 async def test_a_single_event_that_makes_no_sense_dies_alone(bench: Bench) -> None:
@@ -112,28 +123,127 @@ async def test_a_single_event_that_makes_no_sense_dies_alone(bench: Bench) -> No
 def test_what_an_event_leaves_out_is_missing_and_what_nobody_asked_for_is_passed_over(bench: Bench) -> None:
     profile = bench.judge.profile
     bodies = [prediction(0, numbers={}, texts={"gains": "text for a number", "shoe size": "44"}), prediction(1)]
-    singles = [check(body, NOW_MS) for body in bodies]
-    place = singles[0].served
-    body = gathered(place, by_place(singles)[place], "records/0/0", profile)
-    columns: dict[str, Column] = batches.columns_of(body, PackedBatch.FromString(body.SerializeToString()))
-    assert set(columns) == {"age", "education", "gains", "score"}
-    assert np.isnan(np.asarray(columns["gains"])).tolist() == [True, False]
-    assert batches.texts_of(body.inputs[-1])[0] is None
-    assert count(profile, columns).rows == 2
+    (told,) = read_bodies(bodies)
+    batch = gathered(told, "records/0/0", 1, profile)
+    assert set(batch.columns) == {"age", "education", "gains", "score"}
+    assert np.isnan(np.asarray(batch.columns["gains"])).tolist() == [True, False]
+    assert batches.texts_of(told_of(batch.body).inputs[-1])[0] is None
+    assert count(profile, batch.columns).rows == 2
 
 
 def test_a_gathered_batch_is_what_a_model_server_sends(bench: Bench) -> None:
-    singles = [check(prediction(row, label="yes"), NOW_MS) for row in range(ROWS)]
-    body = gathered(singles[0].served, singles, "records/0/0", bench.judge.profile)
-    sent = batch_of(COLUMNS, SCORES)
-    assert batches.check(body) == ROWS
+    (told,) = read_bodies([prediction(row, label="yes") for row in range(ROWS)])
+    batch = gathered(told, "records/0/0", 1, bench.judge.profile)
+    body, sent = told_of(batch.body), batch_of(COLUMNS, SCORES)
+    assert whole(batch.body).rows == ROWS
     assert {column.name: list(column.numbers) for column in body.inputs} == {
         column.name: list(column.numbers) for column in sent.inputs
     }
     assert [column.name for column in body.outputs] == ["score", "label"]
+    assert batches.labels_of(body) == ["yes"] * ROWS
 
 
 @pytest.mark.parametrize("more", [{"version": 0}, {"model": ""}, {"record_id": "x"}])
 def test_an_event_that_names_nothing_is_refused(more: dict[str, Any]) -> None:
-    with pytest.raises(Invalid):
-        check(prediction(0, **more), NOW_MS)
+    dead: list[tuple[Raw, Invalid]] = []
+    assert not read_bodies([prediction(0, **more)], dead)
+    assert len(dead) == 1
+
+
+TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=40)
+TELLING = st.fixed_dictionaries(
+    {"model": st.sampled_from(["credit", "", "fraud"]), "version": st.integers(0, 2)},
+    optional={
+        "environment": TEXT,
+        "epoch": st.integers(0, 2**63 - 1),
+        "candidate": st.booleans(),
+        "record_id": st.uuids().map(str) | st.just("6F0C8F9E-0000-4000-8000-00000000000A") | TEXT,
+        "event_time": st.builds(Timestamp, seconds=st.integers(0, 2**33), nanos=st.integers(0, 999_999_999)),
+        "numbers": st.dictionaries(st.sampled_from(["age", "gains", "ü"]) | TEXT, st.floats(), max_size=4),
+        "texts": st.dictionaries(st.sampled_from(["education", "town"]) | TEXT, TEXT, max_size=3),
+        "score": st.floats(),
+        "label": TEXT,
+    },
+)
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    kinds=st.lists(TELLING, min_size=1, max_size=3),
+    picks=st.lists(st.integers(0, 2), min_size=40, max_size=60),
+    spoiled=st.lists(st.tuples(st.integers(0, 39), st.integers(0, 400), st.integers(0, 255)), max_size=3),
+    random=st.randoms(use_true_random=False),
+)
+def test_events_that_are_read_together_tell_what_each_tells_alone(
+    kinds: list[dict[str, Any]], picks: list[int], spoiled: list[tuple[int, int, int]], random: Random
+) -> None:
+    """Events of up to three layouts with other numbers, ids, times and texts each, some with a byte that is wrong."""
+    bodies = [varied(kinds[pick % len(kinds)], random).SerializeToString(deterministic=True) for pick in picks]
+    for row, at, byte in spoiled:
+        bodies[row] = bodies[row][:at] + bytes([byte]) + bodies[row][at + 1 :]
+    raws = [raw_of(replace(EVENT, data=body), row) for row, body in enumerate(bodies)]
+    dead: list[tuple[Raw, Invalid]] = []
+    died_alone: list[tuple[Raw, Invalid]] = []
+    together = read_all(raws, PROTOBUF, dead)
+    alone = [one for raw in raws for one in read_all([raw], PROTOBUF, died_alone)]
+    assert sorted(raw.offset for raw, _ in dead) == sorted(raw.offset for raw, _ in died_alone)
+    assert sorted(row for one in together for row in rows_of(one)) == sorted(
+        row for one in alone for row in rows_of(one)
+    )
+
+
+EVENT = emitted(PredictionRecorded(), "prediction.recorded", subject="model/credit")
+
+
+def varied(kind: dict[str, Any], random: Random) -> PredictionRecorded:
+    """The same fields with other values."""
+    body = PredictionRecorded(**kind)
+    for name in body.numbers:
+        body.numbers[name] = random.choice([random.gauss(), float("nan"), float("-inf"), 0.0])
+    for name in body.texts:
+        body.texts[name] = random.choice(["", "college", "Zürich", "x" * random.randrange(200)])
+    if len(body.record_id) == 36:
+        body.record_id = str(uuid.UUID(int=random.getrandbits(128)))
+    if body.HasField("event_time"):
+        body.event_time.seconds = random.randrange(2**33)
+        body.event_time.nanos = random.choice([0, random.randrange(10**9)])
+    if body.HasField("score"):
+        body.score = random.random()
+    return body
+
+
+def rows_of(told: Predictions) -> list[str]:
+    """Each prediction in full, but for an id that it was given here."""
+    return [
+        repr(
+            (
+                told.place,
+                "" if told.ids[row][6] >> 4 == 4 else told.ids[row].tobytes(),
+                int(told.times_us[row]),
+                sorted(
+                    (name, float(column[row])) for name, column in told.numbers.items() if column[row] == column[row]
+                ),
+                sorted(
+                    (name, text) for name, column in told.texts.items() if (text := text_at(column, row)) is not None
+                ),
+                float(told.score[row]),
+                text_at(told.label, row) if told.label else None,
+            )
+        )
+        for row in range(told.rows)
+    ]
+
+
+def text_at(column: CodedText, row: int) -> str | None:
+    code = int(column.codes[row])
+    return column.dictionary[code] if code >= 0 else None
+
+
+def read_bodies(bodies: list[PredictionRecorded], dead: list[tuple[Raw, Invalid]] | None = None) -> list[Predictions]:
+    raws = [raw_of(event_of(body, as_json=False), row) for row, body in enumerate(bodies)]
+    return read_all(raws, PROTOBUF, [] if dead is None else dead)
+
+
+def same(one: Predictions, other: Predictions, *, but_for: str) -> bool:
+    """Whether two tell the same, but for a random id."""
+    return rows_of(replace(one, ids=other.ids) if but_for else one) == rows_of(other)

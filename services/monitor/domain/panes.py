@@ -7,7 +7,7 @@ however late, the same records give the same panes as long as none were joined i
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
@@ -36,7 +36,7 @@ class Pane:
     window: Window
 
 
-def cut(profile: ReferenceProfile, columns: dict[str, Column], times_us: Counts) -> tuple[Pane, ...]:
+def cut(profile: ReferenceProfile, columns: Mapping[str, Column], times_us: Counts) -> tuple[Pane, ...]:
     """A batch, cut into fresh panes by its records' event times.
 
     Args:
@@ -76,7 +76,7 @@ def _fresh(number: int, window: Window) -> Pane:
     return Pane(began, began + LENGTH, window)
 
 
-def _picked(profile: ReferenceProfile, columns: dict[str, Column], rows: Counts) -> dict[str, Column]:
+def _picked(profile: ReferenceProfile, columns: Mapping[str, Column], rows: Counts) -> dict[str, Column]:
     used = {feature.name: columns[feature.name] for feature in profile.features if feature.name in columns}
     return {
         name: CodedText(column.codes[rows], column.dictionary) if isinstance(column, CodedText) else column[rows]

@@ -1,0 +1,169 @@
+"""Columnar batches as the monitor reads them: columns that numpy takes over as they are (`monitor/v1/packed.proto`).
+
+protobuf lets a sender pack a column in several pieces, or not at all. Such a batch doesn't fit its own number of
+records; it is packed anew through the sender's contract, which also says what is wrong with one that fits nobody's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Final
+
+import numpy as np
+from google.protobuf.message import DecodeError
+from numpy.typing import NDArray
+
+from goldenpath.modelserver.v1 import events_pb2 as pb
+from goldenpath.monitor.v1.packed_pb2 import PackedBatch, PackedColumn
+from services.chassis import cloudevents
+from services.chassis.cloudevents import PROTOBUF, CloudEvent
+from services.chassis.errors import Invalid
+from services.monitor.batches import ID_BYTES, SCORE
+from services.monitor.sample_store import Kept
+from services.profile import CodedText, Column
+from services.profile.columns import Counts, Numbers
+
+DOUBLE: Final = 8  # bytes
+CONTINUED: Final = 128  # the bit of a varint's byte after which more come
+LONGEST: Final = 10  # bytes of a varint
+AHEAD: Final = timedelta(seconds=5)  # a record's own clock may be so far ahead of the broker's
+_DOUBLES: Final = np.dtype("<f8")
+_SIGNED: Final[dict[int, np.dtype[np.signedinteger]]] = {1: np.dtype("i1"), 8: np.dtype("i8")}
+MOST_ROWS: Final = 1_000_000  # no server closes a batch with more
+
+
+@dataclass(frozen=True)
+class Batch:
+    """A batch that is whole.
+
+    Args:
+        body: The batch.
+        columns: Its inputs and its score, by name.
+        times_us: Its records' event times, microseconds since 1970-01-01 UTC, shape (rows,).
+    """
+
+    body: PackedBatch
+    columns: Mapping[str, Column]
+    times_us: Counts
+
+    @property
+    def rows(self) -> int:
+        """How many records it holds, at least one."""
+        return int(self.times_us.size)
+
+
+def read(event: CloudEvent) -> Batch:
+    """An event's batch.
+
+    Raises:
+        Invalid: it is none, or isn't whole.
+    """
+    if event.content_type.startswith(PROTOBUF):
+        cloudevents.check_schema(event, pb.InferenceRecorded)
+        try:
+            return whole(PackedBatch.FromString(event.data))
+        except (DecodeError, Invalid):
+            pass  # packed otherwise, or broken
+    return whole(PackedBatch.FromString(cloudevents.body(event, pb.InferenceRecorded).SerializeToString()))
+
+
+def whole(body: PackedBatch) -> Batch:
+    """A batch, checked.
+
+    Raises:
+        Invalid: it names no model or server, its columns differ in length, or a code has no entry in its dictionary.
+    """
+    if not body.model or not body.version or not body.server or not body.batch:
+        raise Invalid("a batch names its model, version, server and number")
+    rows, rest = divmod(len(body.record_ids), ID_BYTES)
+    if rest or not 0 < rows <= MOST_ROWS:
+        raise Invalid(f"record ids are {ID_BYTES} bytes each, of 1 to {MOST_ROWS} records", where="record_ids")
+    times = zigzags(body.event_times_us, rows, "event_times_us").astype(np.int64, copy=False)
+    outputs = {column.name: _column(column, rows) for column in body.outputs}
+    inputs = {column.name: _column(column, rows) for column in body.inputs}
+    score = {SCORE: outputs[SCORE]} if SCORE in outputs else {}
+    return Batch(body, score | inputs, times)
+
+
+def clamped(times_us: Counts, appended: datetime) -> Counts:
+    """Event times, those from the future as the broker's own time and a little, those from before 1970 as 1970."""
+    return np.clip(times_us, 0, int((appended + AHEAD).timestamp() * 1e6))
+
+
+def told_of(body: PackedBatch) -> pb.InferenceRecorded:
+    """A batch as its sender told it, with what the monitor seldom reads."""
+    return pb.InferenceRecorded.FromString(body.SerializeToString())
+
+
+def kept_of(body: PackedBatch) -> Kept:
+    """What the sample keeps of a batch, readable by the sender's contract."""
+    predictions = PackedBatch(record_ids=body.record_ids, outputs=body.outputs)
+    return Kept(predictions.SerializeToString(), PackedBatch(inputs=body.inputs).SerializeToString())
+
+
+def number_column(name: str, numbers: Numbers) -> PackedColumn:
+    """Numbers as a column; NaN is a missing value."""
+    return PackedColumn(name=name, numbers=numbers.astype("<f8", copy=False).tobytes())
+
+
+def text_column(name: str, texts: CodedText) -> PackedColumn:
+    """Texts as a column; the code -1 is a missing value."""
+    return PackedColumn(name=name, dictionary=texts.dictionary, codes=zigzagged(texts.codes))
+
+
+def zigzagged(values: NDArray[np.signedinteger]) -> bytes:
+    """Whole numbers as zigzag varints of one width, as wide as the widest: protobuf lets them have zeros on top."""
+    wide = values.astype(np.int64, copy=False)
+    plain = ((wide << 1) ^ (wide >> 63)).view(np.uint64)
+    width = max(1, -(-int(plain.max(initial=0)).bit_length() // 7))
+    digits = (plain[:, np.newaxis] >> (7 * np.arange(width, dtype=np.uint64))).astype(np.uint8) | np.uint8(CONTINUED)
+    digits[:, -1] &= CONTINUED - 1
+    return digits.tobytes()
+
+
+def zigzags(packed: bytes, rows: int, where: str) -> NDArray[np.signedinteger]:
+    """The whole numbers of so many zigzag varints, shape (rows,); of one byte each they are int8, else int64.
+
+    Raises:
+        Invalid: they are more or fewer.
+    """
+    digits = np.frombuffer(packed, dtype=np.uint8)
+    if digits.size == rows and digits.max() < CONTINUED:
+        return _unzigzagged(digits)
+    ends = digits < CONTINUED
+    held = int(np.count_nonzero(ends))
+    if held != rows or not ends[-1]:
+        raise Invalid(f"there are {held} values for {rows} records", where=where)
+    if digits.size % rows == 0 and ends[digits.size // rows - 1 :: digits.size // rows].all():
+        return _unzigzagged(_joined(digits.reshape(rows, -1)))
+    return _unzigzagged(_of_many_widths(digits, np.flatnonzero(ends)))
+
+
+def _column(column: PackedColumn, rows: int) -> Column:
+    numbers, codes = column.numbers, column.codes
+    if codes and not numbers:
+        return CodedText(zigzags(codes, rows, column.name), tuple(column.dictionary))
+    if codes or len(numbers) != DOUBLE * rows:
+        raise Invalid(f"the column has {len(numbers) / DOUBLE:g} numbers for {rows} records", where=column.name)
+    return np.frombuffer(numbers, dtype=_DOUBLES)
+
+
+def _joined(digits: NDArray[np.uint8]) -> NDArray[np.uint64]:
+    places = np.uint64(CONTINUED) ** np.arange(digits.shape[1], dtype=np.uint64)
+    return np.asarray((digits & np.uint8(CONTINUED - 1)).astype(np.uint64) @ places)
+
+
+def _of_many_widths(digits: NDArray[np.uint8], ends: Counts) -> NDArray[np.uint64]:
+    widths = np.diff(ends, prepend=-1)
+    if widths.max() > LONGEST:
+        raise Invalid(f"a varint has at most {LONGEST} bytes")
+    wide = np.zeros((ends.size, int(widths.max())), dtype=np.uint8)
+    wide[np.arange(wide.shape[1]) < widths[:, np.newaxis]] = digits
+    return _joined(wide)
+
+
+def _unzigzagged(zigzag: NDArray[np.unsignedinteger]) -> NDArray[np.signedinteger]:
+    signed = _SIGNED[zigzag.itemsize]
+    return np.asarray((zigzag >> 1).view(signed) ^ -(zigzag & 1).view(signed))

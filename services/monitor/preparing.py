@@ -1,0 +1,116 @@
+"""Preparing a poll: its events decoded, and counted under their versions' profiles, outside of any transaction."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Final, Protocol
+
+import structlog
+
+from services.chassis import cloudevents
+from services.chassis.errors import Invalid
+from services.chassis.parking import Raw
+from services.monitor import arrow_batches, packed, singles
+from services.monitor.batches import ROLES
+from services.monitor.domain.judge import Judge
+from services.monitor.domain.panes import cut
+from services.monitor.handlers import Arrived
+from services.monitor.packed import Batch
+from services.monitor.predictions import gathered
+from services.monitor.singles import Told
+
+TYPE: Final = "inference.recorded"
+_log = structlog.get_logger()
+
+
+class Judged(Protocol):
+    """Whoever gives the judge of a version, as `clients.Judges` does."""
+
+    async def of(self, model: str, version: int) -> Judge | None:
+        """The judge; None where the version has no profile."""
+
+
+@dataclass
+class Prepared:
+    """What a poll brought.
+
+    Args:
+        arrived: What is whole.
+        dead: What isn't, and why.
+        judges: Who judges each version.
+    """
+
+    arrived: list[Arrived] = field(default_factory=list)
+    dead: list[tuple[Raw, Invalid]] = field(default_factory=list)
+    judges: dict[tuple[str, int], Judge | None] = field(default_factory=dict)
+
+
+async def prepare(raws: Sequence[Raw], judges: Judged) -> Prepared:
+    """Decode and count a poll of one partition, of at least one event.
+
+    Raises:
+        Unavailable: a judge's profile isn't known, and the registry doesn't answer.
+    """
+    prepared = Prepared()
+    one_by_one: list[tuple[Raw, Told]] = []
+    forms: dict[str, list[Raw]] = {}
+    for raw in raws:
+        forms.setdefault(singles.form_of(raw.headers), []).append(raw)
+    for raw in forms.pop("", []):
+        try:
+            await _prepare(raw, prepared, one_by_one, judges)
+        except Invalid as error:
+            prepared.dead.append((raw, error))
+    told = singles.columns_of([raw for raw, _ in one_by_one], [each for _, each in one_by_one], prepared.dead)
+    for form, group in forms.items():
+        told += singles.read_all(group, form, prepared.dead)
+    name = f"{raws[0].topic}/{raws[0].partition}/{raws[0].offset}"
+    for number, each in enumerate(told, 1):
+        judge = await _judge(each.place.model, each.place.version, prepared, judges)
+        batch = gathered(each, name, number, judge.profile if judge else None)
+        prepared.arrived.append(counted(batch, judge, _appended(raws[-1]), ""))
+    for dead, why in prepared.dead:
+        _log.warning("records can't be read", reason=str(why), offset=dead.offset)
+    return prepared
+
+
+async def _prepare(raw: Raw, prepared: Prepared, one_by_one: list[tuple[Raw, Told]], judges: Judged) -> None:
+    """Count a batch, or read a single event that didn't tell its form at a glance."""
+    event = cloudevents.read(raw.headers, raw.value)
+    if event.type == singles.TYPE:
+        one_by_one.append((raw, singles.read(event)))
+    elif event.type == TYPE:
+        told_by_arrow = event.content_type.startswith(arrow_batches.ARROW)
+        batch = arrow_batches.read(event, raw.appended_ms) if told_by_arrow else packed.read(event)
+        judge = await _judge(batch.body.model, batch.body.version, prepared, judges)
+        prepared.arrived.append(counted(batch, judge, _appended(raw), event.traceparent))
+
+
+async def _judge(model: str, version: int, prepared: Prepared, judges: Judged) -> Judge | None:
+    if (model, version) not in prepared.judges:
+        prepared.judges[model, version] = await judges.of(model, version)
+    return prepared.judges[model, version]
+
+
+def counted(batch: Batch, judge: Judge | None, appended_at: datetime, traceparent: str) -> Arrived:
+    """A batch that arrived, counted where it counts.
+
+    Args:
+        batch: The batch.
+        judge: Its version's judge; None where the version has no profile.
+        appended_at: When the broker took it.
+        traceparent: The trace context in which it was sent.
+
+    Raises:
+        Invalid: it doesn't fit its version's profile.
+    """
+    times = packed.clamped(batch.times_us, appended_at)
+    counts = judge is not None and batch.body.arm in ROLES
+    panes = cut(judge.profile, batch.columns, times) if judge and counts else ()
+    return Arrived(batch.body, batch.rows, datetime.fromtimestamp(int(times.max()) / 1e6, UTC), panes, traceparent)
+
+
+def _appended(raw: Raw) -> datetime:
+    return datetime.fromtimestamp(raw.appended_ms / 1000, UTC)

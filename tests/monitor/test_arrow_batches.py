@@ -1,0 +1,161 @@
+"""Batches as Arrow streams: they count as the same columns in protobuf do."""
+
+from __future__ import annotations
+
+import io
+import uuid
+from datetime import UTC, datetime
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from pyarrow import ipc
+
+from services.chassis.cloudevents import CloudEvent, headers_of
+from services.chassis.errors import Invalid
+from services.chassis.parking import Raw
+from services.monitor import batches, queries
+from services.monitor.arrow_batches import ARROW, read
+from services.monitor.packed import told_of
+from services.monitor.pane_store import Panes
+from services.profile import count, empty, profile_of
+from tests.monitor.conftest import Bench
+from tests.monitor.made_up import credit
+from tests.monitor.test_intake import replica
+
+RANDOM = np.random.default_rng(5)
+ROWS = 60
+COLUMNS = credit(RANDOM, ROWS)
+SCORES = RANDOM.beta(1, 9, ROWS)
+NOW_MS = 1_780_000_000_000
+SERVED = {"model": "credit", "version": "1"}
+
+
+def event_of(columns: dict[str, Any], *, served: dict[str, str] | None = None, pieces: int = 1) -> CloudEvent:
+    """A stream of the columns, in some record batches."""
+    table = pa.table(columns).replace_schema_metadata(SERVED if served is None else served)
+    sink = io.BytesIO()
+    with ipc.new_stream(sink, table.schema) as stream:
+        stream.write_table(table, max_chunksize=-(-table.num_rows // pieces))
+    return CloudEvent(
+        type="inference.recorded",
+        source="somewhere",
+        subject="model/credit",
+        dataschema="",
+        data=sink.getvalue(),
+        content_type=ARROW,
+        time=datetime(2026, 1, 1, tzinfo=UTC),
+    )
+
+
+def told() -> dict[str, Any]:
+    return {name: np.asarray(column) for name, column in COLUMNS.items()} | {"score": SCORES}
+
+
+@pytest.mark.parametrize("pieces", [1, 4])
+def test_a_stream_counts_as_the_columns_that_it_was_made_from(pieces: int) -> None:
+    batch = read(event_of(told(), pieces=pieces), NOW_MS)
+    profile = profile_of(COLUMNS, scores={"score": SCORES})
+    assert batch.rows == ROWS
+    assert count(profile, batch.columns) == count(profile, COLUMNS | {"score": SCORES})
+    assert set(batch.times_us.tolist()) == {NOW_MS * 1000}
+
+
+def test_text_may_come_in_dictionaries_that_differ_from_batch_to_batch_and_hold_null() -> None:
+    first = pa.DictionaryArray.from_arrays(pa.array([0, 1, None], pa.int8()), pa.array(["Rome", None]))
+    second = pa.DictionaryArray.from_arrays(pa.array([1, 0, 0], pa.int8()), pa.array(["Oslo", "Rome"]))
+    table = pa.table({"town": pa.chunked_array([first, second])}).replace_schema_metadata(SERVED)
+    sink = io.BytesIO()
+    with ipc.new_stream(sink, table.schema) as stream:
+        stream.write_table(table)
+    told_again = told_of(read(replace_data(sink.getvalue()), NOW_MS).body)
+    assert batches.texts_of(told_again.inputs[0]) == ["Rome", None, None, "Rome", "Oslo", "Oslo"]
+
+
+def replace_data(data: bytes) -> CloudEvent:
+    return CloudEvent(
+        type="inference.recorded",
+        source="somewhere",
+        subject="",
+        dataschema="",
+        data=data,
+        content_type=ARROW,
+        time=datetime(2026, 1, 1, tzinfo=UTC),
+    )
+
+
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [
+        pytest.param(pa.array([1, None, 3], pa.int32()), [1.0, np.nan, 3.0], id="integers with null"),
+        pytest.param(pa.array([True, None, False]), [1.0, np.nan, 0.0], id="booleans"),
+        pytest.param(pa.array([1.5, float("nan"), float("inf")], pa.float32()), [1.5, np.nan, np.inf], id="floats"),
+        pytest.param(pa.array([1.0, None, -0.0], pa.float64()), [1.0, np.nan, 0.0], id="doubles with null"),
+    ],
+)
+def test_numbers_of_any_type_are_taken_and_null_is_missing(values: Any, expected: list[float]) -> None:
+    batch = read(event_of({"n": values}), NOW_MS)
+    assert np.array_equal(np.asarray(batch.columns["n"]), np.array(expected), equal_nan=True)
+
+
+def test_times_ids_score_and_label_are_told_by_their_names() -> None:
+    ids = [uuid.uuid4(), uuid.uuid4()]
+    when = [datetime(2026, 1, 1, 12, tzinfo=UTC), datetime(2026, 1, 1, 13, tzinfo=UTC)]
+    columns = {
+        "record_id": pa.array([str(each) for each in ids]),
+        "event_time": pa.array(when, pa.timestamp("ns", "Europe/Oslo")),
+        "score": [0.1, 0.9],
+        "label": ["no", "yes"],
+        "n": [1, 2],
+    }
+    batch = read(event_of(columns), NOW_MS)
+    body = told_of(batch.body)
+    assert batches.ids_of(body) == ids
+    assert batch.times_us.tolist() == [int(each.timestamp() * 1e6) for each in when]
+    assert batches.scores_of(body) == [0.1, 0.9]
+    assert batches.labels_of(body) == ["no", "yes"]
+    assert [column.name for column in body.inputs] == ["n"]
+
+
+@pytest.mark.parametrize(
+    ("columns", "served"),
+    [
+        pytest.param({"n": [1.0]}, {}, id="served nowhere"),
+        pytest.param({"n": [1.0]}, {"model": "credit", "version": "one"}, id="a version in words"),
+        pytest.param({"n": pa.array([], pa.float64())}, SERVED, id="no records"),
+        pytest.param({"n": pa.array([[1.0]])}, SERVED, id="lists"),
+        pytest.param({"n": pa.array([datetime(2026, 1, 1, tzinfo=UTC)])}, SERVED, id="times as an input"),
+        pytest.param({"n": [1.0], "record_id": ["x"]}, SERVED, id="no UUID"),
+        pytest.param({"n": [1.0], "record_id": [b"short"]}, SERVED, id="a short id"),
+        pytest.param({"n": [1.0], "event_time": ["noon"]}, SERVED, id="a time in words"),
+        pytest.param({"n": [1.0], "label": [7]}, SERVED, id="a label that is a number"),
+        pytest.param({"n": [1.0], "score": ["high"]}, SERVED, id="a score that is text"),
+    ],
+)
+def test_a_stream_that_makes_no_sense_is_refused(columns: dict[str, Any], served: dict[str, str]) -> None:
+    with pytest.raises(Invalid):
+        read(event_of(columns, served=served), NOW_MS)
+
+
+@pytest.mark.parametrize("cut", [0, 3, 100, -20])
+def test_a_stream_that_was_cut_off_is_refused_or_whole(cut: int) -> None:
+    data = event_of(told()).data[:cut]
+    with pytest.raises(Invalid):
+        read(replace_data(data), NOW_MS)
+
+
+async def test_streams_go_the_way_of_all_batches_and_one_that_is_broken_dies_alone(bench: Bench) -> None:
+    events = [event_of(told()), replace_data(b"nonsense"), event_of(told(), pieces=3)]
+    raws = [
+        Raw("records", 0, offset, None, headers_of(event), event.data, NOW_MS) for offset, event in enumerate(events)
+    ]
+    intake = replica(bench)
+    await intake.places([0])
+    assert await intake.take(0, 0, raws) == [False, True, False]
+    async with bench.database.read() as connection:
+        watch = await queries.find_watch("credit", "production", 1, connection)
+        panes = await Panes(connection).all(watch.id, bench.judge.profile)
+    total = sum((pane.window for pane in panes), start=empty(bench.judge.profile))
+    once = count(bench.judge.profile, COLUMNS | {"score": SCORES})
+    assert total == once + once
