@@ -97,7 +97,7 @@ class Feature:
             return self.categories[place] if place < len(self.categories) else "other"
         if place == self.edges.size:
             return f"above {self.edges[-1]:g}" if self.edges.size else "any"
-        return f"up to {self.edges[place]:g}" if place else f"below {np.nextafter(self.edges[0], np.inf):g}"
+        return f"up to {self.edges[place]:g}" if place else f"below {np.nextafter(self.edges[0], np.inf) + 0.0:g}"
 
 
 @dataclass(frozen=True)
