@@ -12,7 +12,17 @@ from collections.abc import Sequence
 from html import escape
 from typing import Final
 
-from golden.monitor_plots import STYLE, Level, bounds_of, by_how_surely, distribution, ends, over_time, whisker
+from golden.monitor_plots import (
+    STYLE,
+    Level,
+    bounds_of,
+    by_how_surely,
+    distribution,
+    ends,
+    over_time,
+    relation,
+    whisker,
+)
 from golden.output import moment
 from goldenpath.monitor.v1 import events_pb2 as events
 from goldenpath.monitor.v1 import monitor_service_pb2 as pb
@@ -61,7 +71,7 @@ def render(report: pb.GetReportResponse, history: pb.GetHistoryResponse) -> str:
         f'<meta name="viewport" content="width=device-width, initial-scale=1"><h1>{title} '
         f"<small>{escape(report.role)} in {escape(report.environment)}</small> {_state(report)}</h1>"
         f"<p>{escape(report.sentence)}</p>{_facts(report, history)}{_overview(report, history)}"
-        f'{_evidence(history)}{legend}<div class="cards">{cards}</div></html>'
+        f'{_evidence(history)}{_relations(report)}{legend}<div class="cards">{cards}</div></html>'
     )
 
 
@@ -109,6 +119,17 @@ def _evidence(history: pb.GetHistoryResponse) -> str:
         f"{_promise(history.false_alarms_per_year)}. A bar: something was told.</p>"
         f"{over_time([Level(value, value, value) for value in values], history.log_threshold, found)}"
         f"{_began_and_ended(history)}{_found(history)}</section>"
+    )
+
+
+def _relations(report: pb.GetReportResponse) -> str:
+    told = [each for each in report.relations if each.log_evidence > report.log_threshold]
+    if not told:
+        return ""
+    bars = "".join(relation(each) for each in told)
+    return (
+        '<section class="card"><h2>What goes together otherwise</h2><p class="dim">The share of records that have both '
+        f'or neither; the mark is the reference.</p><div class="texts pairs">{bars}</div></section>'
     )
 
 

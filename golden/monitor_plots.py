@@ -34,7 +34,7 @@ svg * { vector-effect: non-scaling-stroke }
 .texts { display: grid; grid-template-columns: minmax(4rem, 9rem) 1fr 3.2rem; gap: .1rem .5rem; align-items: center;
   font-size: .78rem; margin: .3rem 0 .6rem } .texts span:nth-child(3n) { text-align: right; color: var(--dim) }
 .texts span:nth-child(3n+1) { overflow: hidden; text-overflow: ellipsis; white-space: nowrap }
-.texts svg { height: .8rem }
+.texts svg { height: .8rem } .pairs { grid-template-columns: minmax(8rem, 45%) 1fr 3.2rem }
 """
 
 
@@ -95,6 +95,11 @@ def by_how_surely(effect: events.FeatureEffect) -> tuple[float, float]:
     return -effect.lower / (effect.tolerance or 1.0), -effect.effect
 
 
+def sides_of(relation: events.RelationEffect) -> tuple[str, str]:
+    """Two features of which a record has both sides or neither, in words."""
+    return f"{relation.first} ({relation.first_side})", f"{relation.second} ({relation.second_side})"
+
+
 def distribution(shape: pb.Distribution) -> str:
     """Where the rows went, now as bars and in the reference as a line."""
     return _numbers(shape) if shape.numeric else _texts(shape)
@@ -130,6 +135,11 @@ def _skyline(bins: Sequence[Bin]) -> str:
     )
     plot = _plot(f'{bars}<polyline class="then" points="{skyline}"/>')
     return plot + ends(bins[0][0], bins[len(bins) // 2][0], bins[-1][0])
+
+
+def relation(each: events.RelationEffect) -> str:
+    """How often two features go together, as a bar for now with the reference as a mark."""
+    return _bar(" and ".join(sides_of(each)), each.reference, each.now, 1.0)
 
 
 def _texts(shape: pb.Distribution) -> str:

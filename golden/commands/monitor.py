@@ -11,7 +11,7 @@ from rich.text import Text
 
 from golden import monitor_page
 from golden.commands.deployments import Environment, Version
-from golden.monitor_plots import bins_of, by_how_surely
+from golden.monitor_plots import bins_of, by_how_surely, sides_of
 from golden.output import Json, as_dict, console, escape, moment, print_json, table
 from golden.references import reference
 from golden.session import connect
@@ -69,6 +69,7 @@ def monitor(
     _show_features(features, history)
     if why:
         _show_why(features)
+    _show_relations([each for each in report.relations if why or each.log_evidence > report.log_threshold])
     _show_time(history, as_if=settings != DriftSettings())
 
 
@@ -118,6 +119,17 @@ def _show_why(features: list[events.FeatureEffect]) -> None:
     ]
     console.print()
     table("feature", "least", "most", "limit", "log e", *names, rows=rows)
+
+
+def _show_relations(relations: list[events.RelationEffect]) -> None:
+    """Pairs of features, and how often a record lies on the same side of both."""
+    if not relations:
+        return
+    rows = [
+        (*sides_of(each), f"{each.reference:.1%}", f"{each.now:.1%}", f"{each.log_evidence:.1f}") for each in relations
+    ]
+    console.print()
+    table("go together", "", "reference", "now", "log e", rows=rows)
 
 
 def _show_time(history: pb.GetHistoryResponse, *, as_if: bool) -> None:

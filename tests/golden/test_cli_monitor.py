@@ -214,3 +214,25 @@ def test_what_cannot_be_suggested_from_is_said(reference: Path, golden: Any, wro
 
 def _pictures(text: str) -> list[str]:
     return ["<svg" + part.partition("</svg>")[0] for part in text.split("<svg")[1:]]
+
+
+TOGETHER = events.RelationEffect(
+    first="age", first_side="above 38", second="city", second_side="<Rome>", reference=0.8, now=0.5, log_evidence=20
+)
+
+
+def test_what_goes_together_otherwise_is_named_once_it_is_sure(platform: Any, golden: Any, tmp_path: Path) -> None:
+    sure = pb.GetReportResponse(model="credit", version=3, features=[AGE], relations=[TOGETHER], log_threshold=7)
+    platform.answers["GetReport"] = sure
+    row = next(line for line in golden("monitor", "credit").out.splitlines() if "above 38" in line)
+    assert row.split() == ["age", "(above", "38)", "city", "(<Rome>)", "80.0%", "50.0%", "20.0"]
+    page = tmp_path / "page.html"
+    golden("monitor", "credit", "--page", str(page))
+    assert "age (above 38) and city (&lt;Rome&gt;): 50.0% now, 80.0% in the reference" in page.read_text()
+
+
+def test_what_may_go_together_as_ever_is_shown_to_who_asks_why(platform: Any, golden: Any) -> None:
+    unsure = pb.GetReportResponse(model="credit", version=3, features=[AGE], relations=[TOGETHER], log_threshold=21)
+    platform.answers["GetReport"] = unsure
+    assert "above 38" not in golden("monitor", "credit").out
+    assert "above 38" in golden("monitor", "credit", "--why").out
