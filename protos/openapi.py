@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -18,27 +18,28 @@ from services.chassis.http_server import create_app
 from services.deployer import http_api as deployer
 from services.governance import http_api as governance
 from services.monitor import http_api as monitor
+from services.monitor import kserve_api
 from services.registry import http_api as registry
 
 FOLDER: Final = Path(__file__).parents[1] / "docs" / "openapi"
 _NOTHING: Final[Any] = None  # a route's description needs none of what the route will work with
 
 
-def routers() -> Mapping[str, APIRouter]:
+def routers() -> Mapping[str, Sequence[APIRouter]]:
     """By service, its own routes."""
     return {
-        "registry": registry.router(_NOTHING, _NOTHING),
-        "governance": governance.router(_NOTHING, _NOTHING),
-        "deployer": deployer.router(_NOTHING, url=""),
-        "monitor": monitor.router(_NOTHING, _NOTHING),
+        "registry": [registry.router(_NOTHING, _NOTHING)],
+        "governance": [governance.router(_NOTHING, _NOTHING)],
+        "deployer": [deployer.router(_NOTHING, url="")],
+        "monitor": [monitor.router(_NOTHING, _NOTHING), kserve_api.router(_NOTHING, _NOTHING)],
     }
 
 
 def document(service: str) -> str:
     """A service's OpenAPI document, as it is committed."""
     app = create_app(service, verifier=_NOTHING, checks={})
-    app.include_router(routers()[service])
-    app.include_router(operations.router(_NOTHING, _NOTHING))
+    for each in (*routers()[service], operations.router(_NOTHING, _NOTHING)):
+        app.include_router(each)
     return json.dumps(app.openapi(), indent=2, sort_keys=True) + "\n"
 
 

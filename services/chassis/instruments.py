@@ -77,6 +77,10 @@ MONITOR_BATCHES: Final = Counter(
     "goldenpath_monitor_batches", "Batches of records by what became of them: read or dead.", ["result"]
 )
 MONITOR_RECORDS: Final = Counter("goldenpath_monitor_records", "Records that were read.")
+MONITOR_UNJOINED: Final = Counter(
+    "goldenpath_monitor_unjoined_sides",
+    "Logged requests or answers that were let go before their other side came.",
+)
 MONITOR_SEEN: Final = Gauge(
     "goldenpath_monitor_seen_records", "Records that a version was seen with in its role.", _DEPLOYMENT
 )

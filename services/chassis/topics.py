@@ -120,7 +120,7 @@ RECORDS = Topic(
     "inference.records",
     owner="modelserver",
     types=_types("goldenpath.modelserver.v1", "inference.recorded")
-    + _types("goldenpath.ingest.v1", "prediction.recorded"),
+    + _types("goldenpath.ingest.v1", "prediction.recorded", "inference.logged"),
     kept=timedelta(days=7),
     counted=False,
 )

@@ -19,10 +19,11 @@ from services.chassis.runner import Background, Closing, Part, serve
 from services.chassis.signatures import Signers
 from services.chassis.topics import RECORDS, create_topics
 from services.chassis.watching import Changes
-from services.monitor import consumers, http_api, stream
+from services.monitor import consumers, http_api, kserve_api, stream
 from services.monitor.clients import Judges
 from services.monitor.grpc_api import NAME, MonitorApi
 from services.monitor.intake import Intake
+from services.monitor.kserve_api import RecordsWriter
 from services.monitor.settings import MonitorSettings
 from services.monitor.signal_store import SIGNALS
 from services.monitor.store import MonitorUnitOfWork
@@ -83,10 +84,13 @@ def parts_of(
     lesser = {"outbox": relay.ready, "events": consumer.flowing, **readiness_of([registry])}
     http = create_app("monitor", verifier=verifier, checks=checks, lesser=lesser, deadline=settings.request_deadline)
     http.include_router(http_api.router(database, judges))
+    writer = RecordsWriter(settings.kafka, records_topic)
+    http.include_router(kserve_api.router(writer, clock))
     http.include_router(operations.router(database, consumer))
     return [
         database,
         Closing(registry.close),
+        Closing(writer.close),
         Background("relay", relay.run),
         Background("consumer", consumer.run),
         Background("records", records.run),

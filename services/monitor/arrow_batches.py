@@ -14,13 +14,15 @@ from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
-from pyarrow import ipc, types
 from pyarrow import lib as arrow
+from pyarrow import types  # type: ignore[attr-defined]  # it ships half of its types
+from pyarrow.ipc import open_stream
 
+from goldenpath.modelserver.v1 import events_pb2 as pb
 from goldenpath.monitor.v1.packed_pb2 import PackedBatch
 from services.chassis.cloudevents import CloudEvent
 from services.chassis.errors import Invalid
-from services.monitor.batches import ID_BYTES, LABEL, ROLES, SCORE
+from services.monitor.batches import ID_BYTES, LABEL, SCORE
 from services.monitor.packed import MOST_ROWS, Batch, number_column, text_column, whole, zigzagged
 from services.monitor.predictions import random_ids
 from services.profile import CodedText
@@ -29,7 +31,7 @@ from services.profile.columns import Counts, Numbers
 ARROW: Final = "application/vnd.apache.arrow.stream"
 RECORD_ID: Final = "record_id"
 EVENT_TIME: Final = "event_time"
-_ARMS: Final = {role: arm for arm, role in ROLES.items()}
+_ARMS: Final = {"stable": pb.ARM_STABLE, "candidate": pb.ARM_CANDIDATE}
 _MOST_BYTES: Final = 256 * 2**20  # of a batch that was compressed: a thousand rows of thirty thousand columns
 
 
@@ -56,7 +58,7 @@ def read(event: CloudEvent, appended_ms: int) -> Batch:
         version=_whole(told, "version", 0),
         environment=told.get("environment", ""),
         epoch=_whole(told, "epoch", 1),
-        arm=_ARMS.get(told.get("arm", "stable"), 0),
+        arm=_ARMS.get(told.get("arm", "stable"), pb.ARM_UNSPECIFIED),
         server=told.get("server", f"{event.source}/{event.id}"),
         batch=_whole(told, "batch", 1),
         record_ids=ids.tobytes(),
@@ -69,15 +71,15 @@ def read(event: CloudEvent, appended_ms: int) -> Batch:
 
 def _table(data: bytes) -> Any:
     try:
-        with ipc.open_stream(data) as stream:
-            batches, rows, size = [], 0, 0
-            for batch in stream:
-                batches.append(batch)
-                rows, size = rows + batch.num_rows, size + batch.nbytes
-                if rows > MOST_ROWS or size > _MOST_BYTES:
-                    raise Invalid(f"a batch has at most {MOST_ROWS:,} records and {_MOST_BYTES:,} bytes")
-            table = arrow.Table.from_batches(batches, stream.schema)
-            table.validate(full=True)
+        stream: Any = open_stream(data)  # type: ignore[no-untyped-call]  # pyarrow is typed in part
+        batches, rows, size = [], 0, 0
+        for batch in stream:
+            batches.append(batch)
+            rows, size = rows + batch.num_rows, size + batch.nbytes
+            if rows > MOST_ROWS or size > _MOST_BYTES:
+                raise Invalid(f"a batch has at most {MOST_ROWS:,} records and {_MOST_BYTES:,} bytes")
+        table = arrow.Table.from_batches(batches, stream.schema)
+        table.validate(full=True)
     except (arrow.ArrowException, OSError) as error:
         raise Invalid(f"the body is no Arrow stream: {error}", where="value") from None
     if len(set(table.column_names)) != table.num_columns:

@@ -8,13 +8,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import structlog
+
 from services.chassis import instruments, upkeep
 from services.chassis.database import Database
 from services.chassis.parking import Parking, Raw
-from services.monitor import handlers
+from services.monitor import handlers, logged, singles
 from services.monitor.clients import Judges
-from services.monitor.preparing import prepare
+from services.monitor.preparing import Prepared, arrive, prepare
 from services.monitor.store import MonitorUnitOfWork
+
+_log = structlog.get_logger()
 
 
 class Moved(Exception):
@@ -57,9 +61,10 @@ class Intake:
         prepared = await prepare(raws, self._judges)
         async with self._database.begin() as uow:
             await self._move(uow, partition, old=old, new=raws[-1].offset + 1)
+            await self._take(prepared, raws, uow)
             for raw, error in prepared.dead:
+                _log.warning("records can't be read", reason=str(error), offset=raw.offset)
                 await self._parking(uow).park(raw, error, dead=True, blocks=False)
-            await handlers.take_records(prepared.arrived, prepared.judges, uow, kept=self._kept)
         instruments.MONITOR_BATCHES.labels("dead").inc(len(prepared.dead))
         instruments.MONITOR_BATCHES.labels("read").inc(len(prepared.arrived))
         instruments.MONITOR_RECORDS.inc(sum(batch.rows for batch in prepared.arrived))
@@ -84,9 +89,9 @@ class Intake:
             await savepoint.start()
             try:
                 prepared = await prepare([parked.raw], self._judges)
+                await self._take(prepared, [parked.raw], uow)
                 if prepared.dead:
                     raise prepared.dead[0][1]  # noqa: TRY301  # it dies like any other error here
-                await handlers.take_records(prepared.arrived, prepared.judges, uow, kept=self._kept)
             except Exception as error:  # noqa: BLE001 - whatever it is, the operator sees it at the dead letter
                 await savepoint.rollback()
                 uow.forget_events()
@@ -99,6 +104,12 @@ class Intake:
     async def count_waiting(self) -> None:
         """Keep the gauges of what waits up to date, for ever."""
         await upkeep.count_waiting(self._name, self._database)
+
+    async def _take(self, prepared: Prepared, raws: Sequence[Raw], uow: MonitorUnitOfWork) -> None:
+        told = await logged.join(prepared.sides, prepared.dead, uow)
+        joined = singles.columns_of([raw for raw, _ in told], [each for _, each in told], prepared.dead)
+        arrive(joined, "/logged", raws, prepared)
+        await handlers.take_records(prepared.arrived, prepared.judges, uow, kept=self._kept)
 
     async def _move(self, uow: MonitorUnitOfWork, partition: int, *, old: int, new: int) -> None:
         if not await uow.records.move(self._topic, partition, old=old, new=new):

@@ -7,22 +7,21 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Final, Protocol
 
-import structlog
-
+from goldenpath.ingest.v1.events_pb2 import InferenceLogged
 from services.chassis import cloudevents
 from services.chassis.errors import Invalid
 from services.chassis.parking import Raw
-from services.monitor import arrow_batches, packed, singles
+from services.monitor import arrow_batches, logged, packed, singles
 from services.monitor.batches import ROLES
 from services.monitor.domain.judge import Judge
 from services.monitor.domain.panes import cut
 from services.monitor.handlers import Arrived
+from services.monitor.logged import Side
 from services.monitor.packed import Batch
-from services.monitor.predictions import gathered
+from services.monitor.predictions import Predictions, gathered
 from services.monitor.singles import Told
 
 TYPE: Final = "inference.recorded"
-_log = structlog.get_logger()
 
 
 class Judged(Protocol):
@@ -40,11 +39,13 @@ class Prepared:
         arrived: What is whole.
         dead: What isn't, and why.
         judges: Who judges each version.
+        sides: Logged requests and answers, which wait for each other.
     """
 
     arrived: list[Arrived] = field(default_factory=list)
     dead: list[tuple[Raw, Invalid]] = field(default_factory=list)
     judges: dict[tuple[str, int], Judge | None] = field(default_factory=dict)
+    sides: list[Side] = field(default_factory=list)
 
 
 async def prepare(raws: Sequence[Raw], judges: Judged) -> Prepared:
@@ -66,14 +67,19 @@ async def prepare(raws: Sequence[Raw], judges: Judged) -> Prepared:
     told = singles.columns_of([raw for raw, _ in one_by_one], [each for _, each in one_by_one], prepared.dead)
     for form, group in forms.items():
         told += singles.read_all(group, form, prepared.dead)
-    name = f"{raws[0].topic}/{raws[0].partition}/{raws[0].offset}"
-    for number, each in enumerate(told, 1):
-        judge = await _judge(each.place.model, each.place.version, prepared, judges)
-        batch = gathered(each, name, number, judge.profile if judge else None)
-        prepared.arrived.append(counted(batch, judge, _appended(raws[-1]), ""))
-    for dead, why in prepared.dead:
-        _log.warning("records can't be read", reason=str(why), offset=dead.offset)
+    for each in told:
+        await _judge(each.place.model, each.place.version, prepared, judges)
+    arrive(told, "", raws, prepared)
     return prepared
+
+
+def arrive(told: Sequence[Predictions], name: str, raws: Sequence[Raw], prepared: Prepared) -> None:
+    """Gather predictions of a poll, whose judges are known, into batches that arrived, named apart by `name`."""
+    where = f"{raws[0].topic}/{raws[0].partition}/{raws[0].offset}{name}"
+    for number, each in enumerate(told, 1):
+        judge = prepared.judges[each.place.model, each.place.version]
+        batch = gathered(each, where, number, judge.profile if judge else None)
+        prepared.arrived.append(counted(batch, judge, _appended(raws[-1]), ""))
 
 
 async def _prepare(raw: Raw, prepared: Prepared, one_by_one: list[tuple[Raw, Told]], judges: Judged) -> None:
@@ -86,6 +92,10 @@ async def _prepare(raw: Raw, prepared: Prepared, one_by_one: list[tuple[Raw, Tol
         batch = arrow_batches.read(event, raw.appended_ms) if told_by_arrow else packed.read(event)
         judge = await _judge(batch.body.model, batch.body.version, prepared, judges)
         prepared.arrived.append(counted(batch, judge, _appended(raw), event.traceparent))
+    elif event.type == logged.TYPE:
+        body = logged.check(cloudevents.body(event, InferenceLogged))
+        await _judge(body.model, body.version, prepared, judges)
+        prepared.sides.append((raw, body))
 
 
 async def _judge(model: str, version: int, prepared: Prepared, judges: Judged) -> Judge | None:

@@ -1,4 +1,4 @@
-"""The monitor's tables: with `sample_store`, `signal_store` and `pair_store` the only SQL.
+"""The monitor's tables: with `*_store` the only SQL.
 
 Whoever changes a deployment's watches holds its lock first (`Watches.lock`), so that records of one deployment from
 several partitions, on several replicas, are judged one batch after another.
@@ -14,6 +14,7 @@ from typing import Any
 
 from services.chassis.database import Connection, Row, UnitOfWork
 from services.chassis.errors import NotFound
+from services.monitor.logged_store import Logged
 from services.monitor.pair_store import Pairs
 from services.monitor.pane_store import Panes
 from services.monitor.sample_store import KEPT_OUTCOMES, Outcomes, Records
@@ -209,6 +210,11 @@ class MonitorUnitOfWork(UnitOfWork):
     def pairs(self) -> Pairs:
         """Mirrored candidates, and the answers that wait for their other side."""
         return Pairs(self.connection)
+
+    @cached_property
+    def logged(self) -> Logged:
+        """Logged requests and answers that wait for their other side."""
+        return Logged(self.connection)
 
     @cached_property
     def references(self) -> References:

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
+import importlib
 import io
 import uuid
 from datetime import UTC, datetime
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
 import pytest
-from pyarrow import ipc
 
 from services.chassis.cloudevents import CloudEvent, headers_of
 from services.chassis.errors import Invalid
@@ -24,6 +23,8 @@ from tests.monitor.conftest import Bench
 from tests.monitor.made_up import credit
 from tests.monitor.test_intake import replica
 
+pa: Any = importlib.import_module("pyarrow")  # it is typed in part only
+ipc: Any = importlib.import_module("pyarrow.ipc")
 RANDOM = np.random.default_rng(5)
 ROWS = 60
 COLUMNS = credit(RANDOM, ROWS)

@@ -27,7 +27,7 @@ from goldenpath.registry.v1 import registry_service_pb2 as goldenpath_dot_regist
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n!goldenpath/ingest/v1/events.proto\x12\x14goldenpath.ingest.v1\x1a&goldenpath/modelserver/v1/events.proto\x1a-goldenpath/registry/v1/registry_service.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"o\n\x0eProjectStarted\x12\x0f\n\x07project\x18\x01 \x01(\t\x12\r\n\x05model\x18\x02 \x01(\t\x12\r\n\x05owner\x18\x03 \x01(\t\x12.\n\nstarted_at\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\x8b\x01\n\x11TrainingCompleted\x12\x44\n\x0cregistration\x18\x01 \x01(\x0b\x32..goldenpath.registry.v1.RegisterVersionRequest\x12\x30\n\x0c\x63ompleted_at\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"J\n\x11\x44\x61tasetDocumented\x12\x35\n\x07\x64\x61taset\x18\x01 \x01(\x0b\x32$.goldenpath.registry.v1.DatasetInput\"\xc5\x03\n\x12PredictionRecorded\x12\r\n\x05model\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\r\x12\x13\n\x0b\x65nvironment\x18\x03 \x01(\t\x12\r\n\x05\x65poch\x18\x04 \x01(\x04\x12\x11\n\tcandidate\x18\x05 \x01(\x08\x12\x11\n\trecord_id\x18\x06 \x01(\t\x12.\n\nevent_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x46\n\x07numbers\x18\x08 \x03(\x0b\x32\x35.goldenpath.ingest.v1.PredictionRecorded.NumbersEntry\x12\x42\n\x05texts\x18\t \x03(\x0b\x32\x33.goldenpath.ingest.v1.PredictionRecorded.TextsEntry\x12\x12\n\x05score\x18\n \x01(\x01H\x00\x88\x01\x01\x12\r\n\x05label\x18\x0b \x01(\t\x1a.\n\x0cNumbersEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x01:\x02\x38\x01\x1a,\n\nTextsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\x42\x08\n\x06_score\"\xec\x01\n\x0fOutcomeRecorded\x12\r\n\x05model\x18\x01 \x01(\t\x12\x11\n\trecord_id\x18\x02 \x01(\t\x12\x0f\n\x05value\x18\x03 \x01(\x01H\x00\x12\x0f\n\x05label\x18\x04 \x01(\tH\x00\x12/\n\x0boccurred_at\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0c\n\x04unit\x18\x06 \x01(\t\x12+\n\x03\x61rm\x18\x07 \x01(\x0e\x32\x1e.goldenpath.modelserver.v1.Arm\x12\x1e\n\x16\x61ssignment_probability\x18\x08 \x01(\x02\x42\t\n\x07outcome\"\xb6\x01\n\rEventRejected\x12\x10\n\x08\x65vent_id\x18\x01 \x01(\t\x12\x14\n\x0c\x65vent_source\x18\x02 \x01(\t\x12\x12\n\nevent_type\x18\x03 \x01(\t\x12\r\n\x05topic\x18\x04 \x01(\t\x12\x11\n\tpartition\x18\x05 \x01(\x05\x12\x0e\n\x06offset\x18\x06 \x01(\x03\x12\r\n\x05\x65rror\x18\x07 \x01(\t\x12\x0c\n\x04what\x18\x08 \x01(\t\x12\r\n\x05where\x18\t \x01(\t\x12\x0b\n\x03\x66ix\x18\n \x01(\tb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n!goldenpath/ingest/v1/events.proto\x12\x14goldenpath.ingest.v1\x1a&goldenpath/modelserver/v1/events.proto\x1a-goldenpath/registry/v1/registry_service.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"o\n\x0eProjectStarted\x12\x0f\n\x07project\x18\x01 \x01(\t\x12\r\n\x05model\x18\x02 \x01(\t\x12\r\n\x05owner\x18\x03 \x01(\t\x12.\n\nstarted_at\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\x8b\x01\n\x11TrainingCompleted\x12\x44\n\x0cregistration\x18\x01 \x01(\x0b\x32..goldenpath.registry.v1.RegisterVersionRequest\x12\x30\n\x0c\x63ompleted_at\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"J\n\x11\x44\x61tasetDocumented\x12\x35\n\x07\x64\x61taset\x18\x01 \x01(\x0b\x32$.goldenpath.registry.v1.DatasetInput\"\xc5\x03\n\x12PredictionRecorded\x12\r\n\x05model\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\r\x12\x13\n\x0b\x65nvironment\x18\x03 \x01(\t\x12\r\n\x05\x65poch\x18\x04 \x01(\x04\x12\x11\n\tcandidate\x18\x05 \x01(\x08\x12\x11\n\trecord_id\x18\x06 \x01(\t\x12.\n\nevent_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x46\n\x07numbers\x18\x08 \x03(\x0b\x32\x35.goldenpath.ingest.v1.PredictionRecorded.NumbersEntry\x12\x42\n\x05texts\x18\t \x03(\x0b\x32\x33.goldenpath.ingest.v1.PredictionRecorded.TextsEntry\x12\x12\n\x05score\x18\n \x01(\x01H\x00\x88\x01\x01\x12\r\n\x05label\x18\x0b \x01(\t\x1a.\n\x0cNumbersEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x01:\x02\x38\x01\x1a,\n\nTextsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\x42\x08\n\x06_score\"\x94\x02\n\x0fInferenceLogged\x12\r\n\x05model\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\r\x12\x13\n\x0b\x65nvironment\x18\x03 \x01(\t\x12\r\n\x05\x65poch\x18\x04 \x01(\x04\x12\x11\n\tcandidate\x18\x05 \x01(\x08\x12\x12\n\nrequest_id\x18\x06 \x01(\t\x12.\n\nevent_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x31\n\x06inputs\x18\x08 \x03(\x0b\x32!.goldenpath.ingest.v1.LoggedInput\x12\x33\n\x07\x61nswers\x18\t \x03(\x0b\x32\".goldenpath.ingest.v1.LoggedAnswer\"\xe9\x01\n\x0bLoggedInput\x12?\n\x07numbers\x18\x01 \x03(\x0b\x32..goldenpath.ingest.v1.LoggedInput.NumbersEntry\x12;\n\x05texts\x18\x02 \x03(\x0b\x32,.goldenpath.ingest.v1.LoggedInput.TextsEntry\x1a.\n\x0cNumbersEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x01:\x02\x38\x01\x1a,\n\nTextsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\";\n\x0cLoggedAnswer\x12\x12\n\x05score\x18\x01 \x01(\x01H\x00\x88\x01\x01\x12\r\n\x05label\x18\x02 \x01(\tB\x08\n\x06_score\"\xec\x01\n\x0fOutcomeRecorded\x12\r\n\x05model\x18\x01 \x01(\t\x12\x11\n\trecord_id\x18\x02 \x01(\t\x12\x0f\n\x05value\x18\x03 \x01(\x01H\x00\x12\x0f\n\x05label\x18\x04 \x01(\tH\x00\x12/\n\x0boccurred_at\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0c\n\x04unit\x18\x06 \x01(\t\x12+\n\x03\x61rm\x18\x07 \x01(\x0e\x32\x1e.goldenpath.modelserver.v1.Arm\x12\x1e\n\x16\x61ssignment_probability\x18\x08 \x01(\x02\x42\t\n\x07outcome\"\xb6\x01\n\rEventRejected\x12\x10\n\x08\x65vent_id\x18\x01 \x01(\t\x12\x14\n\x0c\x65vent_source\x18\x02 \x01(\t\x12\x12\n\nevent_type\x18\x03 \x01(\t\x12\r\n\x05topic\x18\x04 \x01(\t\x12\x11\n\tpartition\x18\x05 \x01(\x05\x12\x0e\n\x06offset\x18\x06 \x01(\x03\x12\r\n\x05\x65rror\x18\x07 \x01(\t\x12\x0c\n\x04what\x18\x08 \x01(\t\x12\r\n\x05where\x18\t \x01(\t\x12\x0b\n\x03\x66ix\x18\n \x01(\tb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -38,6 +38,10 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_PREDICTIONRECORDED_NUMBERSENTRY']._serialized_options = b'8\001'
   _globals['_PREDICTIONRECORDED_TEXTSENTRY']._loaded_options = None
   _globals['_PREDICTIONRECORDED_TEXTSENTRY']._serialized_options = b'8\001'
+  _globals['_LOGGEDINPUT_NUMBERSENTRY']._loaded_options = None
+  _globals['_LOGGEDINPUT_NUMBERSENTRY']._serialized_options = b'8\001'
+  _globals['_LOGGEDINPUT_TEXTSENTRY']._loaded_options = None
+  _globals['_LOGGEDINPUT_TEXTSENTRY']._serialized_options = b'8\001'
   _globals['_PROJECTSTARTED']._serialized_start=179
   _globals['_PROJECTSTARTED']._serialized_end=290
   _globals['_TRAININGCOMPLETED']._serialized_start=293
@@ -50,8 +54,18 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_PREDICTIONRECORDED_NUMBERSENTRY']._serialized_end=908
   _globals['_PREDICTIONRECORDED_TEXTSENTRY']._serialized_start=910
   _globals['_PREDICTIONRECORDED_TEXTSENTRY']._serialized_end=954
-  _globals['_OUTCOMERECORDED']._serialized_start=967
-  _globals['_OUTCOMERECORDED']._serialized_end=1203
-  _globals['_EVENTREJECTED']._serialized_start=1206
-  _globals['_EVENTREJECTED']._serialized_end=1388
+  _globals['_INFERENCELOGGED']._serialized_start=967
+  _globals['_INFERENCELOGGED']._serialized_end=1243
+  _globals['_LOGGEDINPUT']._serialized_start=1246
+  _globals['_LOGGEDINPUT']._serialized_end=1479
+  _globals['_LOGGEDINPUT_NUMBERSENTRY']._serialized_start=862
+  _globals['_LOGGEDINPUT_NUMBERSENTRY']._serialized_end=908
+  _globals['_LOGGEDINPUT_TEXTSENTRY']._serialized_start=910
+  _globals['_LOGGEDINPUT_TEXTSENTRY']._serialized_end=954
+  _globals['_LOGGEDANSWER']._serialized_start=1481
+  _globals['_LOGGEDANSWER']._serialized_end=1540
+  _globals['_OUTCOMERECORDED']._serialized_start=1543
+  _globals['_OUTCOMERECORDED']._serialized_end=1779
+  _globals['_EVENTREJECTED']._serialized_start=1782
+  _globals['_EVENTREJECTED']._serialized_end=1964
 # @@protoc_insertion_point(module_scope)
