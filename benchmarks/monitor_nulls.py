@@ -15,7 +15,7 @@ alone. At the shipped settings one stream in 730 may alarm at each level.
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from itertools import islice
@@ -29,6 +29,8 @@ from services.monitor.domain.budget import DAYS_PER_YEAR, LEVELS, Settings
 from services.monitor.domain.findings import Detected, Finding, Noticed
 from services.monitor.domain.judge import Judge
 from services.profile import Column, Feature, Kind, ReferenceProfile, Window, profile_of
+from services.profile.columns import Counts
+from services.profile.relations import NO_CUT, packed
 
 STREAMS = 1_000
 FEATURES = 25
@@ -89,18 +91,37 @@ def measure(streams: int = STREAMS) -> list[Figure]:
 
 def null_profile(random: np.random.Generator, rows: int, features: int = FEATURES) -> ReferenceProfile:
     """The profile of a reference of its own."""
-    drawn = {f"f{place:02}": _source(place).rows(random, rows) for place in range(features)}
-    return profile_of(drawn)
+    return profile_of({f"f{place:02}": _source(place).rows(random, rows) for place in range(features)})
 
 
 def batches(random: np.random.Generator, profile: ReferenceProfile, count: int, rows: int = BATCH) -> Iterator[Window]:
     """Batches of what the reference came from."""
-    drawn = [
-        random.multinomial(rows, _chances(_source(place), feature), size=count)
-        for place, feature in enumerate(profile.features)
-    ]
-    for counts in np.concatenate(drawn, axis=1):
-        yield Window(profile, rows, counts)
+    chances = [_chances(_source(place), feature) for place, feature in enumerate(profile.features)]
+    yield from drawn(random, profile, chances, count, rows)
+
+
+def drawn(
+    random: np.random.Generator, profile: ReferenceProfile, chances: Sequence[Numbers], count: int, rows: int
+) -> Iterator[Window]:
+    """Batches of features that have nothing to do with each other, by the chance of each bin.
+
+    How many rows go together follows from the bins, too: which of a batch's rows lie on a feature's upper side is any
+    choice of as many as its bins hold there.
+    """
+    counts = [random.multinomial(rows, each, size=count) for each in chances]
+    for batch in range(count):
+        sides = np.array([_sides(profile, place, each[batch], rows) for place, each in enumerate(counts)])
+        together = profile.relations.count(packed(random.permuted(sides, axis=1)), rows)
+        yield Window(profile, rows, np.concatenate([*(each[batch] for each in counts), together]))
+
+
+def _sides(profile: ReferenceProfile, place: int, bins: Counts, rows: int) -> NDArray[np.bool_]:
+    """As many rows on the upper side of a feature as its bins hold there, the first ones."""
+    cut, feature = int(profile.relations.cuts[place]), profile.features[place]
+    if cut == NO_CUT:
+        return np.zeros(rows, dtype=bool)
+    above = bins[0] if feature.kind is Kind.CATEGORICAL else bins[cut + 1 : -1].sum()
+    return np.asarray(np.arange(rows) < above)
 
 
 def alarms(judge: Judge, windows: Iterable[Window], expected: int = 0) -> list[Finding]:

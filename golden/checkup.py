@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import grpc
 import httpx
@@ -16,7 +17,7 @@ from services.chassis.errors import GoldenpathError, Unavailable
 
 _SILENT = "no answer"
 _STOPPED = "stopped itself"  # a consumer's own words on /readyz
-_PARKED = "goldenpath_parked_events{"
+_REASONS = 3  # of a service; more would hide what else is wrong
 _TIMEOUT_S = 4.0  # a service gives each of its dependencies two seconds
 
 
@@ -39,8 +40,7 @@ def examine(platform: Connection) -> list[Finding]:
     """Everything that is wrong with a platform; empty where nothing is."""
     return [
         *_services(platform),
-        *_dead_letters(platform),
-        *_parked(platform),
+        *_what_waits(platform),
         *_deployments(platform),
         *_waiting(platform),
     ]
@@ -84,39 +84,37 @@ def _for_dependency(name: str, word: str) -> str:
     }.get(name, "golden up starts what is dead again")
 
 
-def _dead_letters(platform: Connection) -> Iterator[Finding]:
+def _what_waits(platform: Connection) -> Iterator[Finding]:
     for name in platform.endpoints.http:
         try:
-            letters = ask(platform, name, "GET", "/v1/deadletters", timeout_s=_TIMEOUT_S)["letters"]
+            page = ask(platform, name, "GET", "/v1/deadletters?page_size=1000", timeout_s=_TIMEOUT_S)
+            reasons = ask(platform, name, "GET", "/v1/parked", timeout_s=_TIMEOUT_S)
         except Unavailable:
             continue  # that it doesn't answer is said already
         except GoldenpathError as error:
             yield Finding(name, f"its dead letters can't be seen: {error.what}", error.fix)
             continue
-        if letters:
-            oldest = letters[0]
-            what = f"{len(letters)} dead letters; the oldest: {oldest['error']}: {oldest['what']}"
+        if letters := page["letters"]:
+            oldest, more = letters[0], " or more" if page["next_after"] else ""
+            what = f"{len(letters)}{more} dead letters; the oldest: {oldest['error']}: {oldest['what']}"
             yield Finding(name, what, f"golden deadletters show {name}/{oldest['id']}, then replay or drop it")
+        yield from _parked(name, reasons)
 
 
-def _parked(platform: Connection) -> Iterator[Finding]:
-    for name, url in platform.endpoints.http.items():
-        parked = _gauge(url, _PARKED)
-        if parked:
-            what = f"{parked} events are parked: what they speak of isn't there, or an earlier one of their key waits"
-            yield Finding(
-                name, what, "they are tried again by themselves; golden deadletters list, and the log, say why"
-            )
+def _parked(service: str, reasons: list[dict[str, Any]]) -> Iterator[Finding]:
+    yield from (_why_parked(service, reason) for reason in reasons[:_REASONS])
+    if others := sum(reason["events"] for reason in reasons[_REASONS:]):
+        yield Finding(service, f"{others} events are parked for other reasons", "golden deadletters parked")
 
 
-def _gauge(url: str, name: str) -> int:
-    """The sum of a gauge over its labels; 0 where the service doesn't say."""
-    try:
-        answer = httpx.get(f"{url}/metrics", timeout=_TIMEOUT_S)
-    except httpx.HTTPError:
-        return 0  # that it doesn't answer is said already
-    lines = answer.text.splitlines() if answer.is_success else []
-    return sum(int(float(line.rpartition(" ")[2])) for line in lines if line.startswith(name))
+def _why_parked(service: str, reason: dict[str, Any]) -> Finding:
+    letter, events = f"{service}/{reason['id']}", f"{reason['events']} events are parked"
+    if reason["dead"]:
+        what = f"{events} behind the dead letter {letter} of their key: {reason['error']}: {reason['what']}"
+        return Finding(service, what, f"golden deadletters show {letter}, then replay or drop it")
+    what = f"{events} since {reason['since'][:16]}Z: {reason['error']}: {reason['what']}"
+    fix = "they are tried again by themselves, at most 30 s apart: mend what it says"
+    return Finding(service, what, f"{fix}; if it can't be, golden deadletters drop {letter}")
 
 
 def _unanswered(platform: Connection, service: str, failure: grpc.RpcError) -> Iterator[Finding]:

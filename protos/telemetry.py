@@ -24,6 +24,8 @@ and asyncpg record by themselves.
 **Metrics** are at `/metrics` of each service and model server, for Prometheus. **Spans** go where
 `OTEL_EXPORTER_OTLP_ENDPOINT` says, and on a laptop into files that `golden trace` reads; a word in capitals stands for
 a name. **Log lines** go to standard error, as JSON with `GOLDENPATH_LOG_JSON=true`, each with its `trace`.
+
+**Alert rules** for Prometheus stand in `deploy/alerts/goldenpath.yaml`, each with the command that says more.
 """
 
 

@@ -15,6 +15,7 @@ from services.chassis.errors import Invalid
 app = typer.Typer(no_args_is_help=True, help="Events that nobody could handle.")
 
 Letter = Annotated[str, typer.Argument(metavar="SERVICE/ID", help="Such as registry/12, as the list shows it.")]
+Letters = Annotated[list[str], typer.Argument(metavar="SERVICE/ID …", help="Such as registry/12 registry/13.")]
 Reason = Annotated[str, typer.Option("--reason", "-m", help="Why, in your words; it stands in the record.")]
 
 
@@ -39,26 +40,45 @@ def list_letters(*, json: Json = False) -> None:
 
 
 @app.command()
+def parked(*, json: Json = False) -> None:
+    """List why events are parked: they are tried again by themselves, or wait behind a dead letter of their key."""
+    from golden.connection import SERVICES
+
+    found = [
+        reason | {"id": f"{service}/{reason['id']}"}
+        for service in connect().endpoints.http or SERVICES
+        for reason in _call(service, "GET", "/v1/parked")
+    ]
+    if json:
+        print_json(found)
+    elif not found:
+        console.print("Nothing is parked.")
+    else:
+        rows = [(one["id"], str(one["events"]), one["error"], one["what"]) for one in found]
+        table("oldest", "events", "error", "what", rows=rows)
+
+
+@app.command()
 def show(letter: Letter) -> None:
-    """Show one dead letter: its headers, its body, why, and where it stood."""
+    """Show one dead letter, or parked event: its headers, its body, why, and where it stood."""
     service, number = _split(letter)
     print_json(_call(service, "GET", f"/v1/deadletters/{number}"))
 
 
 @app.command()
-def replay(letter: Letter, *, reason: Reason) -> None:
-    """Handle a dead letter again, in its key's order."""
-    service, number = _split(letter)
-    _call(service, "POST", f"/v1/deadletters/{number}/replay", {"reason": reason})
-    console.print(f"{letter} is tried again.")
+def replay(letters: Letters, *, reason: Reason) -> None:
+    """Handle dead letters again, each in its key's order."""
+    for letter, (service, number) in [(one, _split(one)) for one in letters]:
+        _call(service, "POST", f"/v1/deadletters/{number}/replay", {"reason": reason})
+        console.print(f"{letter} is tried again.")
 
 
 @app.command()
-def drop(letter: Letter, *, reason: Reason) -> None:
-    """Give a dead letter up, so that its key goes on."""
-    service, number = _split(letter)
-    _call(service, "POST", f"/v1/deadletters/{number}/drop", {"reason": reason})
-    console.print(f"{letter} is given up; it stays on the dead-letter topic.")
+def drop(letters: Letters, *, reason: Reason) -> None:
+    """Give dead letters up, so that their keys go on."""
+    for letter, (service, number) in [(one, _split(one)) for one in letters]:
+        _call(service, "POST", f"/v1/deadletters/{number}/drop", {"reason": reason})
+        console.print(f"{letter} is given up; its topic keeps it.")
 
 
 def _split(letter: str) -> tuple[str, int]:

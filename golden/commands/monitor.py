@@ -7,13 +7,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
+from rich.text import Text
 
 from golden import monitor_page
 from golden.commands.deployments import Environment, Version
+from golden.monitor_plots import bins_of, by_how_surely, sides_of
 from golden.output import Json, as_dict, console, escape, moment, print_json, table
 from golden.references import reference
 from golden.session import connect
-from golden.sparks import pooled, spark
+from golden.sparks import bent, pooled, spark, whisker
 from goldenpath.monitor.v1 import events_pb2 as events
 from goldenpath.monitor.v1 import monitor_service_pb2 as pb
 from goldenpath.registry.v1.events_pb2 import DriftSettings
@@ -23,7 +25,8 @@ if TYPE_CHECKING:
     from services.profile import Column
 
 _SHOWN: Final = 12  # features; the rest is in --json and on the page
-_BARS: Final = 16  # of a distribution
+_BARS: Final = 12  # of a distribution
+_NAME: Final = 25  # characters of a feature's name: a row then fits eighty columns
 _MOMENTS: Final = 60  # of the evidence over time
 Why = Annotated[bool, typer.Option("--why", help="Show bounds, evidence, and every effect.")]
 Page = Annotated[Path | None, typer.Option("--page", metavar="FILE", help="Write it as an HTML page.")]
@@ -62,44 +65,79 @@ def monitor(
         return
     console.print(f"[bold]{report.model}@{report.version}[/bold]   {report.role}   {escape(report.sentence)}")
     console.print(f"[dim]{report.rows_seen:,} records seen, {report.rows_dropped:,} dropped by servers[/dim]\n")
-    _show_features(report.features[:_SHOWN], history, why=why)
+    features = sorted(report.features, key=by_how_surely)[:_SHOWN]
+    _show_features(features, history)
+    if why:
+        _show_why(features)
+    _show_relations([each for each in report.relations if why or each.log_evidence > report.log_threshold])
     _show_time(history, as_if=settings != DriftSettings())
 
 
-def _show_features(features: list[events.FeatureEffect], history: pb.GetHistoryResponse, *, why: bool) -> None:
+def _show_features(features: list[events.FeatureEffect], history: pb.GetHistoryResponse) -> None:
     shapes = {each.feature: each for each in history.distributions}
     rows = [
         (
-            each.feature,
+            _named(each),
             f"{each.effect:.3f}",
-            *([f"{each.lower:.3f} … {each.upper:.3f}", f"{each.log_evidence:.1f}", _others(each)] if why else []),
             *_shapes(shapes[each.feature] if each.feature in shapes else pb.Distribution()),
-            f"beyond {each.tolerance:g}" if each.lower > each.tolerance else "",
+            whisker(each.lower, each.effect, each.upper, each.tolerance),
         )
         for each in features
     ]
-    more = ["bounds", "log e-value", "every effect"] if why else []
-    table("feature", history.effect or "effect", *more, "reference", "now", "", rows=rows)
+    table("feature", history.effect or "effect", "reference", "now", "    tolerated", rows=rows)
+
+
+def _named(effect: events.FeatureEffect) -> Text:
+    """A feature's name on one line, marked where it drifts beyond what is tolerated."""
+    beyond = effect.lower > effect.tolerance
+    named = Text(("✗ " if beyond else "  ") + effect.feature, style="red" if beyond else "", no_wrap=True)
+    named.truncate(_NAME, overflow="ellipsis")
+    return named
 
 
 def _shapes(shape: pb.Distribution) -> tuple[str, str]:
-    """Both with one scale: the same height is the same share."""
-    then, now = (
-        [rows / (sum(counts) or 1) for rows in pooled(counts, _BARS)] for counts in (shape.reference, shape.now)
-    )
+    """Both with one scale: the same height is the same share. A number's commonest value would hide the others."""
+    _, held = bins_of(shape)
+    then, now = (pooled(shares, _BARS) for shares in ([then for _, then, _ in held], [now for _, _, now in held]))
     highest = max([*then, *now], default=0.0)
     return spark(then, highest), spark(now, highest)
 
 
-def _others(effect: events.FeatureEffect) -> str:
-    return "  ".join(f"{name} {value:.3f}" for name, value in sorted(effect.effects.items()))
+def _show_why(features: list[events.FeatureEffect]) -> None:
+    """Bounds, evidence, and every effect, a number each."""
+    names = sorted({name for each in features for name in each.effects})
+    rows = [
+        (
+            _named(each),
+            f"{each.lower:.3f}",
+            f"{each.upper:.3f}",
+            f"{each.tolerance:g}",
+            f"{each.log_evidence:.1f}",
+            *(f"{each.effects[name]:.3f}" for name in names),
+        )
+        for each in features
+    ]
+    console.print()
+    table("feature", "least", "most", "limit", "log e", *names, rows=rows)
+
+
+def _show_relations(relations: list[events.RelationEffect]) -> None:
+    """Pairs of features, and how often a record lies on the same side of both."""
+    if not relations:
+        return
+    rows = [
+        (*sides_of(each), f"{each.reference:.1%}", f"{each.now:.1%}", f"{each.log_evidence:.1f}") for each in relations
+    ]
+    console.print()
+    table("go together", "", "reference", "now", "log e", rows=rows)
 
 
 def _show_time(history: pb.GetHistoryResponse, *, as_if: bool) -> None:
     if not history.moments:
         return
-    evidence = [max(each.log_evidence, 0.0) for each in history.moments[-_MOMENTS:]]
-    console.print(f"\nevidence  {spark(evidence, history.log_threshold)}  since {moment(history.moments[0].at)}")
+    evidence = [bent(each.log_evidence, history.log_threshold) for each in history.moments[-_MOMENTS:]]
+    console.print(f"\nevidence  {spark(evidence, 1.0)}")
+    console.print(f"[dim]since {moment(history.moments[0].at)}; higher than ▄ something is told[/dim]")
     found = [(each.at, one) for each in history.moments for one in each.found]
     settings = f"{history.effect}, {history.false_alarms_per_year:g} false alarms a year"
     if as_if:

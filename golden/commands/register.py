@@ -42,7 +42,7 @@ def register(folder: Folder = Path(), *, run: Run = "", json: Json = False) -> N
             answer = platform.registry.RegisterVersion(registration.request_of(project, wanted))
             telemetry.about(project.model, answer.version.registered.version)
         status.update("governance judges it …")
-        verdict = _verdict(platform, answer.version.registered.model, answer.version.registered.version)
+        verdict = _verdict(platform, answer)
     if json:
         print_json(as_dict(answer) | {"verdict": as_dict(verdict) if verdict else None})
     else:
@@ -51,16 +51,22 @@ def register(folder: Folder = Path(), *, run: Run = "", json: Json = False) -> N
         raise typer.Exit(1)
 
 
-def _verdict(platform: Connection, model: str, version: int) -> events.Verdict | None:
-    """Governance's word on the facts as they stand; None where this platform has no governance, or it takes long."""
+def _verdict(platform: Connection, answer: registry.RegisterVersionResponse) -> events.Verdict | None:
+    """Governance's word on the facts as they stand; None where this platform has no governance, or it takes long.
+
+    A new version is judged when governance hears of it. One that was known has a verdict, which may be of what its
+    datasheet said before.
+    """
     from grpc import RpcError
 
     from golden.connection import error_of
 
+    version = answer.version.registered
+    asked = governance.GetVerdictRequest(model=version.model, version=version.version, look_again=not answer.created)
     until = time.monotonic() + _VERDICT_WITHIN_S
     while time.monotonic() < until:
         try:
-            return platform.governance.GetVerdict(governance.GetVerdictRequest(model=model, version=version)).verdict
+            return platform.governance.GetVerdict(asked).verdict
         except Unavailable:
             return None
         except RpcError as failure:

@@ -37,9 +37,9 @@ STRUCTURED = "application/cloudevents+json"
 UNREADABLE = "goldenpath-unreadable"  # the only header of an event that couldn't even be fetched whole; see polling.py
 
 _REQUIRED = ("specversion", "id", "source", "type", "time")  # of a time, CloudEvents says optional: we need it
-_LONGEST_ATTRIBUTE = 1024  # characters; an id or subject that is longer is no id of ours and would bloat every index
+LONGEST_ATTRIBUTE = 1024  # characters; an id or subject that is longer is no id of ours and would bloat every index
 # Half a surrogate pair (JSON can write one) and NUL are in no text that PostgreSQL or protobuf takes.
-_NO_TEXT = re.compile("[\x00\ud800-\udfff]")
+NO_TEXT = re.compile("[\x00\ud800-\udfff]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,10 +194,10 @@ def _event(attributes: dict[str, str], data: bytes, content_type: str) -> CloudE
 
 
 def _check_text(name: str, text: str) -> None:
-    if len(text) > _LONGEST_ATTRIBUTE:
-        raise Invalid(f"longer than {_LONGEST_ATTRIBUTE} characters", where=f"ce_{name[:_LONGEST_ATTRIBUTE]}")
-    if _NO_TEXT.search(text):
-        raise Invalid("it has a character that is no text", where=f"ce_{name[:_LONGEST_ATTRIBUTE]}")
+    if len(text) > LONGEST_ATTRIBUTE:
+        raise Invalid(f"longer than {LONGEST_ATTRIBUTE} characters", where=f"ce_{name[:LONGEST_ATTRIBUTE]}")
+    if NO_TEXT.search(text):
+        raise Invalid("it has a character that is no text", where=f"ce_{name[:LONGEST_ATTRIBUTE]}")
 
 
 def _time(text: str) -> datetime:

@@ -5,22 +5,24 @@
     Unavailable          the partition pauses and starts again from this event, with back-off; polling goes on
     anything else        the same, a bounded number of times, then dead letter
 
-The dead-letter limit: when too many of the last events died, the consumer stops and says so on /readyz. A release
-that can't read anything must not empty a topic into the dead letters. On others' topics an event counts only where
-it could be read (a CloudEvent of a type that we handle, whose body is of its schema) and failed nevertheless: what
-anybody writes there must not stop the consumer, so garbage is neither a death nor a life to the limit.
+The dead-letter limit: when too many of a topic's last events died, the consumer stops and says so on /readyz. A
+release that can't read anything, or fails whatever it reads, must not empty a topic into the dead letters. Only what
+says something about the release counts: an event that a handler had (a life), and one that died of us (a death). What
+was skipped, had before or parked is neither; nor is what an operator replays; nor, since what anybody writes must not
+stop the consumer, garbage of whoever never wrote anything else (publishers.py).
 """
 
 from __future__ import annotations
 
-from collections import deque
+from collections import defaultdict, deque
 from enum import Enum
 from typing import Final
 
+from services.chassis import instruments
 from services.chassis.errors import Conflict, Denied, Invalid, NotFound, Unavailable
 
 UNKNOWN_TRIES: Final = 5  # of an error that nobody foresaw: about four seconds with the pauses between
-_WINDOW: Final = 200  # events that the dead-letter limit looks back on
+_WINDOW: Final = 200  # events of a topic that the dead-letter limit looks back on
 _SHARE: Final = 0.5
 _FLOOR: Final = 20  # so many may die before the share counts: a bad publisher isn't a bad release
 
@@ -49,18 +51,27 @@ def fate_of(error: Exception) -> Fate:
 
 
 class DeadLetterLimit:
-    """Looks back on what became of the last events, and says when too many died."""
+    """Looks back on what became of each topic's last events, and says when too many died; it stays exceeded then.
 
-    def __init__(self) -> None:
-        self._died: deque[bool] = deque(maxlen=_WINDOW)
+    Args:
+        consumer: The consumer's name, as its gauge has it.
+    """
 
-    def remember(self, *, died: bool) -> None:
-        """Count one event."""
-        self._died.append(died)
+    def __init__(self, consumer: str) -> None:
+        self._stopped = instruments.STOPPED.labels(consumer)
+        self._stopped.set(0)
+        self._died: defaultdict[str, deque[bool]] = defaultdict(lambda: deque(maxlen=_WINDOW))
+        self._exceeded = ""
+
+    def remember(self, topic: str, *, died: bool, events: int = 1) -> None:
+        """Count events of a topic that were handled, or that died."""
+        last = self._died[topic]
+        last.extend([died] * events)
+        dead = sum(last)
+        if not self._exceeded and dead >= _FLOOR and dead >= _SHARE * len(last):
+            self._stopped.set(1)
+            self._exceeded = f"{dead} of the last {len(last)} events on {topic} became dead letters"
 
     def exceeded(self) -> str:
-        """How far the limit is exceeded, in words; empty while it isn't."""
-        dead = sum(self._died)
-        if dead < _FLOOR or dead < _SHARE * len(self._died):
-            return ""
-        return f"{dead} of its last {len(self._died)} events became dead letters"
+        """How far the limit was exceeded, in words; empty while it wasn't."""
+        return self._exceeded

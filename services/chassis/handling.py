@@ -23,9 +23,10 @@ from services.chassis import cloudevents, instruments, telemetry
 from services.chassis.cloudevents import CloudEvent
 from services.chassis.database import Database, UnitOfWork
 from services.chassis.errors import Conflict, Invalid, Unavailable
-from services.chassis.fates import UNKNOWN_TRIES, Fate, fate_of
+from services.chassis.fates import UNKNOWN_TRIES, DeadLetterLimit, Fate, fate_of
 from services.chassis.inbox import Inbox
 from services.chassis.parking import Parked, Parking, Raw, key_of
+from services.chassis.publishers import Publishers, claimed
 from services.chassis.rebuilding import Rebuilding, Replay
 from services.chassis.rejections import tell_publisher
 from services.chassis.routes import Received, Routes
@@ -78,6 +79,8 @@ class Handling(Generic[U]):
         self._database = database
         self._rejections = rejections
         self._rebuilding = rebuilding or Rebuilding(name, forget=None)
+        self._publishers = Publishers(name)
+        self.limit = DeadLetterLimit(name)
 
     def on(
         self,
@@ -110,9 +113,15 @@ class Handling(Generic[U]):
             async with self._database.begin() as uow:
                 work = await self._open(uow, raws, events)
                 results = [await self._one(raw, event, work) for raw, event in events]
+                handled = [one for one, result in zip(events, results, strict=True) if result == "handled"]
+                of_others = [event for raw, event in handled if self._routes.is_others(raw)]
+                await self._publishers.note(uow.connection, of_others)
                 await work.inbox.save()
                 await work.replay.save()
         self._rebuilding.committed(work.replay)
+        self._publishers.noted(of_others)
+        for raw, _ in handled:
+            self.limit.remember(raw.topic, died=False)
         for (_, event), result in zip(events, results, strict=True):
             instruments.CONSUMED.labels(self.name, self._label(event), result).inc()
 
@@ -161,19 +170,21 @@ class Handling(Generic[U]):
             instruments.HOP_SECONDS.labels(self.name).observe((uow.now - event.time).total_seconds())
             await self._routes.run(raw, event, uow)
 
-    async def put_aside(self, raw: Raw, error: Exception, *, dead: bool) -> bool:
-        """Park an event that failed, or give it up; False where it was had, or put aside, already."""
+    async def put_aside(self, raw: Raw, error: Exception, *, dead: bool) -> None:
+        """Park an event that failed, or give it up, unless it was had, or put aside, already."""
         event = _readable(raw)
         async with self._database.begin() as uow:
             work = await self._open(uow, [raw], [] if event is None else [(raw, event)])
             new = event is None or work.inbox.admit(self._routes.topic(raw), event)
             kept = new and not work.replay.passes_over(raw) and await self._keep(raw, event, error, work, dead=dead)
+            died_of_us = kept and dead and await self._may_be_our_fault(raw, event, uow)
             await work.inbox.save()
             await work.replay.save()
         self._rebuilding.committed(work.replay)
+        if died_of_us:
+            self.limit.remember(raw.topic, died=True)
         if kept:
             instruments.CONSUMED.labels(self.name, self._label(event), "dead" if dead else "parked").inc()
-        return kept
 
     async def _keep(self, raw: Raw, event: CloudEvent | None, error: Exception, work: _Work[U], *, dead: bool) -> bool:
         blocks = not (dead and self._routes.is_others(raw))
@@ -182,25 +193,38 @@ class Handling(Generic[U]):
             self._tell_publisher(work.uow, raw, event, error)
         return kept
 
-    def may_be_our_fault(self, raw: Raw) -> bool:
-        """True where a dead letter may mean that our release is bad: on others' topics, only what can be read."""
-        if not self._routes.is_others(raw):
+    async def _may_be_our_fault(self, raw: Raw, event: CloudEvent | None, uow: U) -> bool:
+        """True where a dead letter may mean that our release is bad."""
+        if event is not None and self._routes.can_be_read(raw, event):
             return True
-        event = _readable(raw)
-        return event is not None and self._routes.can_be_read(raw, event)
+        source, type_name = claimed(raw)
+        if not self._routes.is_others(raw):  # only its owner writes it; what says it is another's, its owner didn't
+            return source in {"", f"goldenpath/{self._routes.topic(raw).owner}"}
+        if not self._routes.handles(type_name):
+            return False
+        return await self._publishers.were_read(uow.connection, source=source, type_name=type_name)
 
     async def retry_one(self) -> bool:
-        """Try the first parked event whose time has come; True where there was one."""
+        """Try the first parked event whose time has come; True where there was one.
+
+        Once the dead-letter limit is exceeded, only what an operator replays is tried.
+        """
         async with self._database.begin() as uow:
             parking = Parking(uow.connection, consumer=self.name)
-            parked = await parking.next_due()
+            parked = await parking.next_due(replayed_only=bool(self.limit.exceeded()))
             if parked is None:
                 return False
             error = await self._retried(parked, uow)
+            dies = error is not None and _dies(parked, error)
             if error is None:
                 await parking.done(parked)
+            elif dies:
+                await self._bury(parking, parked, error, uow)
             else:
-                await self._failed_again(parking, parked, error, uow)
+                await parking.postpone(parked, error, unknown=fate_of(error) is Fate.RETRY)
+            counts = error is None or (dies and await self._may_be_our_fault(parked.raw, _readable(parked.raw), uow))
+        if counts and not parked.replayed:
+            self.limit.remember(parked.raw.topic, died=dies)
         return True
 
     async def _retried(self, parked: Parked, uow: U) -> Exception | None:
@@ -218,24 +242,13 @@ class Handling(Generic[U]):
         await savepoint.commit()
         return None
 
-    async def _failed_again(self, parking: Parking, parked: Parked, error: Exception, uow: U) -> None:
-        fate = fate_of(error)
-        if fate is Fate.DEAD or (fate is Fate.RETRY and parked.unknown_tries + 1 >= UNKNOWN_TRIES):
-            await parking.bury(parked, error, blocks=not self._routes.is_others(parked.raw))
-            self._tell_publisher(uow, parked.raw, _readable(parked.raw), error)
-        else:
-            await parking.postpone(parked, error, unknown=fate is Fate.RETRY)
+    async def _bury(self, parking: Parking, parked: Parked, error: Exception, uow: U) -> None:
+        await parking.bury(parked, error, blocks=not self._routes.is_others(parked.raw))
+        self._tell_publisher(uow, parked.raw, _readable(parked.raw), error)
 
     def _tell_publisher(self, uow: U, raw: Raw, event: CloudEvent | None, error: Exception) -> None:
         if self._rejections is not None and self._routes.is_others(raw):
             tell_publisher(uow, self._rejections, raw, event, error)
-
-    async def count_waiting(self) -> None:
-        """Bring the gauges of parked and dead events up to date."""
-        async with self._database.read() as connection:
-            parked, dead = await Parking(connection, consumer=self.name).count()
-        instruments.PARKED.labels(self.name).set(parked)
-        instruments.DEAD_LETTERS.labels(self.name).set(dead)
 
     async def purge_inbox(self) -> None:
         """Forget the ids of events that their topics don't keep any more, and what a rebuild that is over has had."""
@@ -248,6 +261,12 @@ class Handling(Generic[U]):
     def _label(self, event: CloudEvent | None) -> str:
         # Others choose their types' names freely; a label for each would grow without end.
         return event.type if event is not None and event in self._routes else "other"
+
+
+def _dies(parked: Parked, error: Exception) -> bool:
+    """True where an event that failed again won't be tried any more."""
+    fate = fate_of(error)
+    return fate is Fate.DEAD or (fate is Fate.RETRY and parked.unknown_tries + 1 >= UNKNOWN_TRIES)
 
 
 def _readable(raw: Raw) -> CloudEvent | None:

@@ -17,6 +17,9 @@ _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5
 _DEPLOYMENT = ["model", "environment", "role"]
 
 OUTBOX_SENT: Final = Counter("goldenpath_outbox_sent_events", "Events that Kafka has acknowledged.")
+OUTBOX_AGE: Final = Gauge(
+    "goldenpath_outbox_oldest_seconds", "How long the oldest event has waited to be sent; else 0."
+)
 CONSUMED: Final = Counter(
     "goldenpath_consumed_events",
     "Events by what became of them: handled, skipped, duplicate, parked, dead, rebuilt or not rebuilt.",
@@ -27,6 +30,9 @@ SEQUENCE_GAPS: Final = Counter(
 )
 PARKED: Final = Gauge("goldenpath_parked_events", "Events that wait for their aggregate.", ["consumer"])
 DEAD_LETTERS: Final = Gauge("goldenpath_dead_letter_events", "Events that wait for an operator.", ["consumer"])
+STOPPED: Final = Gauge(
+    "goldenpath_consumer_stopped", "1 once the dead-letter limit has stopped it; else 0.", ["consumer"]
+)
 UNTOLD: Final = Counter(
     "goldenpath_untold_events", "Events that a rebuild would have told a second time, by type.", ["type"]
 )

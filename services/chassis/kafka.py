@@ -28,7 +28,7 @@ from google.protobuf.message import Message
 
 from services.chassis.database import Database, UnitOfWork
 from services.chassis.errors import Unavailable
-from services.chassis.fates import FATES, UNKNOWN_TRIES, DeadLetterLimit, Fate, fate_of
+from services.chassis.fates import FATES, UNKNOWN_TRIES, Fate, fate_of
 from services.chassis.handling import Handling
 from services.chassis.parking import Raw, reason_of
 from services.chassis.pausing import Pauses
@@ -36,6 +36,7 @@ from services.chassis.polling import poll, raw_of
 from services.chassis.rebuilding import Moved, Rebuilding, progress_of
 from services.chassis.rewinding import Rewinding, ends_of
 from services.chassis.routes import Received
+from services.chassis.runner import to_the_end
 from services.chassis.settings import KafkaAccess
 from services.chassis.signatures import Signers
 from services.chassis.topics import Topic
@@ -90,8 +91,6 @@ class Consumer(Generic[U]):
         self._session_timeout = session_timeout
         self._pauses = Pauses()
         self._unknown_tries: Counter[tuple[TopicPartition, int]] = Counter()
-        self._limit = DeadLetterLimit()
-        self._stopped_by = ""
         self._connected: AIOKafkaConsumer | None = None
 
     def on(
@@ -111,6 +110,12 @@ class Consumer(Generic[U]):
             read_model: True where it only keeps what was told, so that a rebuild may do it again.
         """
         self._handling.on(type_name, schema, handle, read_model=read_model)
+
+    @property
+    def _stopped_by(self) -> str:
+        """Why it stopped itself; empty while it didn't."""
+        exceeded = self._handling.limit.exceeded()
+        return f"{self.name} stopped itself: {exceeded}" if exceeded else ""
 
     async def rebuild(self, *, actor: str, reason: str) -> None:
         """Forget the read model, and read it again from the beginning of its topics.
@@ -164,22 +169,20 @@ class Consumer(Generic[U]):
     async def _consume(self) -> None:
         consumer = self._make()
         retrying = asyncio.ensure_future(retry_parked(self._handling))
-        beside = [asyncio.ensure_future(work(self._handling)) for work in (count_waiting, purge_inbox)]
+        counting = asyncio.ensure_future(count_waiting(self.name, self._database))
+        beside = [counting, asyncio.ensure_future(purge_inbox(self._handling))]
         try:
             await consumer.start()
             self._connected = consumer
-            while not self._stopped_by:
+            while not self._stopped_by and not retrying.done():
                 await self._poll(consumer)
-                if retrying.done():
-                    break
+            if self._stopped_by:
+                _log.error("the dead-letter limit stopped the consumer", consumer=self.name, reason=self._stopped_by)
             await retrying  # stopped by the limit, it holds its place, and what an operator replays is still tried
         finally:
             self._connected = None
             self._pauses.clear()
-            for task in (retrying, *beside):
-                task.cancel()
-            await asyncio.gather(retrying, *beside, return_exceptions=True)
-            await consumer.stop()
+            await to_the_end(_close(consumer, [retrying, *beside]))
 
     def _make(self) -> AIOKafkaConsumer:
         session_ms = int(self._session_timeout.total_seconds() * 1000)
@@ -213,7 +216,6 @@ class Consumer(Generic[U]):
             done = {place: await self._one_by_one(consumer, place, records) for place, records in raws.items()}
         else:
             done = {place: records[-1].offset + 1 for place, records in raws.items()}
-            self._remember(sum(map(len, raws.values())), died=False)
             self._forget(raws)
         await self._commit(consumer, {place: offset for place, offset in done.items() if offset is not None})
 
@@ -244,7 +246,6 @@ class Consumer(Generic[U]):
             await self._handling.handle([raw])
         except Exception as error:  # noqa: BLE001 - the error's type says the event's fate, the unknown included
             return await self._give_fate(raw, error)
-        self._remember(1, died=False)
         return ""
 
     async def _give_fate(self, raw: Raw, error: Exception) -> str:
@@ -252,12 +253,10 @@ class Consumer(Generic[U]):
         if fate is Fate.PAUSE:
             return reason_of(error)
         try:
-            kept = await self._handling.put_aside(raw, error, dead=fate is Fate.DEAD)
+            await self._handling.put_aside(raw, error, dead=fate is Fate.DEAD)
         except Exception as again:  # noqa: BLE001 - an event that can't even be put aside must not be passed over
             _log.error("an event can't be put aside", consumer=self.name, exc_info=again)
             return reason_of(again)
-        if kept and (fate is not Fate.DEAD or self._handling.may_be_our_fault(raw)):
-            self._remember(1, died=fate is Fate.DEAD)
         return ""
 
     def _decide(self, raw: Raw, error: Exception) -> Fate:
@@ -272,17 +271,16 @@ class Consumer(Generic[U]):
         _log.error("an event can't be handled", consumer=self.name, tries=tries, exc_info=error, **stood)
         return Fate.DEAD if tries >= UNKNOWN_TRIES else Fate.PAUSE
 
-    def _remember(self, events: int, *, died: bool) -> None:
-        for _ in range(events):
-            self._limit.remember(died=died)
-        exceeded = self._limit.exceeded()
-        if exceeded and not self._stopped_by:
-            self._stopped_by = f"{self.name} stopped itself: {exceeded}"
-            _log.error("the dead-letter limit stopped the consumer", consumer=self.name, reason=exceeded)
-
     def _forget(self, handled: dict[TopicPartition, list[Raw]]) -> None:
         """What was handled has no tries behind it any more."""
         for place, raws in handled.items():
             self._pauses.went_well(place)
             for raw in raws:
                 del self._unknown_tries[place, raw.offset]
+
+
+async def _close(consumer: AIOKafkaConsumer, beside: Sequence[asyncio.Future[None]]) -> None:
+    for task in beside:
+        task.cancel()
+    await asyncio.gather(*beside, return_exceptions=True)
+    await consumer.stop()

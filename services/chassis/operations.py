@@ -1,4 +1,4 @@
-"""What an operator does over HTTP: with dead letters look, try again, give up; with a read model, rebuild it.
+"""What an operator does over HTTP: with what waits look, try again, give up; with a read model, rebuild it.
 
 Every service has these routes. Looking takes the role operator or auditor; what changes something takes operator and
 a reason, which goes into the audit entry beside who it was. Replay and drop work on the letter's key in its order
@@ -17,7 +17,7 @@ from google.protobuf import json_format
 from google.protobuf.message import DecodeError
 from pydantic import BaseModel, ConfigDict, Field
 
-from services.chassis import cloudevents, parking, rebuilding
+from services.chassis import cloudevents, parking, publishers, rebuilding
 from services.chassis.database import Database, Row
 from services.chassis.errors import Invalid, NotFound
 from services.chassis.http_server import signed_in
@@ -28,7 +28,7 @@ from services.chassis.schemas import message_class
 _LARGEST_ID = 2**63 - 1
 
 Signed = Annotated[Caller, Depends(signed_in)]
-Number = Annotated[int, Path(ge=1, le=_LARGEST_ID, description="The dead letter's number.")]
+Number = Annotated[int, Path(ge=1, le=_LARGEST_ID, description="The dead letter's, or parked event's, number.")]
 
 
 class Summary(BaseModel):
@@ -58,6 +58,18 @@ class Page(BaseModel):
 
     letters: list[Summary]
     next_after: int | None = Field(description="`after` of the next page; null where this was the last.")
+
+
+class Reason(BaseModel):
+    """Why events are parked: what the one at the head of their key says."""
+
+    consumer: str = Field(description="Who parked them.")
+    error: str = Field(description="The error's kind.")
+    what: str = Field(description="What is wrong, in a sentence.")
+    dead: bool = Field(description="True: they wait behind a dead letter; false: they are tried again by themselves.")
+    id: int = Field(description="The number of the oldest event that says so: show, replay and drop take it.")
+    since: datetime = Field(description="When that one was put aside.")
+    events: int = Field(description="How many events are parked for this reason.")
 
 
 class Order(BaseModel):
@@ -129,11 +141,17 @@ def _add_letters(routes: APIRouter, database: Database[Any]) -> None:
         page = [Summary(**_summary(row)) for row in rows[:page_size]]
         return Page(letters=page, next_after=page[-1].id if len(rows) > page_size else None)
 
-    @routes.get("/deadletters/{number}", summary="One dead letter, readable")
+    @routes.get("/parked", summary="Why events are parked, the commonest reason first")
+    async def parked(caller: Signed, page_size: Annotated[int, Query(ge=1, le=1000)] = 100) -> list[Reason]:
+        caller.require(Role.OPERATOR, Role.AUDITOR)
+        async with database.read() as connection:
+            return [Reason(**row) for row in await parking.reasons(connection, limit=page_size)]
+
+    @routes.get("/deadletters/{number}", summary="One dead letter, or parked event, readable")
     async def get(caller: Signed, number: Number) -> Letter:
         caller.require(Role.OPERATOR, Role.AUDITOR)
         async with database.read() as connection:
-            return _letter(await parking.get_dead(connection, number))
+            return _letter(await parking.get(connection, number))
 
     @routes.post("/deadletters/{number}/replay", summary="Try it again, in its key's order")
     async def replay(caller: Signed, number: Number, order: Order) -> Done:
@@ -146,7 +164,8 @@ def _add_letters(routes: APIRouter, database: Database[Any]) -> None:
     async def drop(caller: Signed, number: Number, order: Order) -> Done:
         caller.require(Role.OPERATOR)
         async with database.begin(actor=caller.subject) as uow:
-            await parking.drop(uow.connection, number, actor=caller.subject, reason=order.reason)
+            row = await parking.drop(uow.connection, number, actor=caller.subject, reason=order.reason)
+            await publishers.forget(uow.connection, parking.raw_of(row), consumer=row["consumer"])
         return Done(id=number, action="drop")
 
 

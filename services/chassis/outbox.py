@@ -29,6 +29,7 @@ from services.chassis.cloudevents import CloudEvent, Headers, headers_of
 from services.chassis.errors import GoldenpathError, Invalid, Unavailable
 from services.chassis.leases import Lease, Leases, check_all
 from services.chassis.notifications import Notifications
+from services.chassis.runner import to_the_end
 from services.chassis.settings import KafkaAccess
 from services.chassis.topics import LARGEST_DEAD_LETTER_BYTES, Topic
 
@@ -42,6 +43,7 @@ _KEPT: Final = timedelta(days=1)  # sent rows stay this long, for whoever looks 
 _IDLE: Final = timedelta(seconds=1)  # a poll, should a notification get lost
 _BACK_OFF: Final = timedelta(seconds=1)
 _PURGE_EVERY: Final = timedelta(minutes=1)
+_TELL_EVERY: Final = timedelta(seconds=5)  # a scrape comes every 15 s
 _WAITS: Final = timedelta(seconds=10)  # a lane whose relay was killed stands still for a lease, 5 s
 _PURGE_ROWS: Final = 10_000  # at a time, so that a purge never holds the table up
 _PRODUCER_STOPS_WITHIN: Final = timedelta(seconds=2)  # with Kafka down it would wait for its requests' end
@@ -140,6 +142,7 @@ class Relay:
     async def run(self) -> None:
         """Send for ever; a fault of Kafka or PostgreSQL costs time, never an event."""
         woken = Notifications(self._database, CHANNEL)
+        telling = asyncio.ensure_future(self._tell_age())
         try:
             while True:
                 try:
@@ -151,8 +154,8 @@ class Relay:
                 if not more:
                     await woken.wait(at_most=_IDLE)
         finally:
-            await woken.close()
-            await self._drop_producer()
+            telling.cancel()
+            await to_the_end(self._close(woken))
             with suppress(GoldenpathError):
                 await self._leases.release_all(self._held)
 
@@ -162,14 +165,26 @@ class Relay:
         Raises:
             Unavailable: something has waited for long.
         """
-        async with self._database.read() as connection:
-            oldest = await connection.fetchval(_OLDEST, LANES)
-        if oldest is not None and oldest > _WAITS:
+        oldest = await self.oldest()
+        if oldest > _WAITS:
             raise Unavailable(f"events wait to be sent to Kafka, the oldest for {oldest.total_seconds():.0f} s")
+
+    async def oldest(self) -> timedelta:
+        """How long the oldest event has waited to be sent, for the gauge too; nothing where none waits."""
+        async with self._database.read() as connection:
+            oldest: timedelta = await connection.fetchval(_OLDEST, LANES) or timedelta()
+        instruments.OUTBOX_AGE.set(oldest.total_seconds())
+        return oldest
+
+    async def _tell_age(self) -> None:
+        while True:
+            with suppress(GoldenpathError):  # while the database doesn't answer, the gauge stands still
+                await self.oldest()
+            await asyncio.sleep(_TELL_EVERY.total_seconds())
 
     async def _start_over(self) -> None:
         self._renew_at = 0.0
-        await self._drop_producer()
+        await to_the_end(self._drop_producer())
         await asyncio.sleep(_BACK_OFF.total_seconds())
 
     async def _round(self) -> bool:
@@ -247,6 +262,10 @@ class Relay:
             )
             await self._producer.start()
         return self._producer
+
+    async def _close(self, woken: Notifications) -> None:
+        await woken.close()
+        await self._drop_producer()
 
     async def _drop_producer(self) -> None:
         producer, self._producer = self._producer, None

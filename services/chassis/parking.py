@@ -43,13 +43,17 @@ class Raw:
 
 @dataclass(frozen=True, slots=True)
 class Parked:
-    """An event that waits, with how often it was tried, and how often that ended in an error nobody foresaw."""
+    """An event that waits, with how often it was tried, and how often that ended in an error nobody foresaw.
+
+    `replayed`: it is a dead letter that an operator wants tried again.
+    """
 
     id: int
     key: str
     raw: Raw
     attempts: int
     unknown_tries: int
+    replayed: bool
 
 
 def key_of(raw: Raw) -> str:
@@ -129,24 +133,31 @@ class Parking:
             await self._publish(raw, error)
         return new
 
-    async def next_due(self) -> Parked | None:
+    async def next_due(self, *, replayed_only: bool = False) -> Parked | None:
         """The oldest event at the head of its key whose time has come, locked; None where there is none.
 
         A rebuild comes first: what waits happened after what is being told again.
+
+        Args:
+            replayed_only: True: only what an operator replays.
         """
         row = await self._connection.fetchrow(
-            """SELECT * FROM parked AS head
-               WHERE consumer = $1 AND NOT dead AND next_attempt_at <= now()
+            """SELECT head.*, replayed FROM parked AS head CROSS JOIN LATERAL (
+                 SELECT EXISTS (SELECT 1 FROM dead_letter_actions AS had
+                                WHERE had.parked = head.id AND had.action = 'replay') AS replayed) AS asked
+               WHERE consumer = $1 AND NOT dead AND next_attempt_at <= now() AND (replayed OR NOT $2)
                  AND NOT EXISTS (SELECT 1 FROM rebuild_places AS going
                                  WHERE going.consumer = $1 AND going.next < going.until)
                  AND NOT EXISTS (SELECT 1 FROM parked AS earlier
                                  WHERE earlier.consumer = $1 AND earlier.key = head.key AND earlier.id < head.id)
-               ORDER BY next_attempt_at LIMIT 1 FOR UPDATE SKIP LOCKED""",
+               ORDER BY next_attempt_at LIMIT 1 FOR UPDATE OF head SKIP LOCKED""",
             self._consumer,
+            replayed_only,
         )
-        return (
-            None if row is None else Parked(row["id"], row["key"], raw_of(row), row["attempts"], row["unknown_tries"])
-        )
+        if row is None:
+            return None
+        same = ("id", "key", "attempts", "unknown_tries", "replayed")
+        return Parked(raw=raw_of(row), **{name: row[name] for name in same})
 
     async def done(self, parked: Parked) -> None:
         """It was handled: what waits behind it is next."""
@@ -206,31 +217,51 @@ async def list_dead(connection: Connection, *, after: int, limit: int) -> list[R
     return await connection.fetch("SELECT * FROM parked WHERE dead AND id > $1 ORDER BY id LIMIT $2", after, limit)
 
 
-async def get_dead(connection: Connection, letter: int) -> Row:
-    """One dead letter, locked for the present transaction.
+async def reasons(connection: Connection, *, limit: int) -> list[Row]:
+    """Why events are parked, in every consumer of this service, the commonest reason first.
+
+    A row per consumer and reason of the event at a key's head: consumer, error, what, dead (that event is a dead
+    letter), id (of the oldest such event), since (when that one was put aside), events (how many are parked for it).
+    """
+    return await connection.fetch(
+        """WITH waits AS (SELECT dead, min(id) OVER (PARTITION BY consumer, key) AS head FROM parked)
+           SELECT head.consumer, head.error, head.what, head.dead, min(head.id) AS id, min(head.parked_at) AS since,
+                  count(*) FILTER (WHERE NOT waits.dead) AS events
+           FROM waits JOIN parked AS head ON head.id = waits.head
+           GROUP BY head.consumer, head.error, head.what, head.dead
+           HAVING count(*) FILTER (WHERE NOT waits.dead) > 0
+           ORDER BY events DESC, id LIMIT $1""",
+        limit,
+    )
+
+
+async def get(connection: Connection, number: int) -> Row:
+    """One event that waits, dead or parked, locked for the present transaction.
 
     Raises:
         NotFound: there is none of that number.
     """
-    row = await connection.fetchrow("SELECT * FROM parked WHERE id = $1 AND dead FOR UPDATE", letter)
+    row = await connection.fetchrow("SELECT * FROM parked WHERE id = $1 FOR UPDATE", number)
     if row is None:
-        raise NotFound(f"there is no dead letter {letter}", fix="golden deadletters list")
+        raise NotFound(f"there is no dead letter {number}, and no parked event", fix="golden deadletters list")
     return row
 
 
 async def replay(connection: Connection, letter: int, *, actor: str, reason: str) -> None:
-    """Try a dead letter again, at once and in its key's order; an audit entry says who asked."""
-    await _audit(connection, await get_dead(connection, letter), "replay", actor, reason)
+    """Try an event again, at once and in its key's order; an audit entry says who asked."""
+    await _audit(connection, await get(connection, letter), "replay", actor, reason)
     await connection.execute(
         "UPDATE parked SET dead = false, attempts = 0, unknown_tries = 0, next_attempt_at = now() WHERE id = $1",
         letter,
     )
 
 
-async def drop(connection: Connection, letter: int, *, actor: str, reason: str) -> None:
-    """Give a dead letter up, so that its key goes on; an audit entry says who, and the dead-letter topic keeps it."""
-    await _audit(connection, await get_dead(connection, letter), "drop", actor, reason)
+async def drop(connection: Connection, letter: int, *, actor: str, reason: str) -> Row:
+    """Give an event up, so that its key goes on; an audit entry says who and which, and its topic keeps it."""
+    row = await get(connection, letter)
+    await _audit(connection, row, "drop", actor, reason)
     await connection.execute("DELETE FROM parked WHERE id = $1", letter)
+    return row
 
 
 async def _audit(connection: Connection, row: Row, action: str, actor: str, reason: str) -> None:

@@ -66,6 +66,10 @@ class Routes(Generic[U]):
     def __contains__(self, event: CloudEvent) -> bool:
         return event.type in self._routes
 
+    def handles(self, type_name: str) -> bool:
+        """True for a type of event that has a handler."""
+        return type_name in self._routes
+
     def feeds_read_model(self, event: CloudEvent) -> bool:
         """True for an event of a type that only keeps what was told."""
         return event in self and self._routes[event.type].read_model

@@ -57,6 +57,19 @@ class Background:
             await asyncio.gather(self.task, return_exceptions=True)
 
 
+async def to_the_end(closing: Coroutine[Any, Any, None]) -> None:
+    """Close something, all of it, even where one is cancelled meanwhile; the cancellation comes afterwards."""
+    task, cancelled = asyncio.ensure_future(closing), False
+    while not task.done():
+        try:
+            await asyncio.wait([task])
+        except asyncio.CancelledError:
+            cancelled = True
+    if cancelled:
+        raise asyncio.CancelledError
+    task.result()
+
+
 class Closing:
     """A part that only needs closing, such as a connection that opens when it is first used.
 

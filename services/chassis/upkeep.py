@@ -8,8 +8,11 @@ from typing import Any, Final
 
 import structlog
 
+from services.chassis import instruments
+from services.chassis.database import Database
 from services.chassis.errors import GoldenpathError
 from services.chassis.handling import Handling
+from services.chassis.parking import Parking
 
 _RETRY_EVERY: Final = timedelta(milliseconds=200)  # while nothing is due
 _COUNT_EVERY: Final = timedelta(seconds=5)  # the gauges of what waits; a scrape comes every 15 s
@@ -28,14 +31,22 @@ async def retry_parked(handling: Handling[Any]) -> None:
             await asyncio.sleep(_RETRY_EVERY.total_seconds())
 
 
-async def count_waiting(handling: Handling[Any]) -> None:
-    """Keep the gauges up to date, for ever."""
+async def count_waiting(consumer: str, database: Database[Any]) -> None:
+    """Keep the gauges of what a consumer has put aside up to date, for ever."""
     while True:
         try:
-            await handling.count_waiting()
+            await tell_waiting(consumer, database)
         except GoldenpathError:
-            _log.debug("the database doesn't answer; the gauges stand still", consumer=handling.name)
+            _log.debug("the database doesn't answer; the gauges stand still", consumer=consumer)
         await asyncio.sleep(_COUNT_EVERY.total_seconds())
+
+
+async def tell_waiting(consumer: str, database: Database[Any]) -> None:
+    """Bring these gauges up to date."""
+    async with database.read() as connection:
+        parked, dead = await Parking(connection, consumer=consumer).count()
+    instruments.PARKED.labels(consumer).set(parked)
+    instruments.DEAD_LETTERS.labels(consumer).set(dead)
 
 
 async def purge_inbox(handling: Handling[Any]) -> None:

@@ -1,4 +1,4 @@
-"""What the deployer hears: a verdict that lets a version serve or no longer does, and the monitor's signals.
+"""What the deployer hears: that a version may serve or no longer may, that one was retired, and the monitor's signals.
 
 model.approved is a reason to look: the rollout asks governance and the registry before it begins. A signal carries
 all that a decision needs but the sample.
@@ -8,20 +8,22 @@ from __future__ import annotations
 
 from goldenpath.governance.v1 import events_pb2 as governance_pb2
 from goldenpath.monitor.v1 import events_pb2 as monitor_pb2
+from goldenpath.registry.v1 import events_pb2 as registry_pb2
 from services.chassis.kafka import Consumer, Received
-from services.chassis.topics import GOVERNANCE, MONITOR
+from services.chassis.topics import GOVERNANCE, MONITOR, REGISTRY
 from services.deployer.domain.deployment import Place
 from services.deployer.events import signal_of
 from services.deployer.handlers import going_back, rollouts
 from services.deployer.store import DeployerUnitOfWork
 
-TOPICS = (GOVERNANCE, MONITOR)
+TOPICS = (GOVERNANCE, MONITOR, REGISTRY)
 
 
 def subscribe(consumer: Consumer[DeployerUnitOfWork]) -> None:
     """Handle what concerns deployments."""
     consumer.on("model.approved", governance_pb2.ModelApproved, on_approved)
     consumer.on("approval.revoked", governance_pb2.ApprovalRevoked, on_revoked)
+    consumer.on("model.retired", registry_pb2.ModelRetired, on_retired)
     consumer.on("drift.detected", monitor_pb2.DriftDetected, on_drift)
     consumer.on("drift.cleared", monitor_pb2.DriftCleared, on_cleared)
 
@@ -37,6 +39,13 @@ async def on_revoked(received: Received[governance_pb2.ApprovalRevoked], uow: De
     revoked = received.body
     for place in await uow.deployments.of_model(revoked.model):
         await going_back.revoke_version(place, revoked.version, revoked.reason, uow)
+
+
+async def on_retired(received: Received[registry_pb2.ModelRetired], uow: DeployerUnitOfWork) -> None:
+    """A version is out of use."""
+    retired = received.body
+    for place in await uow.deployments.of_model(retired.model):
+        await going_back.retire_version(place, retired.version, retired.reason, uow)
 
 
 async def on_drift(received: Received[monitor_pb2.DriftDetected], uow: DeployerUnitOfWork) -> None:

@@ -56,7 +56,7 @@ def parts_of(settings: GovernanceSettings, *, consumer_name: str = consumers.NAM
     look_again = LookAgain(database, leases, registry, every=settings.look_again_every)
     log_writer = LogWriter(database, leases, kafka=settings.kafka, clock=clock)
     changes = Changes(database, VERDICTS)
-    api = GovernanceApi(database, clock, changes)
+    api = GovernanceApi(database, registry, clock, changes)
     grpc = GrpcServer(
         settings.grpc_address,
         [(NAME, lambda server: add_GovernanceServiceServicer_to_server(api, server))],

@@ -30,9 +30,19 @@ from services.governance.answers import (
     served_response,
 )
 from services.governance.case_store import Cases
+from services.governance.clients import FactSource
 from services.governance.domain.verdicts import Verdict
 from services.governance.events import timestamp_of, verdict_message
-from services.governance.requests import entry_of, environment_of, index_of, model_of, moment_of, text_of, version_of
+from services.governance.requests import (
+    entry_of,
+    environment_of,
+    index_of,
+    model_of,
+    moment_of,
+    some_version_of,
+    text_of,
+    version_of,
+)
 from services.governance.store import GovernanceUnitOfWork
 
 NAME: Final = "goldenpath.governance.v1.GovernanceService"
@@ -46,18 +56,27 @@ class GovernanceApi(GovernanceServiceServicer):
 
     Args:
         database: Governance's database.
+        registry: Where facts come from.
         clock: Where the present moment comes from.
         changes: Wakes watchers.
     """
 
-    def __init__(self, database: Database[GovernanceUnitOfWork], clock: Clock, changes: Changes) -> None:
+    def __init__(
+        self, database: Database[GovernanceUnitOfWork], registry: FactSource, clock: Clock, changes: Changes
+    ) -> None:
         self._database = database
+        self._registry = registry
         self._clock = clock
         self._changes = changes
 
     async def GetVerdict(self, request: pb.GetVerdictRequest, _: Context) -> pb.GetVerdictResponse:
         """The newest verdict about a version."""
-        verdict = await self._verdict(request.model, request.version)
+        if request.look_again:
+            model, version = model_of(request.model), some_version_of(request.version)
+            async with self._database.begin() as uow:
+                verdict = await handlers.look_at_version(model, version, uow, self._registry)
+        else:
+            verdict = await self._verdict(request.model, request.version)
         return pb.GetVerdictResponse(verdict=verdict_message(verdict))
 
     async def Explain(self, request: pb.ExplainRequest, _: Context) -> pb.ExplainResponse:

@@ -25,6 +25,7 @@ from services.chassis.errors import GoldenpathError
 from services.chassis.leases import Lease, Leases
 from services.chassis.notifications import Notifications
 from services.chassis.polling import poll
+from services.chassis.runner import to_the_end
 from services.chassis.settings import KafkaAccess
 from services.chassis.topics import CONTROL, RECORDS
 from services.governance import handlers
@@ -125,8 +126,8 @@ class LogWriter:
             auto_offset_reset="earliest",
             isolation_level="read_committed",
         )
-        await consumer.start()
         try:
+            await consumer.start()
             await self._take_places(consumer)
             while True:
                 go_back = partial(self._take_places, consumer)
@@ -135,7 +136,7 @@ class LogWriter:
                 if entries:
                     await self.append(entries, lease)
         finally:
-            await consumer.stop()
+            await to_the_end(consumer.stop())
 
     async def append(self, entries: list[Entry], lease: Lease) -> None:
         """Append entries in one transaction, under the lease."""

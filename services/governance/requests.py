@@ -34,6 +34,13 @@ def version_of(number: int) -> int:
     return number
 
 
+def some_version_of(number: int) -> int:
+    """The number of one version."""
+    if not version_of(number):
+        raise Invalid("which version? It has a number from 1", where="version")
+    return number
+
+
 def index_of(number: int, where: str) -> int:
     """A place in the log, or its size."""
     if not 0 <= number <= _LARGEST_INDEX:

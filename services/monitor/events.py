@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import uuid
+from dataclasses import asdict
 from datetime import UTC, datetime
 
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from goldenpath.monitor.v1 import events_pb2 as pb
 from goldenpath.monitor.v1 import monitor_service_pb2 as api
-from services.monitor.domain.findings import FeatureEffect, Finding
+from services.monitor.domain.findings import FeatureEffect, Finding, RelationEffect
 from services.monitor.domain.replay import Moment
 from services.monitor.signal_store import StoredSignal
 from services.monitor.store import Watch
@@ -38,6 +39,11 @@ def effect_of(effect: FeatureEffect) -> pb.FeatureEffect:
     )
 
 
+def relation_of(relation: RelationEffect) -> pb.RelationEffect:
+    """Two features that go together otherwise."""
+    return pb.RelationEffect(**asdict(relation))
+
+
 def signal_of(watch: Watch, finding: Finding) -> pb.Signal:
     """A finding about a watch as a new signal."""
     return pb.Signal(
@@ -57,6 +63,7 @@ def signal_of(watch: Watch, finding: Finding) -> pb.Signal:
         log_evidence=finding.log_evidence,
         sentence=finding.sentence,
         raised_at=timestamp_of(finding.at),
+        relations=[relation_of(relation) for relation in finding.relations],
     )
 
 

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 import structlog
 
-from services.chassis import instruments
+from services.chassis import instruments, upkeep
 from services.chassis.database import Database
 from services.chassis.parking import Parking, Raw
 from services.monitor import handlers, logged, singles
@@ -100,6 +100,10 @@ class Intake:
                 await savepoint.commit()
                 await parking.done(parked)
         return True
+
+    async def count_waiting(self) -> None:
+        """Keep the gauges of what waits up to date, for ever."""
+        await upkeep.count_waiting(self._name, self._database)
 
     async def _take(self, prepared: Prepared, raws: Sequence[Raw], uow: MonitorUnitOfWork) -> None:
         told = await logged.join(prepared.sides, prepared.dead, uow)

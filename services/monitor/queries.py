@@ -66,6 +66,8 @@ async def report(watch: Watch, judge: Judge | None, connection: Connection) -> p
         false_alarms_per_year=judge.settings.false_alarms_per_year if judge else 0.0,
         outcomes=sum(record.known is not None for record in scored),
         log_loss=log_loss(scored),
+        relations=[events.relation_of(relation) for relation in standing.relations] if standing else [],
+        log_threshold=judge.log_threshold if judge else 0.0,
         newest_record_at=events.timestamp_of(watch.newest_record_at) if watch.newest_record_at else None,
     )
     answer.sentence = _sentence(watch, judge, answer, standing.features if standing else ())

@@ -26,6 +26,7 @@ from services.chassis.errors import Conflict, Denied, GoldenpathError, Unavailab
 from services.chassis.fates import DeadLetterLimit
 from services.chassis.parking import Raw
 from services.chassis.polling import poll, raw_of
+from services.chassis.runner import to_the_end
 from services.chassis.settings import KafkaAccess
 from services.monitor.intake import Intake, Moved
 
@@ -60,7 +61,7 @@ class RecordStream:
         self._group = group
         self._session_timeout = session_timeout
         self._next: dict[int, int] = {}
-        self._limit = DeadLetterLimit()
+        self._limit = DeadLetterLimit(group)
         self._trouble = "it has no connection to Kafka yet"
 
     async def ready(self) -> None:
@@ -74,7 +75,7 @@ class RecordStream:
 
     async def run(self) -> None:
         """Read for ever; a fault of Kafka, PostgreSQL or the registry costs time, never a record."""
-        retrying = asyncio.ensure_future(self._retry())
+        beside = [asyncio.ensure_future(self._retry()), asyncio.ensure_future(self._intake.count_waiting())]
         try:
             while True:
                 try:
@@ -84,8 +85,9 @@ class RecordStream:
                     _log.warning("the stream of records starts again", reason=str(error))
                     await asyncio.sleep(_BACK_OFF.total_seconds())
         finally:
-            retrying.cancel()
-            await asyncio.gather(retrying, return_exceptions=True)
+            for task in beside:
+                task.cancel()
+            await asyncio.gather(*beside, return_exceptions=True)
 
     async def _read(self) -> None:
         self._next.clear()
@@ -109,7 +111,7 @@ class RecordStream:
             _log.error("the dead-letter limit stopped the stream of records", reason=self._limit.exceeded())
             await asyncio.Event().wait()  # it holds its place
         finally:
-            await consumer.stop()
+            await to_the_end(consumer.stop())
 
     async def _poll(self, consumer: AIOKafkaConsumer) -> None:
         # Here and not in the listener: aiokafka would log what fails there, and fetch from anywhere.
@@ -166,7 +168,7 @@ class RecordStream:
         self._next[place.partition] = raws[-1].offset + 1
         self._trouble = ""
         for one in died:
-            self._limit.remember(died=one)
+            self._limit.remember(self._topic, died=one)
 
     async def _retry(self) -> None:
         while True:

@@ -14,15 +14,23 @@ import numpy as np
 from services.chassis.errors import Invalid
 from services.profile.binning import MOST_BINS
 from services.profile.reference import Feature, Kind, ReferenceProfile, Role
+from services.profile.relations import MOST_PAIRS, NO_CUT, Relations, none
 
 FORMAT = "goldenpath.reference-profile/1"
+_RELATIONS = ("cuts", "first", "second", "together")
 LEAST_BINS = 2  # of a feature that is wholly missing in the reference
 MOST_BYTES = 4 * 2**20  # what the registry's GetProfile carries
 
 
 def write(profile: ReferenceProfile) -> bytes:
     """The profile's canonical bytes."""
-    document = {"format": FORMAT, "rows": profile.rows, "features": [_document_of(f) for f in profile.features]}
+    document: dict[str, object] = {
+        "format": FORMAT,
+        "rows": profile.rows,
+        "features": [_document_of(feature) for feature in profile.features],
+    }
+    if len(profile.relations):
+        document["relations"] = {name: getattr(profile.relations, name).tolist() for name in _RELATIONS}
     return json.dumps(document, sort_keys=True, separators=(",", ":"), allow_nan=False).encode("ascii")
 
 
@@ -59,7 +67,10 @@ def _document_of(feature: Feature) -> dict[str, object]:
 def _profile_of(document: Any) -> ReferenceProfile:
     if document["format"] != FORMAT:
         raise ValueError(f"its format is {document['format']!r}, not {FORMAT}")
-    profile = ReferenceProfile(int(document["rows"]), tuple(_feature_of(each) for each in document["features"]))
+    features = tuple(_feature_of(each) for each in document["features"])
+    relations = _relations_of(document["relations"], features) if "relations" in document else none(len(features))
+    profile = ReferenceProfile(int(document["rows"]), features, relations)
+    _expect(bool(np.all(relations.together <= profile.rows)), "more rows go together than there are")
     names = [(feature.role is Role.SCORE, feature.name) for feature in profile.features]
     _expect(bool(names) and names == sorted(names), "features aren't in order")
     _expect(len({name for _, name in names}) == len(names), "two features share a name")
@@ -67,6 +78,25 @@ def _profile_of(document: Any) -> ReferenceProfile:
     for feature in profile.features:
         _expect(int(feature.counts.sum()) == profile.rows, f"{feature.name} doesn't count every row")
     return profile
+
+
+def _relations_of(document: Any, features: tuple[Feature, ...]) -> Relations:
+    """The relations of features; a profile of before they were kept has none."""
+    relations = Relations(
+        **{name: np.array([int(number) for number in document[name]], dtype=np.int64) for name in _RELATIONS}
+    )
+    pairs, cuts = len(relations), relations.cuts
+    _expect(0 < pairs <= MOST_PAIRS, f"it has {pairs} relations, not 1 to {MOST_PAIRS}")
+    _expect(relations.second.size == pairs == relations.together.size, "its relations aren't of one length")
+    _expect(cuts.size == len(features), "it has not one cut per feature")
+    _expect(
+        all(NO_CUT <= cut < each.bins - 2 for cut, each in zip(cuts.tolist(), features, strict=True)),
+        "a cut is none of its feature's",
+    )
+    _expect(bool(np.all((relations.first >= 0) & (relations.first < relations.second))), "a relation isn't in order")
+    _expect(bool(np.all(relations.second < len(features))), "a relation has a feature too many")
+    _expect(bool(np.all(relations.together >= 0)), "a relation counts below 0")
+    return relations
 
 
 def _feature_of(document: Any) -> Feature:

@@ -1,7 +1,7 @@
 """The reference profile: what every feature of a version looked like when it was trained, in at most 64 bins each.
 
-Rows are given in time order. Only the overdispersion depends on it: all the rest, to the byte, is the same for any
-order of the same rows.
+Beside each feature for itself it holds how often two of them go together (`relations`). Rows are given in time order.
+Only the overdispersion depends on it: all the rest, to the byte, is the same for any order of the same rows.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from services.chassis.errors import Invalid
 from services.profile import binning
 from services.profile.columns import Column, Counts, Numbers, is_text, numbers_of, rows_of, slice_of, texts_of
 from services.profile.dispersion import BLOCKS, LEAST_BLOCK_ROWS, overdispersion
+from services.profile.relations import NO_CUT, Relations, relations_of
 
 
 class Kind(StrEnum):
@@ -97,7 +98,7 @@ class Feature:
             return self.categories[place] if place < len(self.categories) else "other"
         if place == self.edges.size:
             return f"above {self.edges[-1]:g}" if self.edges.size else "any"
-        return f"up to {self.edges[place]:g}" if place else f"below {np.nextafter(self.edges[0], np.inf):g}"
+        return f"up to {self.edges[place]:g}" if place else f"below {np.nextafter(self.edges[0], np.inf) + 0.0:g}"
 
 
 @dataclass(frozen=True)
@@ -107,10 +108,12 @@ class ReferenceProfile:
     Args:
         rows: How many rows the reference has, at least 1.
         features: The features.
+        relations: Which of them go together, and how often.
     """
 
     rows: int
     features: tuple[Feature, ...]
+    relations: Relations
 
     @cached_property
     def offsets(self) -> Counts:
@@ -119,13 +122,35 @@ class ReferenceProfile:
 
     @cached_property
     def counts(self) -> Counts:
-        """All features' rows per bin, one after another, shape (bins of all features,)."""
-        return np.concatenate([feature.counts for feature in self.features])
+        """All features' rows per bin, one after another, then how many go together per relation, shape (size,)."""
+        return np.concatenate([*(feature.counts for feature in self.features), self.relations.together])
+
+    @property
+    def bins(self) -> int:
+        """How many bins all features have."""
+        return int(self.offsets[-1])
+
+    @property
+    def size(self) -> int:
+        """How many integers a window has: one per bin and one per relation."""
+        return self.bins + len(self.relations)
 
     @cached_property
     def numeric(self) -> tuple[Feature, ...]:
         """The numeric features, in their order."""
         return tuple(feature for feature in self.features if feature.kind is Kind.NUMERIC)
+
+    @cached_property
+    def numeric_places(self) -> Counts:
+        """Where the numeric features are among the features."""
+        return np.flatnonzero([feature.kind is Kind.NUMERIC for feature in self.features])
+
+    @cached_property
+    def numeric_cuts(self) -> Numbers:
+        """What lies above it is on a numeric feature's upper side; infinity where its sides tell nothing."""
+        cuts = self.relations.cuts[self.numeric_places].tolist()
+        held = zip(self.numeric, cuts, strict=True)
+        return np.array([feature.edges[cut] if cut != NO_CUT else np.inf for feature, cut in held])
 
     @cached_property
     def numeric_bins(self) -> Counts:
@@ -188,7 +213,8 @@ def profile_of(columns: Mapping[str, Column], *, scores: Mapping[str, Column] | 
     if not rows:
         raise Invalid("the reference has no rows")
     inputs = [_feature(name, Role.INPUT, columns[name]) for name in sorted(columns)]
-    return ReferenceProfile(rows, (*inputs, *(_feature(name, Role.SCORE, scores[name]) for name in sorted(scores))))
+    features = (*inputs, *(_feature(name, Role.SCORE, scores[name]) for name in sorted(scores)))
+    return ReferenceProfile(rows, features, relations_of(features, everything, rows))
 
 
 def _feature(name: str, role: Role, column: Column) -> Feature:

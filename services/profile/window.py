@@ -1,4 +1,4 @@
-"""A window: how many records fell into each bin of a profile.
+"""A window: how many records fell into each bin of a profile, and how many lie on the same side of two features.
 
 Windows of one profile add up, and nothing else happens to them, so any split, order and merge of the same records
 gives the same window, to the byte.
@@ -11,10 +11,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from services.chassis.errors import Invalid
-from services.profile.columns import Column, Counts, numbers_of, rows_of
+from services.profile.columns import Column, Counts, Numbers, numbers_of, rows_of
 from services.profile.reference import Kind, ReferenceProfile
+from services.profile.relations import NO_CUT, packed, side_of
 
 _HEADER = struct.Struct("<4s32sq")  # what it is, its profile's digest, rows; then a little-endian int64 per bin
 _MAGIC = b"GPW1"
@@ -27,7 +29,7 @@ class Window:
     Args:
         profile: What the bins are.
         rows: How many records were counted, 0 or more.
-        counts: Rows per bin, feature after feature, shape (bins of all features,).
+        counts: Rows per bin, feature after feature, then rows that go together per relation, shape (profile.size,).
     """
 
     profile: ReferenceProfile
@@ -50,29 +52,35 @@ class Window:
         place = self.profile.features.index(self.profile.feature(name))
         return self.counts[self.profile.offsets[place] : self.profile.offsets[place + 1]]
 
+    @property
+    def together(self) -> Counts:
+        """Per relation the rows that lie on the same side of both features, shape (relations,)."""
+        return self.counts[self.profile.bins :]
+
     def to_bytes(self) -> bytes:
-        """Its bytes: 44, and 8 per bin."""
+        """Its bytes: 44, and 8 per bin and relation."""
         header = _HEADER.pack(_MAGIC, bytes.fromhex(self.profile.digest), self.rows)
         return header + self.counts.astype("<i8").tobytes()
 
     @staticmethod
     def from_bytes(data: bytes, profile: ReferenceProfile) -> Window:
         """The window of its bytes; Invalid where they aren't one of this profile."""
-        bins = int(profile.offsets[-1])
-        if len(data) != _HEADER.size + 8 * bins:
-            raise Invalid(f"a window of this profile has {_HEADER.size + 8 * bins} bytes, this has {len(data)}")
+        if len(data) != _HEADER.size + 8 * profile.size:
+            raise Invalid(f"a window of this profile has {_HEADER.size + 8 * profile.size} bytes, this has {len(data)}")
         magic, digest, rows = _HEADER.unpack_from(data)
         if magic != _MAGIC or digest.hex() != profile.digest:
             raise Invalid("isn't a window of this profile")
         counts = np.frombuffer(data, dtype="<i8", offset=_HEADER.size).astype(np.int64)
-        if counts.min() < 0 or np.any(np.add.reduceat(counts, profile.offsets[:-1]) != rows):
+        if counts.min() < 0 or np.any(np.add.reduceat(counts[: profile.bins], profile.offsets[:-1]) != rows):
             raise Invalid("a feature's counts don't add up to the window's rows")
+        if np.any(counts[profile.bins :] > rows):
+            raise Invalid("more rows go together than there are")
         return Window(profile, rows, counts)
 
 
 def empty(profile: ReferenceProfile) -> Window:
     """A window of no records."""
-    return Window(profile, 0, np.zeros(int(profile.offsets[-1]), dtype=np.int64))
+    return Window(profile, 0, np.zeros(profile.size, dtype=np.int64))
 
 
 def count(profile: ReferenceProfile, columns: Mapping[str, Column]) -> Window:
@@ -90,21 +98,40 @@ def count(profile: ReferenceProfile, columns: Mapping[str, Column]) -> Window:
             raise Invalid("the batch has no such column", where=feature.name)
     used = {feature.name: columns[feature.name] for feature in profile.features}
     rows = rows_of(used)
-    counts = np.empty(int(profile.offsets[-1]), dtype=np.int64)
-    counts[profile.numeric_bins] = _numeric(profile, used, rows)
+    counts = np.empty(profile.size, dtype=np.int64)
+    numbers = np.array([numbers_of(used[feature.name], feature.name) for feature in profile.numeric])
+    if len(profile.relations):
+        counts[profile.bins :] = profile.relations.count(packed(_sides(profile, used, numbers, rows)), rows)
+    counts[profile.numeric_bins] = _numeric(profile, numbers, rows)
     for place, feature in enumerate(profile.features):
         if feature.kind is Kind.CATEGORICAL:
             counts[profile.offsets[place] : profile.offsets[place + 1]] = feature.count(used[feature.name])
     return Window(profile, rows, counts)
 
 
-def _numeric(profile: ReferenceProfile, columns: Mapping[str, Column], rows: int) -> Counts:
-    """The numeric features' counts, feature after feature: what `Feature.count` gives, for all of them at once."""
+def _sides(profile: ReferenceProfile, columns: Mapping[str, Column], numbers: Numbers, rows: int) -> NDArray[np.bool_]:
+    """Which records lie on each feature's upper side, shape (features, rows)."""
+    sides = np.zeros((len(profile.features), rows), dtype=bool)
+    if profile.numeric:
+        sides[profile.numeric_places] = numbers > profile.numeric_cuts[:, np.newaxis]
+    for place, cut in enumerate(profile.relations.cuts.tolist()):
+        if profile.features[place].kind is Kind.CATEGORICAL and cut != NO_CUT:
+            sides[place] = side_of(profile.features[place], cut, columns[profile.features[place].name])
+    return sides
+
+
+def _numeric(profile: ReferenceProfile, numbers: Numbers, rows: int) -> Counts:
+    """The numeric features' counts, feature after feature: what `Feature.count` gives, for all of them at once.
+
+    Args:
+        profile: What the bins are.
+        numbers: The numeric features' values, shape (features, rows); they are sorted in place.
+        rows: How many records there are.
+    """
     if not profile.numeric:
         return np.empty(0, dtype=np.int64)
-    ordered = np.array([numbers_of(columns[feature.name], feature.name) for feature in profile.numeric])
-    ordered.sort(axis=1)  # missing values come last
-    upto = [row.searchsorted(each.uppers, side="right") for row, each in zip(ordered, profile.numeric, strict=True)]
+    numbers.sort(axis=1)  # missing values come last
+    upto = [row.searchsorted(each.uppers, side="right") for row, each in zip(numbers, profile.numeric, strict=True)]
     ends = np.full(profile.numeric_bins.size, rows)
     ends[profile.present_bins] = np.concatenate(upto)
     counts = ends.copy()

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from goldenpath.ingest.v1.events_pb2 import EventRejected, ProjectStarted
 from services.chassis.cloudevents import CloudEvent
 from services.chassis.database import UnitOfWork
+from services.chassis.fates import Fate, fate_of
 from services.chassis.handling import Handling
 from services.chassis.parking import Raw
 from services.chassis.topics import Topic
@@ -25,6 +26,17 @@ def stream(topic: Topic, events: Sequence[CloudEvent], *, start: int = 0) -> lis
 
 def counted(*names: str, subject: str = "model/credit") -> list[CloudEvent]:
     return [event(name, subject=subject, sequence=number) for number, name in enumerate(names, 1)]
+
+
+async def hand_over(made: Handling[UnitOfWork], raws: Sequence[Raw]) -> None:
+    """Hand events over one by one, as a consumer does until the limit stops it."""
+    for one in raws:
+        if made.limit.exceeded():
+            return
+        try:
+            await made.handle([one])
+        except Exception as error:  # noqa: BLE001 - its type says its fate
+            await made.put_aside(one, error, dead=fate_of(error) is Fate.DEAD)
 
 
 async def retry_all(made: Handling[UnitOfWork], service: Service) -> None:

@@ -194,7 +194,7 @@ async def test_too_many_dead_letters_stop_the_consumer_and_it_says_so(
     async with running(consumer.run):
         said = await eventually(lambda: stops(consumer), what="the stop")
 
-    assert said == f"{unique} stopped itself: 20 of its last 20 events became dead letters"
+    assert said == f"{unique} stopped itself: 20 of the last 20 events on {on_kafka.others.name} became dead letters"
     assert await on_kafka.count("parked") == 20
 
 

@@ -25,6 +25,7 @@ from services.chassis import parking
 from services.chassis.cloudevents import headers_of
 from services.chassis.database import Database, UnitOfWork
 from services.chassis.errors import Conflict, Denied, GoldenpathError, Invalid, NotFound, Unavailable
+from services.chassis.fates import DeadLetterLimit
 from services.chassis.kafka import Consumer
 from services.chassis.leases import Leases
 from services.chassis.outbox import Relay
@@ -42,7 +43,9 @@ TROUBLES: dict[str, Exception] = {
     "down": Unavailable("no"),
     "unknown": RuntimeError("no"),
 }
-_TABLES = "outbox, outbox_sequences, inbox_sequences, inbox_ids, parked, dead_letter_actions, leases, effects"
+_TABLES = (
+    "outbox, outbox_sequences, inbox_sequences, inbox_ids, publishers, parked, dead_letter_actions, leases, effects"
+)
 _ROUNDS = 60  # more than a drained platform takes: unknown errors are tried five times
 
 replicas = st.integers(0, 1)
@@ -219,7 +222,9 @@ class Delivery(RuleBasedStateMachine):
 
     async def _poll(self, replica: int) -> None:
         consumer = self.consumers[replica]
-        consumer._limit._died.clear()  # the limit stops a consumer for good; its own tests are elsewhere
+        consumer._handling.limit = DeadLetterLimit(
+            "machine"
+        )  # it stops a consumer for good; its own tests are elsewhere
         consumer._pauses._until = dict.fromkeys(consumer._pauses._until, 0.0)
         await consumer._poll(cast("AIOKafkaConsumer", self.polling[replica]))
 

@@ -8,7 +8,7 @@ import httpx
 import pytest
 
 from goldenpath.ingest.v1.events_pb2 import ProjectStarted
-from services.chassis.errors import Invalid
+from services.chassis.errors import Invalid, NotFound
 from services.chassis.handling import Handling
 from services.chassis.http_server import create_app
 from services.chassis.identity import Role
@@ -105,6 +105,38 @@ async def test_a_dropped_letter_lets_its_key_go_on(
     assert (await client.get(f"/v1/deadletters/{number}")).status_code == 404
 
 
+async def test_it_says_why_events_are_parked(client: httpx.AsyncClient, made: Handling[Any], service: Service) -> None:
+    missing = NotFound("there is no model fraud")
+    heads = [raw(event("x", subject=f"model/{n}", sequence=1, id=f"{n}"), service.ours, n) for n in range(3)]
+    await bury(made, heads[0])
+    for one in heads[1:]:
+        await made.put_aside(one, missing, dead=False)
+    await made.handle([raw(event("y", subject=f"model/{n}", sequence=2), service.ours, 10 + n) for n in range(2)])
+
+    said = (await client.get("/v1/parked")).json()
+
+    same = ("error", "what", "dead", "events")
+    assert [tuple(reason[name] for name in same) for reason in said] == [
+        ("NotFound", "there is no model fraud", False, 3),
+        ("Invalid", "metric: no such metric", True, 1),
+    ]
+    assert len((await client.get("/v1/parked?page_size=1")).json()) == 1
+    assert (await client.get("/v1/parked?page_size=0")).status_code == 400
+
+
+async def test_a_parked_event_can_be_given_up_too(
+    client: httpx.AsyncClient, made: Handling[Any], service: Service
+) -> None:
+    await made.put_aside(raw(event("credit", sequence=1), service.ours, 0), NotFound("never there"), dead=False)
+    await made.handle([raw(event("behind", sequence=2), service.ours, 1)])
+    number = (await client.get("/v1/parked")).json()[0]["id"]
+
+    await client.post(f"/v1/deadletters/{number}/drop", json={"reason": "it will never come"})
+    await made.retry_one()
+
+    assert await service.effects() == ["behind"]
+
+
 @pytest.mark.parametrize(
     ("body", "where"),
     [
@@ -135,6 +167,8 @@ async def test_a_page_that_makes_no_sense_is_refused(client: httpx.AsyncClient, 
         ("POST", "/v1/rebuild", Role.OPERATOR, 409),
         ("GET", "/v1/deadletters", Role.AUDITOR, 200),
         ("GET", "/v1/deadletters", Role.SCIENTIST, 403),
+        ("GET", "/v1/parked", Role.AUDITOR, 200),
+        ("GET", "/v1/parked", Role.SCIENTIST, 403),
         ("GET", "/v1/deadletters/1", Role.SCIENTIST, 403),
         ("POST", "/v1/deadletters/1/replay", Role.AUDITOR, 403),
         ("POST", "/v1/deadletters/1/drop", Role.AUDITOR, 403),

@@ -8,6 +8,7 @@ import pytest
 
 from services.chassis import instruments, parking
 from services.chassis.errors import Invalid, NotFound
+from services.chassis.upkeep import tell_waiting
 from tests.chassis.handled import counted, handling, retry_all, stream, waiting
 from tests.chassis.kit import TYPE, Service, dead_letters, event, raw
 
@@ -193,7 +194,7 @@ async def test_the_gauges_tell_how_many_wait(service: Service) -> None:
     a, b = stream(service.others, [event("a", id="1"), event("b", id="2", subject="model/b")])
     await made.put_aside(a, Invalid("wrong"), dead=True)
     await made.put_aside(b, NotFound("not there yet"), dead=False)
-    await made.count_waiting()
+    await tell_waiting("gauges", service.database)
 
     assert instruments.DEAD_LETTERS.labels("gauges")._value.get() == 1
     assert instruments.PARKED.labels("gauges")._value.get() == 1

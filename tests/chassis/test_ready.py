@@ -16,7 +16,7 @@ import pytest
 from golden.embedded.kafka import KafkaBroker
 from golden.embedded.postgres import PostgresServer
 from golden.embedded.processes import free_port
-from services.chassis import rebuilding
+from services.chassis import instruments, rebuilding
 from services.chassis.breaker import Breaker
 from services.chassis.errors import Invalid, NotFound, Unavailable
 from services.chassis.grpc_client import Sibling, readiness_of
@@ -153,6 +153,7 @@ async def test_events_that_arent_sent_are_said(service: Service) -> None:
 
     with pytest.raises(Unavailable, match="the oldest for 60 s"):
         await relay.ready()
+    assert 60 <= instruments.OUTBOX_AGE._value.get() < 120
 
 
 @pytest.fixture

@@ -1,12 +1,17 @@
-"""The runner, each time in a process of its own: what it prints, and how it ends."""
+"""The runner, each time in a process of its own: what it prints, and how it ends; and how things are closed."""
 
 from __future__ import annotations
 
+import asyncio
 import signal
 import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+
+import pytest
+
+from services.chassis.runner import to_the_end
 
 SCRIPT = """
 import asyncio
@@ -141,3 +146,31 @@ def test_a_signal_during_the_start_ends_it() -> None:
 
         assert steps(lines(process)) == ["stopped database"]
         assert process.wait(timeout=20) == 0
+
+
+async def test_what_is_closed_is_closed_to_the_end_though_it_is_cancelled_twice() -> None:
+    closing, may_end, closed = asyncio.Event(), asyncio.Event(), asyncio.Event()
+
+    async def close() -> None:
+        closing.set()
+        await may_end.wait()
+        closed.set()
+
+    task = asyncio.ensure_future(to_the_end(close()))
+    await closing.wait()
+    for _ in range(2):
+        task.cancel()
+        await asyncio.sleep(0)
+    assert not task.done()
+    may_end.set()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert closed.is_set()
+
+
+async def test_what_fails_to_close_says_so() -> None:
+    async def close() -> None:
+        raise OSError("it hangs")
+
+    with pytest.raises(OSError, match="it hangs"):
+        await to_the_end(close())

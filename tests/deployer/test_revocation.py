@@ -1,4 +1,7 @@
-"""A revoked stable is taken back where the policy says so, and never where a person has to decide."""
+"""A revoked stable is taken back where the policy says so, and never where a person has to decide.
+
+A version that was retired is nothing to go back to, like a revoked one; what serves stays.
+"""
 
 from __future__ import annotations
 
@@ -96,3 +99,19 @@ def test_a_revoked_stable_that_is_replaced_is_not_kept_warm(tables: Tables) -> N
     done(rollouts.begin_rollout(rollout.id, known, tables.begin()))
     done(rollouts.give_traffic(rollout.id, PLACE, tables.begin()))
     assert (stable(tables), tables.deployment.warm) == (4, None)
+
+
+def test_nothing_goes_back_to_a_retired_version(tables: Tables) -> None:
+    for version in (1, 2):
+        done(going_back.retire_version(PLACE, version, "it is old", tables.begin()))
+    assert tables.deployment.warm is None
+    assert done(going_back.rollback_target(tables.deployment, tables.begin())) is None
+    assert done(going_back.rollback_target(tables.deployment, tables.begin(), version=1)) is None
+
+
+def test_a_rollout_of_a_retired_version_ends(tables: Tables) -> None:
+    rollout = Rollout(uuid4(), PLACE, 4)
+    done(tables.begin().rollouts.add(rollout, traceparent=""))
+    done(going_back.retire_version(PLACE, 4, "a mistake", tables.begin()))
+    assert not done(tables.begin().rollouts.open(PLACE))
+    assert stable(tables) == 3

@@ -8,9 +8,10 @@ from __future__ import annotations
 import asyncio
 import random
 import signal
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -21,7 +22,7 @@ from tests.faults.bad_release import REASON
 from tests.faults.bus import Bus, Written
 from tests.faults.lives import Lives
 from tests.faults.plan import Fault, Step
-from tests.faults.world import BAD, SESSION_TIMEOUT, Replica, World
+from tests.faults.world import HANDLES_NOTHING, READS_NOTHING, SESSION_TIMEOUT, Replica, World
 
 HEARD: Final = {
     "registry": ("ingest.events", "deployer.events"),
@@ -73,7 +74,8 @@ class Adversary:
             Fault.POISON: self._poison,
             Fault.CLOCK: self._clock,
             Fault.DISK: self._fill,
-            Fault.RELEASE: self._release,
+            Fault.RELEASE: partial(self._release, HANDLES_NOTHING),
+            Fault.UNREADING: partial(self._release, READS_NOTHING),
         }
         await deeds[step.fault](step)
         await self.supervise()
@@ -122,12 +124,12 @@ class Adversary:
             random.Random(step.seed).choice(servers).send(signal.SIGKILL)
         await _pass(step.amount)
 
-    async def _release(self, step: Step) -> None:
+    async def _release(self, release: Sequence[str], step: Step) -> None:
         """A bad release replaces every replica, is seen, and is taken back; an operator replays what died of it."""
         replicas = [one for one in self._world.replicas if one.service == step.target]
         await self._world.stop_replicas(replicas)
         for replica in replicas:
-            self._world.launch(replica, BAD)
+            self._world.launch(replica, release)
         self._lives.begin(_BAD_LIVES)
         await _pass(_BAD_FOR.total_seconds())
         await self._world.stop_replicas(replicas)

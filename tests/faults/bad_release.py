@@ -1,13 +1,16 @@
-"""A release whose every handler fails: python -m tests.faults.bad_release SERVICE.
+"""A release that is bad: python -m tests.faults.bad_release SERVICE handles|reads.
 
-Everything else of the service works, so that nothing but the dead-letter limit notices.
+One `handles` nothing: every handler refuses whatever it is given. The other `reads` nothing: no body is of its schema
+to it. Everything else of the service works, so that nothing but the dead-letter limit notices.
 """
 
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from typing import Any, Final
 
+from services.chassis import cloudevents
 from services.chassis.errors import Invalid
 from services.chassis.handling import Handling
 from tests.faults import skewed
@@ -29,6 +32,17 @@ async def _refuse(*_: object) -> None:
     raise Invalid(REASON)
 
 
+def break_reading() -> None:
+    """Let no body be readable, from now on."""
+
+    def body(*_: object) -> Any:
+        raise Invalid(REASON)
+
+    cloudevents.body = body  # type: ignore[assignment] # that is what this module is for
+
+
+_BREAK: Final[dict[str, Callable[[], None]]] = {"handles": break_handlers, "reads": break_reading}
+
 if __name__ == "__main__":
-    break_handlers()
+    _BREAK[sys.argv[2]]()
     skewed.run(sys.argv[1])

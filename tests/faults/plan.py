@@ -33,6 +33,7 @@ class Fault(StrEnum):
     CLOCK = "a clock that jumps"
     DISK = "a full disk for the database"
     RELEASE = "a release that fails every event"
+    UNREADING = "a release that can't read any event"
 
 
 LINKS = (*SERVICES, "kafka")
@@ -72,8 +73,8 @@ def plan(seed: int, steps: int, *, replicas: int) -> list[Step]:
 
     >>> plan(7, 40, replicas=2) == plan(7, 40, replicas=2)
     True
-    >>> len({step.fault for step in plan(7, 16, replicas=2)})
-    16
+    >>> len({step.fault for step in plan(7, 17, replicas=2)})
+    17
     """
     rng = random.Random(seed)
     faults: list[Fault] = []
@@ -85,7 +86,7 @@ def plan(seed: int, steps: int, *, replicas: int) -> list[Step]:
 def _step(number: int, fault: Fault, rng: random.Random, replicas: int) -> Step:
     target, amount = "", rng.uniform(0.2, 3.0)
     match fault:
-        case Fault.KILL | Fault.FREEZE | Fault.RELEASE:
+        case Fault.KILL | Fault.FREEZE | Fault.RELEASE | Fault.UNREADING:
             target = rng.choice(SERVICES)
         case Fault.CLOCK:
             target, amount = rng.choice(SERVICES), rng.choice(_JUMPS)

@@ -10,12 +10,14 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import asyncpg
 import grpc
 import pytest
 import pytest_asyncio
 from google.protobuf.message import Message
 
 from golden.checkup import Finding, examine
+from golden.operations import ask
 from goldenpath.deployer.v1 import deployer_service_pb2 as deployer
 from goldenpath.governance.v1 import events_pb2 as governance
 from goldenpath.ingest.v1 import events_pb2 as ingest
@@ -24,7 +26,7 @@ from services.chassis.cloudevents import event_of, headers_of
 from services.chassis.testing import eventually
 from tests.faults.bad_release import REASON
 from tests.faults.bus import Bus
-from tests.faults.world import BAD, Replica, World
+from tests.faults.world import HANDLES_NOTHING, READS_NOTHING, Replica, World
 
 PATIENCE = timedelta(seconds=120)
 pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.servers, pytest.mark.timeout(600)]
@@ -116,7 +118,9 @@ async def test_an_event_that_waits_for_what_is_not_there_is_parked(world: World)
         "model/nobody",
         registry.ModelRegistered(model="nobody", version=1),
     )
-    finding = await finds(world, "governance", "1 events are parked")
+    finding = await finds(world, "governance", "1 events are parked since ")
+    assert "NotFound: " in finding.what
+    assert "nobody" in finding.what
     assert "tried again by themselves" in finding.fix
 
 
@@ -141,14 +145,48 @@ async def test_a_deployment_that_is_held_says_why(world: World) -> None:
     assert finding.fix.startswith("golden release credit")
 
 
-async def test_a_release_that_fails_every_event_is_stopped_and_its_dead_letters_are_listed(world: World) -> None:
-    replica = Replica("registry", 1)
+@pytest.mark.parametrize("release", [READS_NOTHING, HANDLES_NOTHING])
+async def test_a_bad_release_is_stopped_its_dead_letters_are_listed_and_a_good_one_handles_them(
+    world: World, release: tuple[str, str]
+) -> None:
+    replica, how = Replica("registry", 1), release[1]
+    await start_projects(world, how, 0, 1)
+    await eventually(lambda: started(world, how, 1), within=PATIENCE, what="a good release has read this publisher")
     await world.stop_replicas([replica])
-    world.launch(replica, BAD)
-    for number in range(25):  # the limit lets twenty die
-        body = ingest.ProjectStarted(project=f"p{number}", model=f"m{number}")
-        await publish(world, "ingest.events", "project.started", f"model/m{number}", body)
-    stopped = await finds(world, "registry", "registry stopped itself")
+    world.launch(replica, release)
+    await start_projects(world, how, 1, 41)
+    stopped = await finds(world, "registry", "registry stopped itself: 20 of the last 20 events on ingest.events")
     assert "restart the service" in stopped.fix
-    letters = await finds(world, "registry", f"dead letters; the oldest: Invalid: {REASON}")
-    assert letters.fix.startswith("golden deadletters show registry/")
+    listed = await finds(world, "registry", f"20 dead letters; the oldest: Invalid: {REASON}")
+    assert listed.fix.startswith("golden deadletters show registry/")
+
+    await world.stop_replicas([replica])
+    world.launch(replica)
+    await world.wait_ready([replica])
+    otto = world.as_("otto", "operator")
+    for letter in (await asyncio.to_thread(ask, otto, "registry", "GET", "/v1/deadletters"))["letters"]:
+        path = f"/v1/deadletters/{letter['id']}/replay"
+        await asyncio.to_thread(ask, otto, "registry", "POST", path, {"reason": "a good release runs again"})
+    await eventually(lambda: started(world, how, 41), within=PATIENCE, what="every project")
+
+
+async def start_projects(world: World, name: str, begin: int, end: int) -> None:
+    """Let a publisher start projects."""
+    made = []
+    for number in range(begin, end):
+        body = ingest.ProjectStarted(project=f"{name}{number}", model=f"{name}{number}")
+        body.started_at.GetCurrentTime()
+        subject = f"model/{name}{number}"
+        event = event_of(body, type="project.started", source=name, subject=subject, time=datetime.now(UTC))
+        made.append(("ingest.events", subject.encode(), headers_of(event), event.data))
+    await Bus(world.kafka.bootstrap).write(made)
+
+
+async def started(world: World, name: str, count: int) -> bool:
+    """Whether the registry has noted so many projects."""
+    connection = await asyncpg.connect(world.dsn("registry"))
+    try:
+        found: int = await connection.fetchval("SELECT count(*) FROM projects WHERE name LIKE $1", f"{name}%")
+    finally:
+        await connection.close()
+    return found == count

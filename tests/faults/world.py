@@ -14,7 +14,7 @@ import secrets
 import signal
 import subprocess
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import timedelta
@@ -41,7 +41,9 @@ SESSION_TIMEOUT: Final = timedelta(seconds=6)  # the shortest that a broker allo
 READY_WITHIN: Final = timedelta(
     seconds=120
 )  # a service is ready in 3 s; on a shared machine, after a fault, much later
-GOOD, BAD = "tests.faults.skewed", "tests.faults.bad_release"
+GOOD: Final = ("tests.faults.skewed",)
+HANDLES_NOTHING: Final = ("tests.faults.bad_release", "handles")
+READS_NOTHING: Final = ("tests.faults.bad_release", "reads")
 _GRACE: Final = timedelta(seconds=20)
 _LISTENERS: Final = """
 # The campaign's own: a second listener that is advertised behind a link.
@@ -175,14 +177,15 @@ class World:
         self.running["envoy"] = running = self.envoy.start()
         await asyncio.to_thread(wait_until, self.envoy.ready, running, READY_WITHIN, "Envoy")
 
-    def launch(self, replica: Replica, module: str = GOOD) -> None:
-        """Start a replica, without waiting for it."""
+    def launch(self, replica: Replica, release: Sequence[str] = GOOD) -> None:
+        """Start a replica of a release, a module and its arguments, without waiting for it."""
+        module, *how = release
         environment = self._process(replica).environment(self.identity) | {
             "GOLDENPATH_CONSUMER_SESSION_TIMEOUT": f"PT{SESSION_TIMEOUT.total_seconds():g}S",
             SKEW: str(self.skew_file(replica)),
         }
         self.running[str(replica)] = start(
-            [sys.executable, "-m", module, replica.service],
+            [sys.executable, "-m", module, replica.service, *how],
             log=_Folders(self.folders.home, replica.number).logs / f"{replica.service}.log",
             environment=environment,
             cwd=self.folders.home,
@@ -223,6 +226,7 @@ class World:
     def kill(self, part: str) -> None:
         """End a process at once, its children included: a machine that loses power spares none."""
         running = self.running[part]
+        running.send(signal.SIGSTOP)  # else PostgreSQL's first process sees the others die, and starts new ones
         with suppress(psutil.NoSuchProcess):
             for child in psutil.Process(running.pid).children(recursive=True):
                 if part in {"postgres", "kafka"} or "mlflow_reader" in " ".join(child.cmdline()):

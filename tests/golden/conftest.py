@@ -134,6 +134,7 @@ def platform(issuer: Issuer, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) ->
             monkeypatch.setenv(f"GOLDEN_{service.upper()}_HTTP", f"{url}/{service}")
             told.pages[f"GET /{service}/readyz"] = (200, {"database": "ok"})
             told.pages[f"GET /{service}/v1/deadletters"] = (200, {"letters": [], "next_after": None})
+            told.pages[f"GET /{service}/v1/parked"] = (200, [])
         monkeypatch.setenv("GOLDEN_GATEWAY", url)
         monkeypatch.setenv("GOLDEN_TRACES", str(tmp_path / "traces"))
         monkeypatch.setenv("GOLDEN_TOKEN", issuer.token("ada", *_EVERYTHING))

@@ -74,17 +74,27 @@ def _answers(platform: Any) -> None:
 
 def test_it_shows_reference_against_now_and_evidence_over_time(platform: Any, golden: Any) -> None:
     shown = golden("monitor", "credit@3").out
-    education = next(line for line in shown.splitlines() if line.startswith("education "))
+    education = next(line for line in shown.splitlines() if line.startswith("✗ education "))
     assert platform.request("GetReport").version == 3
-    assert education.split() == ["education", "2.300", "▅▅▁", "█▁▁", "beyond", "0.2"]
-    assert "evidence  ▁█" in shown
+    assert education.split()[:5] == ["✗", "education", "2.300", "▅▅", "█▁"]
+    assert education.rstrip().endswith("│     ─●")
+    assert "evidence  ▁▅" in shown  # half way up the block is where it is told: 12 of a threshold of 7 is above it
     assert "detected  education drifted & stayed." in shown
 
 
 def test_why_shows_bounds_and_every_effect(golden: Any) -> None:
     shown = golden("monitor", "credit", "--why").out
-    assert "1.900 … 2.800" in shown
-    assert "ks 0.500" in shown
+    education = [line for line in shown.splitlines() if line.startswith("✗ education ")][-1]
+    assert education.split()[2:] == ["1.900", "2.800", "0.2", "40.0", "0.500"]
+
+
+def test_a_row_fits_eighty_columns_however_long_a_name_is(platform: Any, golden: Any) -> None:
+    long = events.FeatureEffect(feature="household_and_family_status_in_detail", effect=0.1, upper=0.3, tolerance=0.2)
+    platform.answers["GetReport"] = pb.GetReportResponse(model="credit", version=3, features=[long])
+    platform.answers["GetHistory"] = pb.GetHistoryResponse(effect="psi")
+    row = next(line for line in golden("monitor", "credit").out.splitlines() if "household" in line)
+    assert "household_and_family_s… " in row
+    assert len(row.rstrip()) <= 80
 
 
 def test_other_settings_say_what_they_would_have_found(platform: Any, golden: Any) -> None:
@@ -105,13 +115,53 @@ def test_the_page_stands_alone_and_draws_every_feature(golden: Any, tmp_path: Pa
     golden("monitor", "credit", "--page", str(page))
     text = page.read_text()
     pictures = [ET.fromstring(part + "</svg>") for part in _pictures(text)]
-    assert len(pictures) == 1 + 2 * 2
+    assert len(pictures) == 2 + 1 + 2 * 2 + 1  # overview; evidence; a distribution and a time each, a bar per text
     assert "education drifted &amp; stayed." in text
     assert "<b>: " not in text
+    assert 'class="card beyond" id="education"' in text
+    assert 'class="card" id="age"' in text
+
+
+def test_the_page_draws_an_effect_between_its_bounds_with_what_is_tolerated_half_way(
+    golden: Any, tmp_path: Path
+) -> None:
+    page = tmp_path / "page.html"
+    golden("monitor", "credit", "--page", str(page))
+    pictures = [ET.fromstring(part + "</svg>") for part in _pictures(page.read_text())]
+    title = "2.300, between 1.900 and 2.800; 0.2 is tolerated"
+    education = next(each for each in pictures if each.findtext("title") == title)
+    band = education.find("rect[@class='band']")
+    assert band is not None
+    assert float(band.attrib["x"]) == pytest.approx(480 * 1.9 / 2.1, abs=0.1)
+    assert float(band.attrib["width"]) == pytest.approx(480 * (2.8 / 3.0 - 1.9 / 2.1), abs=0.1)
+
+
+def test_what_most_rows_have_is_told_in_words_and_the_others_are_drawn(
+    platform: Any, golden: Any, tmp_path: Path
+) -> None:
+    amounts = pb.Distribution(
+        feature="age", numeric=True, labels=["up to 0", "up to 10", "above 10"], reference=[90, 5, 5], now=[80, 20, 0]
+    )
+    platform.answers["GetHistory"] = pb.GetHistoryResponse(distributions=[amounts], reference_rows=100)
+    page = tmp_path / "page.html"
+    golden("monitor", "credit", "--page", str(page))
+    assert "0: 80.0% now, 90.0% in the reference" in page.read_text()
+    pictures = [ET.fromstring(part + "</svg>") for part in _pictures(page.read_text())]
+    assert [each.text for each in pictures[-1].iter("title")] == [
+        "up to 10: 20.0% now, 5.0% in the reference",
+        "above 10: 0.0% now, 5.0% in the reference",
+    ]
+
+
+def test_the_page_stands_alone(golden: Any, tmp_path: Path) -> None:
+    page = tmp_path / "page.html"
+    golden("monitor", "credit", "--page", str(page))
+    text = page.read_text()
     assert not any(word in text for word in ("<script", "http://", "https://", "@import", "url("))
 
 
 def test_a_version_without_a_reference_has_a_page_too(platform: Any, golden: Any, tmp_path: Path) -> None:
+    platform.answers["GetReport"] = pb.GetReportResponse(model="credit", version=3, sentence="nothing is judged.")
     platform.answers["GetHistory"] = pb.GetHistoryResponse(version=3)
     page = tmp_path / "page.html"
     golden("monitor", "credit", "--page", str(page))
@@ -164,3 +214,25 @@ def test_what_cannot_be_suggested_from_is_said(reference: Path, golden: Any, wro
 
 def _pictures(text: str) -> list[str]:
     return ["<svg" + part.partition("</svg>")[0] for part in text.split("<svg")[1:]]
+
+
+TOGETHER = events.RelationEffect(
+    first="age", first_side="above 38", second="city", second_side="<Rome>", reference=0.8, now=0.5, log_evidence=20
+)
+
+
+def test_what_goes_together_otherwise_is_named_once_it_is_sure(platform: Any, golden: Any, tmp_path: Path) -> None:
+    sure = pb.GetReportResponse(model="credit", version=3, features=[AGE], relations=[TOGETHER], log_threshold=7)
+    platform.answers["GetReport"] = sure
+    row = next(line for line in golden("monitor", "credit").out.splitlines() if "above 38" in line)
+    assert row.split() == ["age", "(above", "38)", "city", "(<Rome>)", "80.0%", "50.0%", "20.0"]
+    page = tmp_path / "page.html"
+    golden("monitor", "credit", "--page", str(page))
+    assert "age (above 38) and city (&lt;Rome&gt;): 50.0% now, 80.0% in the reference" in page.read_text()
+
+
+def test_what_may_go_together_as_ever_is_shown_to_who_asks_why(platform: Any, golden: Any) -> None:
+    unsure = pb.GetReportResponse(model="credit", version=3, features=[AGE], relations=[TOGETHER], log_threshold=21)
+    platform.answers["GetReport"] = unsure
+    assert "above 38" not in golden("monitor", "credit").out
+    assert "above 38" in golden("monitor", "credit", "--why").out

@@ -26,6 +26,18 @@ LETTER = {
 }
 
 
+PARKED = "/registry/v1/parked"
+REASON = {
+    "consumer": "registry",
+    "error": "NotFound",
+    "what": "there is no [version] 3",
+    "dead": False,
+    "id": 7,
+    "since": "2026-11-23T14:00:00.123Z",
+    "events": 5,
+}
+
+
 @pytest.fixture
 def healthy(platform: Any) -> Any:
     platform.answers["ListDeployments"] = deployer.ListDeploymentsResponse()
@@ -117,12 +129,42 @@ def test_dead_letters_are_listed_with_the_name_that_the_other_commands_take(plat
     assert golden("deadletters", "list", "--json").json == [LETTER | {"id": "deployer/12", "service": "deployer"}]
 
 
+def test_doctor_says_why_events_are_parked_and_what_to_do(healthy: Any, golden: Any) -> None:
+    behind = REASON | {"error": "Invalid", "what": "no epoch", "dead": True, "id": 8, "events": 2}
+    others = [REASON | {"events": 1, "what": f"there is no version {number}"} for number in range(3)]
+    healthy.pages[f"GET {PARKED}"] = (200, [REASON, behind, *others])
+    ended = golden("doctor")
+    for said in [
+        "registry  5 events are parked since 2026-11-23T14:00Z: NotFound: there is no [version] 3",
+        "if it can't be, golden deadletters drop registry/7",
+        "registry  2 events are parked behind the dead letter registry/8 of their key: Invalid: no epoch",
+        "golden deadletters show registry/8, then replay or drop it",
+        "registry  2 events are parked for other reasons",
+    ]:
+        assert said in ended.out
+    assert len(golden("doctor", "--json").json) == 4
+
+
+def test_reasons_for_which_events_are_parked_are_listed(platform: Any, golden: Any) -> None:
+    assert golden("deadletters", "parked").out == "Nothing is parked.\n"
+    platform.pages[f"GET {PARKED}"] = (200, [REASON])
+    assert "registry/7  5       NotFound  there is no [version] 3" in golden("deadletters", "parked").out
+    assert golden("deadletters", "parked", "--json").json == [REASON | {"id": "registry/7"}]
+
+
+def test_a_name_among_several_that_is_no_dead_letter_lets_nothing_be_given_up(platform: Any, golden: Any) -> None:
+    assert "'12' names no dead letter" in golden("deadletters", "drop", "deployer/12", "12", "-m", "old").err
+    assert platform.asked == []
+
+
 def test_a_dead_letter_is_shown_tried_again_and_given_up(platform: Any, golden: Any) -> None:
     platform.pages[f"GET {LETTERS}/12"] = (200, LETTER)
     platform.pages[f"POST {LETTERS}/12/replay"] = (200, {})
     platform.pages[f"POST {LETTERS}/12/drop"] = (200, {})
     assert golden("deadletters", "show", "deployer/12").json == LETTER
-    assert "is tried again" in golden("deadletters", "replay", "deployer/12", "-m", "fixed").out
+    platform.pages[f"POST {LETTERS}/13/replay"] = (200, {})
+    replayed = golden("deadletters", "replay", "deployer/12", "deployer/13", "-m", "fixed")
+    assert replayed.out == "deployer/12 is tried again.\ndeployer/13 is tried again.\n"
     assert "is given up" in golden("deadletters", "drop", "deployer/12", "-m", "old").out
     assert platform.request(f"POST {LETTERS}/12/replay") == {"reason": "fixed"}
     assert platform.request(f"POST {LETTERS}/12/drop") == {"reason": "old"}

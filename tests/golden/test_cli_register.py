@@ -33,10 +33,10 @@ def project(tmp_path: Path) -> str:
     return str(tmp_path)
 
 
-def judge(platform: Any, state: judged.VerdictState.ValueType) -> None:
+def judge(platform: Any, state: judged.VerdictState.ValueType, *, created: bool = True) -> None:
     made = events.ModelRegistered(model="credit", version=2, artifact_digest="ab" * 32)
     platform.answers["RegisterVersion"] = registry.RegisterVersionResponse(
-        version=registry.Version(registered=made), created=True
+        version=registry.Version(registered=made), created=created
     )
     failed = judged.Evidence(
         rule="dataset-documented", outcome=judged.OUTCOME_FAILED, finding="no answer", missing=["known_gaps"]
@@ -72,6 +72,16 @@ def test_a_refusal_points_at_the_datasheet_s_lines(platform: Any, golden: Any, p
     assert "credit@2  refused" in ended.out
     assert "write them in datasheet.md, at line " in ended.out
     assert "golden explain credit@2 --why" in ended.out
+
+
+@pytest.mark.parametrize("created", [True, False])
+def test_what_was_known_is_judged_by_what_was_registered_now(
+    platform: Any, golden: Any, project: str, *, created: bool
+) -> None:
+    judge(platform, judged.VERDICT_STATE_APPROVED, created=created)
+    assert golden("register", project, "--run", "f" * 32).status == 0
+    asked = platform.request("GetVerdict")
+    assert (asked.version, asked.look_again) == (2, not created)
 
 
 def test_without_governance_s_word_it_says_so_and_succeeds(platform: Any, golden: Any, project: str) -> None:

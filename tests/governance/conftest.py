@@ -111,13 +111,13 @@ def acting(store: Database[GovernanceUnitOfWork]) -> Callable[[str], AbstractAsy
 
 @pytest.fixture
 async def address(
-    store: Database[GovernanceUnitOfWork], settings: GovernanceSettings, issuer: Issuer
+    store: Database[GovernanceUnitOfWork], registry: FakeRegistry, settings: GovernanceSettings, issuer: Issuer
 ) -> AsyncIterator[str]:
     """Where governance's gRPC server listens."""
     changes = Changes(store, VERDICTS)
     watching = Background("changes", changes.run)
     await watching.start()
-    api = GovernanceApi(store, SystemClock(), changes)
+    api = GovernanceApi(store, registry, SystemClock(), changes)
     server = GrpcServer(
         settings.grpc_address,
         [(NAME, lambda server: add_GovernanceServiceServicer_to_server(api, server))],

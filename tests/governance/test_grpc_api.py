@@ -23,7 +23,7 @@ from services.governance.events import timestamp_of
 from services.governance.jobs import LogWriter
 from services.governance.store import GovernanceUnitOfWork
 from tests.governance.cases import DIGEST, NOW, SHIPPED, good, without
-from tests.governance.conftest import Client
+from tests.governance.conftest import Client, FakeRegistry
 
 Store = Database[GovernanceUnitOfWork]
 HIGH = good(risk_tier="high")
@@ -45,6 +45,16 @@ async def test_the_newest_verdict_is_that_of_the_newest_version(sam: Client, jud
     await judge(good(version=2, owner=""))
     answer = await sam.ask("GetVerdict", pb.GetVerdictRequest(model=MODEL))
     assert (answer.verdict.version, answer.verdict.state) == (2, events_pb2.VERDICT_STATE_REJECTED)
+
+
+async def test_whoever_asks_to_look_again_reads_what_is_thought_of_the_facts_as_they_are_now(
+    sam: Client, judge: Any, registry: FakeRegistry
+) -> None:
+    await judge(good(owner=""))
+    registry.put(good())
+    again = await sam.ask("GetVerdict", pb.GetVerdictRequest(model=MODEL, version=1, look_again=True))
+    assert again.verdict.state == events_pb2.VERDICT_STATE_APPROVED
+    assert await sam.ask("GetVerdict", pb.GetVerdictRequest(model=MODEL, version=1)) == again
 
 
 async def test_explaining_says_what_is_missing_and_what_to_do(sam: Client, judge: Any) -> None:

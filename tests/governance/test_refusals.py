@@ -79,6 +79,7 @@ FAR = Timestamp(seconds=2**60)
         pytest.param("GetVerdict", pb.GetVerdictRequest(model="Not A Name"), "model", id="no name"),
         pytest.param("GetVerdict", pb.GetVerdictRequest(model="m\x00"), "model", id="a nul"),
         pytest.param("GetVerdict", pb.GetVerdictRequest(model="m", version=2**32 - 1), "version", id="a huge version"),
+        pytest.param("GetVerdict", pb.GetVerdictRequest(model="m", look_again=True), "version", id="again, which?"),
         pytest.param("CheckAdmission", pb.CheckAdmissionRequest(model="m"), "version", id="no version"),
         pytest.param("Deny", pb.DenyRequest(model=MODEL, version=1), "comment", id="a no without words"),
         pytest.param("ListWaiting", pb.ListWaitingRequest(page_size=10**9), "page_size", id="a billion"),

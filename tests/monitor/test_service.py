@@ -26,7 +26,7 @@ from goldenpath.modelserver.v1 import events_pb2 as records_pb
 from goldenpath.monitor.v1 import monitor_service_pb2 as pb
 from goldenpath.monitor.v1.monitor_service_pb2_grpc import MonitorServiceStub
 from goldenpath.registry.v1.registry_service_pb2_grpc import add_RegistryServiceServicer_to_server
-from services.chassis import cloudevents, parking
+from services.chassis import cloudevents, instruments, parking
 from services.chassis.cloudevents import headers_of
 from services.chassis.database import Database
 from services.chassis.grpc_server import GrpcServer
@@ -301,6 +301,12 @@ async def test_what_cannot_be_read_becomes_a_dead_letter_and_the_rest_goes_on(mo
     await monitor.seen(200)
     dead = await _read(monitor.kafka, f"{monitor.topic}.dlq", 3)
     assert all(any(name == "dlq_what" for name, _ in record.headers) for record in dead)
+    waiting = instruments.DEAD_LETTERS.labels(f"{monitor.name}-s")
+    await eventually(lambda: is_three(waiting._value.get()), what="the gauge")
+
+
+async def is_three(value: float) -> bool:
+    return value == 3
 
 
 async def test_a_batch_that_cant_even_be_decoded_is_a_dead_letter_and_the_rest_goes_on(monitor: Running) -> None:

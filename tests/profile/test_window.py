@@ -60,7 +60,7 @@ def test_bytes_and_window_are_each_others_image() -> None:
 
 
 def test_its_size_depends_on_the_profile_alone() -> None:
-    assert len(count(PROFILE, RECORDS).to_bytes()) == len(empty(PROFILE).to_bytes()) == 44 + 8 * PROFILE.offsets[-1]
+    assert len(count(PROFILE, RECORDS).to_bytes()) == len(empty(PROFILE).to_bytes()) == 44 + 8 * PROFILE.size
 
 
 def test_windows_of_different_profiles_do_not_add_up() -> None:

@@ -36,12 +36,8 @@ async def clear_signal(signal_id: str, place: Place, sentence: str, uow: Deploye
 
 async def revoke_version(place: Place, version: int, reason: str, uow: DeployerUnitOfWork) -> None:
     """An approval was taken back: a candidate loses its traffic; a stable is held, or goes where the policy says."""
-    await uow.versions.revoke(place, version)
     words = f"its approval was revoked: {reason}"
-    deployment = await _stand_aside(await uow.deployments.lock(place), version, words, uow)
-    for kept in await uow.rollouts.open(place):
-        if kept.rollout.version == version:
-            await rollouts.abort_rollout(kept.rollout.id, place, words, uow)
+    deployment = await _withdraw(place, version, words, uow)
     if deployment.stable is None or deployment.stable.version != version:
         return
     known = await uow.versions.get(place, version)
@@ -52,11 +48,26 @@ async def revoke_version(place: Place, version: int, reason: str, uow: DeployerU
         await holds.hold(place, words, uow)
 
 
+async def retire_version(place: Place, version: int, reason: str, uow: DeployerUnitOfWork) -> None:
+    """A version is out of use: it is nothing to come or go back to; the registry retires none that serves."""
+    await _withdraw(place, version, f"it was retired: {reason}", uow)
+
+
 async def give_up_version(place: Place, version: int, uow: DeployerUnitOfWork) -> None:
     """Its bytes don't verify any more, or its server doesn't start: it is no fallback, and nothing to go back to."""
     deployment = await uow.deployments.lock(place)
     await uow.versions.give_up(place, version)
     await _stand_aside(deployment, version, "its server doesn't start", uow)
+
+
+async def _withdraw(place: Place, version: int, words: str, uow: DeployerUnitOfWork) -> Deployment:
+    """A version that may serve no longer: a rollout of it ends, it stands behind nobody, nothing goes back to it."""
+    await uow.versions.revoke(place, version)
+    deployment = await _stand_aside(await uow.deployments.lock(place), version, words, uow)
+    for kept in await uow.rollouts.open(place):
+        if kept.rollout.version == version:
+            await rollouts.abort_rollout(kept.rollout.id, place, words, uow)
+    return deployment
 
 
 async def _stand_aside(deployment: Deployment, version: int, why: str, uow: DeployerUnitOfWork) -> Deployment:

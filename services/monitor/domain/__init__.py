@@ -4,8 +4,10 @@ parts      what of a profile is judged: each feature, and the few rows of a feat
 history    the records of one stretch of evidence, so that every moment in it may have been the change
 budget     how a year's false alarms are shared out, so that the promise is a rate
 evidence   that something changed at all: what `drift.noticed` stands on
+relations  that two features no longer go together as they did: the same frame, a number per pair
 drift      by how much at the least and at the most: what `drift.detected` and `drift.cleared` stand on
 special    the numerical mathematics beneath the two
+growth     how a state takes batches in
 look       every start and part of a stretch at once
 judge      one version in one role: batches in, findings out
 findings   what it says, in numbers and in a sentence

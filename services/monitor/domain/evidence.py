@@ -34,7 +34,7 @@ from statistics import NormalDist
 import numpy as np
 
 from services.monitor.domain.parts import Part, Parts
-from services.monitor.domain.special import log_gamma
+from services.monitor.domain.special import log_beta, log_gamma
 from services.profile.columns import Numbers
 
 JEFFREYS = 0.5
@@ -97,7 +97,7 @@ class Alternatives:
         tilted = _times(self._tilts, batches) - rows * np.log(_times(self._factors, (known / total)[1:]))
         moved = self._log_odds * batches[..., np.newaxis, :] + self._log_rest * rows[..., np.newaxis]
         hits = np.maximum(known, JEFFREYS)  # a group that a part lacks: no row is ever in it, so it gains nothing
-        moved -= np.diff(_log_beta(hits, total - known), axis=0)[..., np.newaxis, :]
+        moved -= np.diff(log_beta(hits, total - known), axis=0)[..., np.newaxis, :]
         return np.concatenate((tilted, moved.reshape(*rows.shape[:2], -1)), axis=-1)
 
     def by_part(self, evidence: Numbers) -> Numbers:
@@ -174,11 +174,6 @@ def _normal_scores(shares: Numbers) -> Numbers:
 def _moved(shares: Numbers) -> Numbers:
     """Each group's share where it alone gained or lost, shape (parts, gains and losses, groups)."""
     return np.stack([*(shares + gain * (1 - shares) for gain in GAINS), shares * LOSS], axis=1)
-
-
-def _log_beta(hits: Numbers, misses: Numbers) -> Numbers:
-    """The logarithm of the beta function; by how much it grows is the chance of more hits and misses in one order."""
-    return log_gamma(hits) + log_gamma(misses) - log_gamma(hits + misses)
 
 
 def _prior(part: Part, groups: int, width: int) -> Numbers:

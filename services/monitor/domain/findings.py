@@ -36,6 +36,44 @@ class FeatureEffect:
 
 
 @dataclass(frozen=True)
+class RelationEffect:
+    """Two features that go together otherwise than they did.
+
+    Args:
+        first: A feature's name.
+        first_side: Its upper side, in words, such as "above 38".
+        second: Another's.
+        second_side: Its upper side.
+        reference: The share of the reference's rows that lie on the same side of both, 0 to 1.
+        now: That of the finding's records.
+        log_evidence: Natural logarithm of its e-value.
+    """
+
+    first: str
+    first_side: str
+    second: str
+    second_side: str
+    reference: float
+    now: float
+    log_evidence: float
+
+
+@dataclass(frozen=True)
+class Standing:
+    """How a version stands, for whoever asks between findings.
+
+    Args:
+        features: Every feature's effect over the records of the present stretch of evidence, largest share first.
+        log_evidence: Natural logarithm of the combined e-value.
+        relations: The pairs of features that most speaks for a change of, the surest first.
+    """
+
+    features: tuple[FeatureEffect, ...]
+    log_evidence: float
+    relations: tuple[RelationEffect, ...] = ()
+
+
+@dataclass(frozen=True)
 class Finding:
     """Something that the judge has to say about a version in its role.
 
@@ -49,6 +87,7 @@ class Finding:
         log_evidence: Natural logarithm of the features' combined e-value.
         at: When it was found.
         sentence: The finding in words.
+        relations: Pairs of features that go together otherwise, where no feature alone says as much; the surest first.
     """
 
     effect: str
@@ -60,6 +99,7 @@ class Finding:
     log_evidence: float
     at: datetime
     sentence: str
+    relations: tuple[RelationEffect, ...] = ()
 
 
 class Noticed(Finding):
@@ -80,6 +120,15 @@ Sentence: TypeAlias = Callable[[tuple[FeatureEffect, ...], int, datetime, float]
 def noticed_sentence(features: tuple[FeatureEffect, ...], rows: int, since: datetime, per_year: float) -> str:
     """What was noticed, in words."""
     return f"{_names(features)} changed somewhat {_when(rows, since)}; {_promise(per_year)}."
+
+
+def related_sentence(
+    relation: RelationEffect, _: tuple[FeatureEffect, ...], rows: int, since: datetime, per_year: float
+) -> str:
+    """What was noticed of two features together, in words."""
+    pair = f"{relation.first} ({relation.first_side}) and {relation.second} ({relation.second_side})"
+    share = f"both or neither in {relation.now:.0%} of records, {relation.reference:.0%} of the reference"
+    return f"{pair} go together otherwise {_when(rows, since)}: {share}; {_promise(per_year)}."
 
 
 def detected_sentence(features: tuple[FeatureEffect, ...], rows: int, since: datetime, per_year: float) -> str:

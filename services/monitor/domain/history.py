@@ -9,7 +9,7 @@ number of records alone, never on what they hold, so every start is an honest on
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 
 import numpy as np
@@ -27,11 +27,16 @@ class Stretch:
         began: When its first record arrived.
         rows: How many records.
         counts: Rows per part and group, shape (parts, groups).
+        together: Rows that go together per relation, shape (relations,).
     """
 
     began: datetime
     rows: int
     counts: Counts
+    together: Counts
+
+    def __add__(self, other: Stretch) -> Stretch:
+        return Stretch(self.began, self.rows + other.rows, self.counts + other.counts, self.together + other.together)
 
 
 @dataclass(frozen=True)
@@ -49,17 +54,19 @@ class History:
         """How many records arrived since evidence restarted."""
         return sum(stretch.rows for stretch in self.stretches)
 
-    def add(self, rows: int, counts: Counts, at: datetime) -> History:
+    def add(self, more: Stretch) -> History:
         """The history with a batch more, of at least one record."""
         if self.stretches and self.stretches[-1].rows < PANE_ROWS:
-            last = self.stretches[-1]
-            grown = replace(last, rows=last.rows + rows, counts=last.counts + counts)
-            return History((*self.stretches[:-1], grown))
-        return History(_joined((*self.stretches, Stretch(at, rows, counts))))
+            return History((*self.stretches[:-1], self.stretches[-1] + more))
+        return History(_joined((*self.stretches, more)))
 
     def since(self) -> Counts:
         """Rows per part and group from each start to now, shape (starts, parts, groups)."""
         return np.cumsum([stretch.counts for stretch in reversed(self.stretches)], axis=0)[::-1]
+
+    def together_since(self) -> Counts:
+        """Rows that go together per relation from each start to now, shape (starts, relations)."""
+        return np.cumsum([stretch.together for stretch in reversed(self.stretches)], axis=0)[::-1]
 
     def total(self) -> Counts:
         """Rows per part and group of all stretches, shape (parts, groups); of at least one."""
@@ -81,8 +88,7 @@ def _joined(stretches: tuple[Stretch, ...]) -> tuple[Stretch, ...]:
     for stretch in stretches:
         after -= stretch.rows
         if kept and kept[-1].rows + stretch.rows <= after:
-            last = kept[-1]
-            kept[-1] = replace(last, rows=last.rows + stretch.rows, counts=last.counts + stretch.counts)
+            kept[-1] += stretch
         else:
             kept.append(stretch)
     return tuple(kept)

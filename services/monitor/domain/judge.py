@@ -14,7 +14,8 @@ each start in the history is asked the first two questions, the evidence the thi
 2. Is a drifting part's effect over the records since this start, all of them after the alarm, within its tolerance at
    the most? When it is for all drifting parts: `Cleared`, and evidence restarts. Any start after the alarm will do, not
    only the alarm itself: the broken records that came before a repair would hide the repair for as long again.
-3. Does anything speak for a change at all (`evidence`)? `Noticed`, once per stretch.
+3. Does anything speak for a change at all, of features (`evidence`) or of pairs of them (`relations`)? `Noticed`,
+   once per stretch.
 
 Evidence restarts with each day too, and with `begin`. The judge itself holds no state: the same states and batches
 give the same findings on any replica.
@@ -23,8 +24,9 @@ give the same findings on any replica.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime
+from functools import partial
 from types import MappingProxyType
 from typing import Any
 
@@ -33,28 +35,20 @@ from numpy.typing import NDArray
 
 from services.chassis.errors import Invalid
 from services.monitor.domain import findings as words
-from services.monitor.domain.budget import ALL_CLEAR, Settings, log_threshold, weights
+from services.monitor.domain.budget import ALL_CLEAR, Settings, log_threshold
 from services.monitor.domain.evidence import logarithm
-from services.monitor.domain.findings import Cleared, Detected, FeatureEffect, Finding, Noticed
+from services.monitor.domain.findings import Cleared, Detected, FeatureEffect, Finding, Noticed, Standing
+from services.monitor.domain.growth import begun, grown
 from services.monitor.domain.history import History
-from services.monitor.domain.look import Look, Yardsticks
+from services.monitor.domain.look import Evidence, Look, Yardsticks
+from services.monitor.domain.relations import WEIGHT
 from services.monitor.domain.state import State
 from services.profile import ReferenceProfile, Role, Window
+from services.profile.columns import Numbers
 
+MOST_RELATIONS = 5  # that a finding or a report names
+PARTS_TO_RELATIONS = float(np.log(WEIGHT / (1 - WEIGHT)))
 LOG_ALL_CLEAR = float(np.log(ALL_CLEAR))
-
-
-@dataclass(frozen=True)
-class Standing:
-    """How a version stands, for whoever asks between findings.
-
-    Args:
-        features: Every feature's effect over the records of the present stretch of evidence, largest share first.
-        log_evidence: Natural logarithm of the combined e-value.
-    """
-
-    features: tuple[FeatureEffect, ...]
-    log_evidence: float
 
 
 class Judge:
@@ -72,6 +66,7 @@ class Judge:
         self._parts = self._against.parts
         scores = {feature.name for feature in profile.features if feature.role is Role.SCORE}
         self._scores = np.array([part.feature.name in scores for part in self._parts.parts])
+        self._names = [feature.name for feature in profile.features]
         self._tolerances = self._against.tolerances
 
     @property
@@ -98,7 +93,7 @@ class Judge:
                 part of the year's false alarms.
         """
         day = at.astimezone(UTC).date()
-        return State(self.profile.digest, day=day, restarts=restarts, evidence=self._against.alternatives.begin())
+        return begun(self._against, self.profile.digest, day, restarts)
 
     def observe(self, state: State, windows: Sequence[Window], at: datetime) -> tuple[State, tuple[Finding, ...]]:
         """Take batches in, and say what they show.
@@ -115,8 +110,8 @@ class Judge:
         held = [window for window in windows if window.rows]
         if not held:
             return state, ()
-        state, most = self._grown(state, held, at)
-        look = self._look(state)
+        state, after_each = grown(self._against, state, held, at)
+        look, most = self._look(state), self._most(state, after_each)
         return self._detect(state, look, at) or self._clear(state, look, at) or self._notice(state, look, most, at)
 
     def standing(self, state: State) -> Standing:
@@ -125,31 +120,26 @@ class Judge:
             return Standing((), 0.0)
         look = self._look(state)
         everything = look.at(0, np.arange(len(self._parts)))
-        return Standing(look.described(*everything, self._log_chance(state)), float(logarithm(look.evidence.mean())))
+        surest = np.argsort(-look.log_relations, kind="stable")[:MOST_RELATIONS].tolist()
+        return Standing(
+            look.described(*everything, self._log_chance(state)),
+            _log(look.evidence.together()),
+            tuple(look.relation(place, look.start_of_relation(place)) for place in surest),
+        )
 
     def log_evidence(self, state: State) -> float:
         """Natural logarithm of the evidence that anything changed since evidence restarted."""
-        return float(logarithm(self._against.alternatives.by_part(state.evidence).mean()))
+        return _log(self._evidence(state).together())
 
-    def _grown(self, state: State, windows: Sequence[Window], at: datetime) -> tuple[State, float]:
-        """The state with batches more, and the most evidence in between that something changed that would be news."""
-        counts = np.stack([self._parts.collect(window.counts) for window in windows])
-        rows = np.array([window.rows for window in windows])
-        history = state.history
-        kept = weights(history.rows + np.cumsum(rows) - rows, rows, state.expected)
-        before = history.total() if history.stretches else np.zeros_like(counts[0])
-        evidence = self._against.alternatives.grown(
-            state.evidence, self._parts.effective(before), self._parts.effective(counts), kept
-        )
-        for each, held in zip(rows.tolist(), counts, strict=True):
-            history = history.add(each, held, at)
-        seen = state.rows_seen + int(rows.sum())
-        grown = replace(state, history=history, evidence=evidence[-1].copy(), rows_seen=seen)
+    def _most(self, state: State, evidence: Numbers) -> float:
+        """The logarithm of the most evidence for news after any batch; relations count after the last alone."""
         watched = self._watched(state)
         if state.noticed or not watched.any():
-            return grown, -np.inf
-        most = self._against.alternatives.by_part(evidence)[:, watched].mean(axis=-1).max()
-        return grown, float(logarithm(most))
+            return -np.inf
+        after_each = self._against.alternatives.by_part(evidence)[:, watched].mean(axis=-1)
+        without = (1 - WEIGHT) if len(self._against.relations) else 1.0
+        at_the_end = self._evidence(state).together(watched, self._related(watched))
+        return _log(max(without * float(after_each.max()), at_the_end))
 
     def _detect(self, state: State, look: Look, at: datetime) -> tuple[State, tuple[Finding, ...]] | None:
         chance = self._log_chance(state)
@@ -199,13 +189,34 @@ class Judge:
     def _notice(self, state: State, look: Look, most: float, at: datetime) -> tuple[State, tuple[Finding, ...]]:
         if most < -self._log_chance(state):
             return state, ()
-        log_evidence = np.where(self._watched(state), look.log_evidence, -np.inf)
+        watched = self._watched(state)
+        alone = np.where(watched, look.log_evidence, -np.inf)
+        related = np.where(self._related(watched), look.log_relations, -np.inf)
+        if related.size and related.max() + PARTS_TO_RELATIONS + np.log(alone.size / related.size) > alone.max():
+            found = self._noticed_together(state, look, related, at)
+        else:
+            found = self._noticed_alone(state, look, alone, at)
+        return replace(state, noticed=True), (found,)
+
+    def _noticed_alone(self, state: State, look: Look, log_evidence: Numbers, at: datetime) -> Finding:
+        """Something about features, each for itself."""
         strongest = int(np.argmax(log_evidence))
         telling = np.union1d(np.flatnonzero(log_evidence >= -self._log_chance(state)), [strongest])
         start = look.likeliest_start(strongest)
         features = look.described(*look.at(start, telling), self._log_chance(state))
-        found = self._finding(Noticed, words.noticed_sentence, features, state, look, start, at)
-        return replace(state, noticed=True), (found,)
+        return self._finding(Noticed, words.noticed_sentence, features, state, look, start, at)
+
+    def _noticed_together(self, state: State, look: Look, log_evidence: Numbers, at: datetime) -> Finding:
+        """Something about pairs of features, of which none says as much for itself."""
+        surest = np.argsort(-log_evidence, kind="stable")[:MOST_RELATIONS]
+        telling = [place for place in surest.tolist() if log_evidence[place] >= -self._log_chance(state)]
+        start = look.start_of_relation(int(surest[0]))
+        relations = tuple(look.relation(place, start) for place in telling or surest[:1].tolist())
+        names = {name for relation in relations for name in (relation.first, relation.second)}
+        places = [place for place, part in enumerate(self._parts.parts) if part.feature.name in names]
+        features = look.described(*look.at(start, np.array(places)), self._log_chance(state))
+        sentence = partial(words.related_sentence, relations[0])
+        return replace(self._finding(Noticed, sentence, features, state, look, start, at), relations=relations)
 
     def _finding(
         self,
@@ -227,14 +238,17 @@ class Judge:
             rows_since=rows,
             rows_seen=state.rows_seen,
             false_alarms_per_year=per_year,
-            log_evidence=float(logarithm(look.evidence.mean())),
+            log_evidence=_log(look.evidence.together()),
             at=at,
             sentence=sentence(features, rows, since, per_year),
         )
 
     def _look(self, state: State) -> Look:
-        evidence = self._against.alternatives.by_part(state.evidence)
-        return Look(self._against, state.history, state.expected, evidence)
+        return Look(self._against, state.history, state.expected, self._evidence(state))
+
+    def _evidence(self, state: State) -> Evidence:
+        parts = self._against.alternatives.by_part(state.evidence)
+        return Evidence(parts, self._against.relations.by_relation(state.relations))
 
     def _log_chance(self, state: State) -> float:
         return -log_threshold(self.settings.false_alarms_per_year, state.restarts)
@@ -250,6 +264,11 @@ class Judge:
         news = np.array([part.feature.name not in known for part in self._parts.parts])
         return np.asarray(news & ~self._scores)
 
+    def _related(self, watched: NDArray[np.bool_]) -> NDArray[np.bool_]:
+        """The relations whose change would be news: both features are watched."""
+        names = {part.feature.name for part, news in zip(self._parts.parts, watched.tolist(), strict=True) if news}
+        return self._against.relations.among(np.array([name in names for name in self._names]))
+
     def _of_the_day(self, state: State, at: datetime) -> State:
         """The state, with fresh evidence where a day has begun; a clock that goes back doesn't bring one back."""
         day = at.astimezone(UTC).date()
@@ -262,4 +281,9 @@ class Judge:
         return replace(self._afresh(state), restarts=state.restarts + 1)
 
     def _afresh(self, state: State) -> State:
-        return replace(state, noticed=False, history=History(), evidence=self._against.alternatives.begin())
+        fresh = begun(self._against, state.profile, state.day, state.restarts)
+        return replace(state, noticed=False, history=History(), evidence=fresh.evidence, relations=fresh.relations)
+
+
+def _log(evidence: float) -> float:
+    return float(logarithm(np.array(evidence)))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from functools import cached_property
 from types import MappingProxyType
 
@@ -11,10 +12,11 @@ from numpy.typing import NDArray
 from services.monitor.domain.budget import Settings, weights
 from services.monitor.domain.drift import Bounds, Drift
 from services.monitor.domain.evidence import Alternatives, logarithm
-from services.monitor.domain.findings import FeatureEffect
+from services.monitor.domain.findings import FeatureEffect, RelationEffect
 from services.monitor.domain.history import PANE_ROWS, History
 from services.monitor.domain.measures import MEASURES
 from services.monitor.domain.parts import Parts
+from services.monitor.domain.relations import WEIGHT, Relations, Told
 from services.profile import ReferenceProfile
 from services.profile.columns import Counts, Numbers
 
@@ -30,9 +32,32 @@ class Yardsticks:
     def __init__(self, profile: ReferenceProfile, settings: Settings) -> None:
         self.parts = Parts(profile)
         self.alternatives = Alternatives(self.parts)
+        self.relations = Relations(profile)
         self.drifts = MappingProxyType({name: Drift(self.parts, measure) for name, measure in MEASURES.items()})
         self.drift = self.drifts[settings.effect]
         self.tolerances = np.array([settings.of(part.feature.name) for part in self.parts.parts])
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What speaks for a change.
+
+    Args:
+        parts: E-value per part, shape (parts,).
+        relations: E-value per relation, shape (relations,).
+    """
+
+    parts: Numbers
+    relations: Numbers
+
+    def together(self, parts: NDArray[np.bool_] | None = None, relations: NDArray[np.bool_] | None = None) -> float:
+        """All of it, or of some parts and relations, as one e-value: averages of e-values are e-values."""
+        held = self.parts if parts is None else self.parts[parts]
+        related = self.relations if relations is None else self.relations[relations]
+        of_parts = float(held.mean()) if held.size else 0.0
+        if not self.relations.size:
+            return of_parts
+        return (1 - WEIGHT) * of_parts + WEIGHT * (float(related.mean()) if related.size else 0.0)
 
 
 class Look:
@@ -42,12 +67,13 @@ class Look:
         against: What it is held against.
         history: The records, at least one stretch of them.
         expected: How many records the stretch is expected to have.
-        evidence: Of each part, shape (parts,).
+        evidence: What speaks for a change.
     """
 
-    def __init__(self, against: Yardsticks, history: History, expected: int, evidence: Numbers) -> None:
+    def __init__(self, against: Yardsticks, history: History, expected: int, evidence: Evidence) -> None:
         self._against, self.history = against, history
-        self.evidence, self.log_evidence = evidence, logarithm(evidence)
+        self.evidence, self.log_evidence = evidence, logarithm(evidence.parts)
+        self.log_relations = logarithm(evidence.relations)
         self._counts = against.parts.effective(history.since())
         self._log_weights = np.log(weights(history.starts(), PANE_ROWS, expected))
 
@@ -59,6 +85,21 @@ class Look:
     def likeliest_start(self, place: int) -> int:
         """The start at which a part's change is estimated to have begun."""
         return self._against.alternatives.likeliest_start(place, self._counts[:, place], self._log_weights)
+
+    @cached_property
+    def _together(self) -> Counts:
+        return self.history.together_since()
+
+    def relation(self, place: int, start: int) -> RelationEffect:
+        """A relation over the records since a start."""
+        told = Told(place, float(self.log_relations[place]))
+        rows = int(self.history.rows_since()[start])
+        return self._against.relations.described(told, int(self._together[start, place]), rows)
+
+    def start_of_relation(self, place: int) -> int:
+        """The start at which a relation is estimated to have changed."""
+        together, rows = self._together[:, place], self.history.rows_since()
+        return self._against.relations.likeliest_start(place, together, rows, self._log_weights)
 
     def at(self, start: int, places: Counts) -> tuple[Counts, Counts]:
         """One start paired with each of some parts."""

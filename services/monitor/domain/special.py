@@ -1,4 +1,4 @@
-"""The two functions of numerical mathematics that the judging needs and numpy lacks."""
+"""The functions of numerical mathematics that the judging needs and numpy lacks."""
 
 from __future__ import annotations
 
@@ -33,6 +33,19 @@ def log_gamma(x: Numbers) -> Numbers:
     square = inverse * inverse
     series = inverse * (1 / 12 - square * (1 / 360 - square * (1 / 1260 - square * (1 / 1680 - square / 1188))))
     return np.asarray((z - 0.5) * np.log(z) - z + HALF_LOG_TWO_PI + series - np.log(rising))
+
+
+def log_beta(hits: Numbers, misses: Numbers) -> Numbers:
+    """The logarithm of the beta function; by how much it grows is the chance of more hits and misses in one order.
+
+    Args:
+        hits: Above 0, any shape.
+        misses: Above 0, of a shape that broadcasts with it.
+
+    >>> round(float(np.exp(log_beta(np.array(2.0), np.array(3.0)))), 9)  # 1! 2! / 4!
+    0.083333333
+    """
+    return log_gamma(hits) + log_gamma(misses) - log_gamma(hits + misses)
 
 
 def divergence(p: Numbers, q: Numbers) -> Numbers:

@@ -10,12 +10,13 @@ from datetime import UTC, date, datetime
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from services.chassis.errors import Invalid
 from services.monitor.domain.history import History, Stretch
 from services.profile.columns import Numbers
 
-FORMAT = 2
+FORMAT = 3
 MOST_BYTES = 16 * 2**20  # fifty stretches of five thousand features' commonest bins; never near it in practice
 _HEADER = struct.Struct("<I")  # the length of the JSON that comes before the numbers
 _NUMBER = 8  # bytes
@@ -30,6 +31,7 @@ class State:
         day: The day (UTC) that the present stretch of evidence belongs to.
         restarts: How many times evidence has restarted on that day before the present stretch.
         evidence: The evidence for each alternative, shape (parts, alternatives).
+        relations: The evidence for each alternative of a relation, shape (relations, alternatives).
         history: The records of the present stretch.
         rows_seen: Records seen in this role.
         rows_before: Records seen in this role before that day.
@@ -42,6 +44,7 @@ class State:
     day: date
     restarts: int
     evidence: Numbers
+    relations: Numbers
     history: History = field(default_factory=History)
     rows_seen: int = 0
     rows_before: int = 0
@@ -52,9 +55,10 @@ class State:
     def to_bytes(self) -> bytes:
         """Its bytes."""
         header = json.dumps(_header_of(self), sort_keys=True, separators=(",", ":")).encode()
-        counts = b"".join(stretch.counts.astype("<i8").tobytes() for stretch in self.history.stretches)
-        evidence = self.evidence.astype("<f8").tobytes()
-        return zlib.compress(_HEADER.pack(len(header)) + header + evidence + counts, level=1)
+        counts = b"".join(each.counts.astype("<i8").tobytes() for each in self.history.stretches)
+        together = b"".join(each.together.astype("<i8").tobytes() for each in self.history.stretches)
+        evidence = self.evidence.astype("<f8").tobytes() + self.relations.astype("<f8").tobytes()
+        return zlib.compress(_HEADER.pack(len(header)) + header + evidence + counts + together, level=1)
 
     @staticmethod
     def from_bytes(data: bytes) -> State:
@@ -78,29 +82,44 @@ def _header_of(state: State) -> dict[str, object]:
         "noticed": state.noticed,
         "drifting": state.drifting,
         "evidence": state.evidence.shape,
+        "relations": state.relations.shape,
         "groups": state.history.stretches[0].counts.shape if state.history.stretches else (),
         "stretches": [[each.began.timestamp(), each.rows] for each in state.history.stretches],
     }
 
 
+class _Numbers:
+    """Arrays, one after another."""
+
+    def __init__(self, data: bytes) -> None:
+        self._data, self._place = data, 0
+
+    def take(self, kind: str, *shape: int) -> NDArray[np.generic]:
+        """The next one; ValueError where its bytes aren't there."""
+        start, self._place = self._place, self._place + _NUMBER * int(np.prod(shape))
+        return np.frombuffer(self._data[start : self._place], dtype=kind).reshape(shape)
+
+
 def _state_of(header: Any, numbers: bytes) -> State:
     if header["format"] != FORMAT:
         raise ValueError(f"its format is {header['format']!r}, not {FORMAT}")
-    parts, alternatives = map(int, header["evidence"])
+    rest = _Numbers(numbers)
+    evidence = rest.take("<f8", *map(int, header["evidence"])).astype(np.float64)
+    relations = rest.take("<f8", *map(int, header["relations"])).astype(np.float64)
     stretches = header["stretches"]
-    behind = _NUMBER * parts * alternatives
-    evidence = np.frombuffer(numbers[:behind], dtype="<f8").astype(np.float64).reshape(parts, alternatives)
-    counts = np.frombuffer(numbers[behind:], dtype="<i8").astype(np.int64).reshape(len(stretches), *header["groups"])
+    counts = rest.take("<i8", len(stretches), *map(int, header["groups"])).astype(np.int64)
+    together = rest.take("<i8", len(stretches), len(relations)).astype(np.int64)
     seen, before, expected = map(int, header["rows"])
     return State(
         profile=str(header["profile"]),
         day=date.fromisoformat(header["day"]),
         restarts=int(header["restarts"]),
         evidence=evidence,
+        relations=relations,
         history=History(
             tuple(
-                Stretch(datetime.fromtimestamp(began, UTC), int(rows), held)
-                for (began, rows), held in zip(stretches, counts, strict=True)
+                Stretch(datetime.fromtimestamp(began, UTC), int(rows), held, related)
+                for (began, rows), held, related in zip(stretches, counts, together, strict=True)
             )
         ),
         rows_seen=seen,

@@ -125,6 +125,52 @@ class FeatureEffect(_message.Message):
 Global___FeatureEffect: _TypeAlias = FeatureEffect  # noqa: Y015
 
 @_typing.final
+class RelationEffect(_message.Message):
+    """Two features that go together otherwise than they did."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    FIRST_FIELD_NUMBER: _builtins.int
+    FIRST_SIDE_FIELD_NUMBER: _builtins.int
+    SECOND_FIELD_NUMBER: _builtins.int
+    SECOND_SIDE_FIELD_NUMBER: _builtins.int
+    REFERENCE_FIELD_NUMBER: _builtins.int
+    NOW_FIELD_NUMBER: _builtins.int
+    LOG_EVIDENCE_FIELD_NUMBER: _builtins.int
+    first: _builtins.str
+    """A feature."""
+    first_side: _builtins.str
+    """Its upper side in words, such as "above 38" or, of a text, its commonest value."""
+    second: _builtins.str
+    """Another feature."""
+    second_side: _builtins.str
+    """Its upper side."""
+    reference: _builtins.float
+    """The share of the reference's rows that lie on the same side of both, 0 to 1."""
+    now: _builtins.float
+    """That of the records since the estimated change."""
+    log_evidence: _builtins.float
+    """Natural logarithm of its e-value."""
+    def __init__(
+        self,
+        *,
+        first: _builtins.str = ...,
+        first_side: _builtins.str = ...,
+        second: _builtins.str = ...,
+        second_side: _builtins.str = ...,
+        reference: _builtins.float = ...,
+        now: _builtins.float = ...,
+        log_evidence: _builtins.float = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["first", b"first", "first_side", b"first_side", "log_evidence", b"log_evidence", "now", b"now", "reference", b"reference", "second", b"second", "second_side", b"second_side"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RelationEffect: _TypeAlias = RelationEffect  # noqa: Y015
+
+@_typing.final
 class Signal(_message.Message):
     """A finding about a version in its role, with all that a decision needs but the sample of records."""
 
@@ -146,6 +192,7 @@ class Signal(_message.Message):
     LOG_EVIDENCE_FIELD_NUMBER: _builtins.int
     SENTENCE_FIELD_NUMBER: _builtins.int
     RAISED_AT_FIELD_NUMBER: _builtins.int
+    RELATIONS_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     """Its id, a UUID."""
     kind: Global___SignalKind.ValueType
@@ -184,6 +231,12 @@ class Signal(_message.Message):
     def raised_at(self) -> _timestamp_pb2.Timestamp:
         """When it was raised."""
 
+    @_builtins.property
+    def relations(self) -> _containers.RepeatedCompositeFieldContainer[Global___RelationEffect]:
+        """Pairs of features that go together otherwise, where no feature alone says as much; the surest first. Only of what
+        is noticed.
+        """
+
     def __init__(
         self,
         *,
@@ -203,10 +256,11 @@ class Signal(_message.Message):
         log_evidence: _builtins.float = ...,
         sentence: _builtins.str = ...,
         raised_at: _timestamp_pb2.Timestamp | None = ...,
+        relations: _abc.Iterable[Global___RelationEffect] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["raised_at", b"raised_at", "since", b"since"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["effect", b"effect", "environment", b"environment", "epoch", b"epoch", "false_alarms_per_year", b"false_alarms_per_year", "features", b"features", "id", b"id", "kind", b"kind", "log_evidence", b"log_evidence", "model", b"model", "raised_at", b"raised_at", "role", b"role", "rows_seen", b"rows_seen", "rows_since", b"rows_since", "sentence", b"sentence", "since", b"since", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["effect", b"effect", "environment", b"environment", "epoch", b"epoch", "false_alarms_per_year", b"false_alarms_per_year", "features", b"features", "id", b"id", "kind", b"kind", "log_evidence", b"log_evidence", "model", b"model", "raised_at", b"raised_at", "relations", b"relations", "role", b"role", "rows_seen", b"rows_seen", "rows_since", b"rows_since", "sentence", b"sentence", "since", b"since", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -74,6 +74,8 @@ class GetReportResponse(_message.Message):
     LOG_LOSS_FIELD_NUMBER: _builtins.int
     NEWEST_RECORD_AT_FIELD_NUMBER: _builtins.int
     SENTENCE_FIELD_NUMBER: _builtins.int
+    RELATIONS_FIELD_NUMBER: _builtins.int
+    LOG_THRESHOLD_FIELD_NUMBER: _builtins.int
     model: _builtins.str
     """The model's name."""
     environment: _builtins.str
@@ -100,6 +102,8 @@ class GetReportResponse(_message.Message):
     """Log loss on them, natural logarithm; NaN where there are none."""
     sentence: _builtins.str
     """In one sentence."""
+    log_threshold: _builtins.float
+    """Natural logarithm of what a feature's or a relation's own e-value must reach to be named."""
     @_builtins.property
     def features(self) -> _containers.RepeatedCompositeFieldContainer[_events_pb2.FeatureEffect]:
         """Every feature's effect, largest first."""
@@ -111,6 +115,10 @@ class GetReportResponse(_message.Message):
     @_builtins.property
     def newest_record_at(self) -> _timestamp_pb2.Timestamp:
         """The newest record's event time."""
+
+    @_builtins.property
+    def relations(self) -> _containers.RepeatedCompositeFieldContainer[_events_pb2.RelationEffect]:
+        """The pairs of features that most speaks for a change of, the surest first; at most five."""
 
     def __init__(
         self,
@@ -131,10 +139,12 @@ class GetReportResponse(_message.Message):
         log_loss: _builtins.float = ...,
         newest_record_at: _timestamp_pb2.Timestamp | None = ...,
         sentence: _builtins.str = ...,
+        relations: _abc.Iterable[_events_pb2.RelationEffect] | None = ...,
+        log_threshold: _builtins.float = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["newest_record_at", b"newest_record_at", "signal", b"signal"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["environment", b"environment", "epoch", b"epoch", "false_alarms_per_year", b"false_alarms_per_year", "features", b"features", "log_evidence", b"log_evidence", "log_loss", b"log_loss", "model", b"model", "newest_record_at", b"newest_record_at", "outcomes", b"outcomes", "role", b"role", "rows_dropped", b"rows_dropped", "rows_seen", b"rows_seen", "sentence", b"sentence", "signal", b"signal", "state", b"state", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["environment", b"environment", "epoch", b"epoch", "false_alarms_per_year", b"false_alarms_per_year", "features", b"features", "log_evidence", b"log_evidence", "log_loss", b"log_loss", "log_threshold", b"log_threshold", "model", b"model", "newest_record_at", b"newest_record_at", "outcomes", b"outcomes", "relations", b"relations", "role", b"role", "rows_dropped", b"rows_dropped", "rows_seen", b"rows_seen", "sentence", b"sentence", "signal", b"signal", "state", b"state", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
