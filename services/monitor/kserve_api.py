@@ -27,7 +27,6 @@ from services.chassis.errors import Invalid, Unavailable
 from services.chassis.identity import Caller, Role, TokenVerifier, bearer
 from services.chassis.settings import KafkaAccess
 from services.monitor import kserve
-from services.monitor.logged import TYPE
 
 LARGEST_BYTES: Final = 900_000  # Kafka's default limit for a message is 1,048,588 bytes; its headers need room, too
 _WITHIN: Final = timedelta(seconds=10)  # the logger has a hundred requests in memory, and waits for none longer
@@ -105,7 +104,7 @@ def router(writer: RecordsWriter, clock: Clock) -> APIRouter:
         side.candidate, side.request_id = role == "candidate", ce_id
         now = clock.now()
         side.event_time.FromDatetime(_time(ce_time, now))
-        event = event_of(side, type=TYPE, source="goldenpath/monitor", subject=f"model/{model}", time=now)
+        event = event_of(side, type="inference.logged", source="goldenpath/monitor", subject=f"model/{model}", time=now)
         if len(event.data) > LARGEST_BYTES:
             raise HTTPException(413, f"a side of a request has at most {LARGEST_BYTES:,} bytes")
         await writer.write(event, ce_id.encode())
