@@ -106,12 +106,16 @@ class UnitOfWork:
         """Take back what was emitted: what it tells of was undone."""
         self._events.clear()
 
-    async def write_events(self) -> bool:
-        """Write what was emitted into the outbox; the last thing that a transaction does. True where there was any."""
+    @property
+    def tells(self) -> bool:
+        """True where something was emitted."""
+        return bool(self._events)
+
+    async def write_events(self) -> None:
+        """Write what was emitted into the outbox; the last thing that a transaction does."""
         # In the order of keys, so that two transactions never wait for each other's sequence rows.
         for topic, event in sorted(self._events, key=lambda pair: (pair[1].subject, pair[0].name)):
             await outbox.write(self.connection, topic, event)
-        return bool(self._events)
 
 
 U = TypeVar("U", bound=UnitOfWork)
@@ -206,8 +210,8 @@ class Database(Generic[U]):
             async with self._acquired() as connection, connection.transaction():
                 uow = self._make(connection, source=self._source, clock=self._clock, actor=actor)
                 yield uow
-                told = await uow.write_events()
-        if told:
+                await uow.write_events()
+        if uow.tells:
             for wake in self._when_told:
                 wake()
 
