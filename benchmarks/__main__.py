@@ -20,6 +20,7 @@ from services.chassis.errors import GoldenpathError
 MEASUREMENTS = (
     "queries",
     "delivery",
+    "recovery",
     "pipeline",
     "monitor",
     "judge",

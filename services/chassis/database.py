@@ -42,6 +42,14 @@ _STOP_WITHIN: Final = timedelta(seconds=5)
 _log = structlog.get_logger()
 
 
+async def _leave_as_it_is(_: asyncpg.Connection[asyncpg.Record]) -> None:
+    """Nothing of ours outlives its transaction, so a connection needs no statement to be clean again.
+
+    asyncpg ends an open transaction itself. What its own reset would take back (settings, listeners, session locks,
+    cursors) costs a round trip for each transaction, and a test sees to it that there is none.
+    """
+
+
 class UnitOfWork:
     """One transaction.
 
@@ -98,6 +106,11 @@ class UnitOfWork:
         """Take back what was emitted: what it tells of was undone."""
         self._events.clear()
 
+    @property
+    def tells(self) -> bool:
+        """True where something was emitted."""
+        return bool(self._events)
+
     async def write_events(self) -> None:
         """Write what was emitted into the outbox; the last thing that a transaction does."""
         # In the order of keys, so that two transactions never wait for each other's sequence rows.
@@ -137,6 +150,7 @@ class Database(Generic[U]):
         self._migrations = migrations
         self._connections = connections
         self._pool: asyncpg.Pool[asyncpg.Record] | None = None
+        self._when_told: list[Callable[[], None]] = []
 
     async def start(self) -> None:
         """Connect and bring the schema up to date.
@@ -161,6 +175,7 @@ class Database(Generic[U]):
             min_size=1,
             max_size=self._connections,
             timeout=_CONNECT_TIMEOUT.total_seconds(),
+            reset=_leave_as_it_is,
             server_settings={
                 "application_name": self._source,
                 "statement_timeout": str(int(_STATEMENT_TIMEOUT.total_seconds() * 1000)),
@@ -196,6 +211,13 @@ class Database(Generic[U]):
                 uow = self._make(connection, source=self._source, clock=self._clock, actor=actor)
                 yield uow
                 await uow.write_events()
+        if uow.tells:
+            for wake in self._when_told:
+                wake()
+
+    def when_told(self, wake: Callable[[], None]) -> None:
+        """Call this after every commit of a unit of work that told something."""
+        self._when_told.append(wake)
 
     @asynccontextmanager
     async def read(self) -> AsyncIterator[Connection]:

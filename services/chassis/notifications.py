@@ -38,6 +38,10 @@ class Notifications:
         finally:
             self._woken.clear()
 
+    def wake(self) -> None:
+        """Wake whoever waits, as a notification would."""
+        self._woken.set()
+
     async def close(self) -> None:
         """Stop listening."""
         if self._connection is not None and not self._connection.is_closed():

@@ -7,6 +7,10 @@ Lanes. There are 16, by hash of the key; a lane has one relay at a time, the hol
 its lease can at worst send an event twice, and sequences make that harmless: rows are marked sent only after the
 broker's acknowledgement, and only under the lease's token.
 
+Waking. After the commit the process's own relay is woken, and it notifies the others where lanes are theirs: were the
+transaction itself to notify, it would wait for every other one's commit, since PostgreSQL keeps notifications in order
+(two thirds more commits a second without). A process that dies in between leaves it to the relays' poll.
+
 A failed send throws the producer away: an idempotent producer that gave up on one batch would let the next one of
 the same key overtake it.
 """
@@ -55,11 +59,9 @@ _WRITE: Final = """
         INSERT INTO outbox_sequences (key, sequence) VALUES ($1, 1)
         ON CONFLICT (key) DO UPDATE SET sequence = outbox_sequences.sequence + 1
         RETURNING sequence
-    ), told AS (
-        INSERT INTO outbox (lane, topic, key, sequence, header_names, header_values, value, traceparent)
-        SELECT $2, $3, $4, sequence, $5, $6, $7, $8 FROM next
     )
-    SELECT pg_notify('outbox', '')
+    INSERT INTO outbox (lane, topic, key, sequence, header_names, header_values, value, traceparent)
+    SELECT $2, $3, $4, sequence, $5, $6, $7, $8 FROM next
 """
 # A look into the index for each lane: however much waits, it costs no more.
 _OLDEST: Final = """
@@ -138,11 +140,14 @@ class Relay:
         self._held: list[Lease] = []
         self._renew_at = 0.0
         self._purge_at = 0.0
+        self._news = asyncio.Event()
 
     async def run(self) -> None:
         """Send for ever; a fault of Kafka or PostgreSQL costs time, never an event."""
         woken = Notifications(self._database, CHANNEL)
-        telling = asyncio.ensure_future(self._tell_age())
+        beside = [asyncio.ensure_future(work) for work in (self._tell_age(), self._tell_others())]
+        self._database.when_told(woken.wake)
+        self._database.when_told(self._news.set)
         try:
             while True:
                 try:
@@ -154,7 +159,8 @@ class Relay:
                 if not more:
                     await woken.wait(at_most=_IDLE)
         finally:
-            telling.cancel()
+            for task in beside:
+                task.cancel()
             await to_the_end(self._close(woken))
             with suppress(GoldenpathError):
                 await self._leases.release_all(self._held)
@@ -181,6 +187,15 @@ class Relay:
             with suppress(GoldenpathError):  # while the database doesn't answer, the gauge stands still
                 await self.oldest()
             await asyncio.sleep(_TELL_EVERY.total_seconds())
+
+    async def _tell_others(self) -> None:
+        while True:
+            await self._news.wait()
+            self._news.clear()
+            if len(self._held) < LANES:
+                with suppress(GoldenpathError):  # they poll, should it get lost
+                    async with self._database.read() as connection:
+                        await connection.execute("SELECT pg_notify($1, '')", CHANNEL)
 
     async def _start_over(self) -> None:
         self._renew_at = 0.0

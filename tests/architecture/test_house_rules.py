@@ -12,6 +12,10 @@ CLOCKS = {"datetime.now", "datetime.utcnow", "datetime.today", "date.today", "ti
 SLEEPS = {"time.sleep", "asyncio.sleep", "sleep"}
 METRICS = {"Counter", "Gauge", "Histogram", "Summary", "Info", "Enum"}
 SQL = re.compile(r"\s*(SELECT\s|INSERT INTO\s|UPDATE \w+( AS \w+)? SET\s|DELETE FROM\s|WITH \w+ AS|CREATE TABLE\s)")
+# What a session keeps beyond a transaction: settings, locks, cursors, tables. Pooled connections aren't reset.
+OUTLIVES = re.compile(
+    r"""["']\s*SET (?!LOCAL|TRANSACTION)|pg_(try_)?advisory_lock|["']\s*LISTEN |WITH HOLD|CREATE TEMP|set_config\("""
+)
 # Assembled, so that this file holds none of them.
 MACHINE_PATHS = tuple("/" + folder + "/" for folder in ("work", "root", "tmp/bash_jobs"))
 LEFT_TO_DO = re.compile(r"#.*\b(TO" r"DO|FIX" r"ME|X" r"XX)\b")
@@ -35,6 +39,14 @@ def test_no_module_is_longer_than_a_person_reads_at_once() -> None:
     found = modules("services", "golden", "protos", "benchmarks")
 
     assert [place(path, LONGEST) for path in found if path.read_text().count("\n") > LONGEST] == []
+
+
+def test_nothing_on_a_pooled_connection_outlives_its_transaction() -> None:
+    code = {path: path.read_text() for path in modules("services")}
+
+    assert [str(path.relative_to(ROOT)) for path, text in code.items() if OUTLIVES.search(text)] == []
+    assert OUTLIVES.search('execute("SET lock_timeout = 0")')
+    assert OUTLIVES.search("SELECT pg_advisory_lock(7)")
 
 
 def test_no_test_mocks() -> None:

@@ -2,11 +2,13 @@ from __future__ import annotations
 
 import asyncio
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
 from golden.embedded.kafka import KafkaBroker
 from golden.embedded.processes import free_port
+from services.chassis import outbox
 from services.chassis.database import UnitOfWork
 from services.chassis.errors import Unavailable
 from services.chassis.kafka import Consumer
@@ -15,7 +17,7 @@ from services.chassis.outbox import LANES, Relay, lane_of
 from services.chassis.settings import KafkaAccess
 from services.chassis.testing import eventually
 from services.chassis.topics import create_topics
-from tests.chassis.kit import Record, Service, body, collect, headers, running
+from tests.chassis.kit import Record, Service, body, collect, headers, make_database, running
 
 
 def relay(service: Service, bootstrap: str) -> Relay:
@@ -62,6 +64,21 @@ async def test_two_relays_send_everything_once_in_the_order_of_each_key(on_kafka
         records = await collect(kafka, on_kafka.ours.name, 400)
 
     assert sequences(records) == {f"model/{model}": list(range(1, 81)) for model in range(5)}
+
+
+async def test_a_relay_is_woken_by_its_own_process_and_by_another(
+    on_kafka: Service, kafka: str, database: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(outbox, "_IDLE", timedelta(hours=1))  # no poll
+    sibling = Service(make_database(database.dsn), on_kafka.ours, on_kafka.others)
+    await sibling.database.start()
+    async with running(relay(on_kafka, kafka).run):
+        await emit(on_kafka, range(10))
+        await eventually(lambda: all_sent(on_kafka), what="its own process's events")
+        async with running(relay(sibling, kafka).run):
+            await emit(sibling, range(10, 20))
+            await eventually(lambda: all_sent(on_kafka), what="another process's events")
+    await sibling.database.stop()
 
 
 async def test_when_a_relay_stops_the_other_goes_on_at_once(on_kafka: Service, kafka: str) -> None:

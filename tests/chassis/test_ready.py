@@ -117,7 +117,7 @@ async def test_a_stopped_consumer_isnt_ready(whole: Whole, kafka: str) -> None:
     status, wrong = await whole.until(lambda _, wrong: "kafka" in wrong)
 
     assert status == 503
-    assert "stopped itself: 20 of its last" in wrong["kafka"]
+    assert "stopped itself: 20 of the last" in wrong["kafka"]
 
 
 async def test_a_partition_that_waits_says_for_what(whole: Whole, kafka: str) -> None:

@@ -127,8 +127,8 @@ class Bus:
     async def write(self, records: Iterable[tuple[str, bytes | None, Headers, bytes | None]]) -> list[Place]:
         """Write records as they are, one after another; where they stand."""
         producer = AIOKafkaProducer(bootstrap_servers=self.bootstrap, acks="all", enable_idempotence=True)
-        await producer.start()
         try:
+            await producer.start()
             sent = [
                 await producer.send_and_wait(topic, value, key=key, headers=list(headers))
                 for topic, key, headers, value in records

@@ -29,7 +29,7 @@ from golden.embedded.envoy import EnvoyProxy
 from golden.embedded.kafka import KafkaBroker
 from golden.embedded.ports import Ports
 from golden.embedded.postgres import PostgresServer
-from golden.embedded.processes import Running, free_port, start, stop_together, wait_until
+from golden.embedded.processes import Running, free_port, is_free, start, stop_together, wait_until
 from golden.embedded.services import SERVICES, Folders, ServiceProcess, addresses, tracking_uri
 from golden.embedded.tokens import DevelopmentIdentity
 from services.chassis.settings import KafkaAccess
@@ -168,7 +168,10 @@ class World:
         await asyncio.to_thread(self.postgres.wait, running)
 
     async def start_kafka(self) -> None:
-        """Start Kafka."""
+        """Start Kafka, once the last thread of one that was killed has let go of the port."""
+        async with asyncio.timeout(_GRACE.total_seconds()):
+            while not is_free(self.ports.kafka):  # noqa: ASYNC110 - a dying process tells nobody
+                await asyncio.sleep(0.05)
         self.running["kafka"] = running = await asyncio.to_thread(self.kafka.launch)
         await asyncio.to_thread(self.kafka.wait, running)
 
