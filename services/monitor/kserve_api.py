@@ -97,7 +97,7 @@ def router(writer: RecordsWriter, clock: Clock) -> APIRouter:
     ) -> dict[str, Any]:
         """Take one side of a request that KServe's logger posts. `columns` names values that come without names."""
         caller.require(Role.SERVICE, Role.OPERATOR)
-        side = _side(ce_type, await _body(request), [name for name in columns.split(",") if name])
+        side = _side_of(ce_type, await _body(request), [name for name in columns.split(",") if name])
         if not ce_id:
             raise Invalid("a logged request has an id", where="ce-id")
         side.model, side.version, side.environment, side.epoch = model, version, environment, epoch
@@ -138,7 +138,7 @@ async def _body(request: Request) -> bytes:
     return bytes(body)
 
 
-def _side(ce_type: str, body: bytes, columns: list[str]) -> InferenceLogged:
+def _side_of(ce_type: str, body: bytes, columns: list[str]) -> InferenceLogged:
     if ce_type == kserve.REQUEST:
         return InferenceLogged(inputs=kserve.inputs_of(body, columns))
     if ce_type == kserve.RESPONSE:
