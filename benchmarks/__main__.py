@@ -24,6 +24,7 @@ MEASUREMENTS = (
     "monitor",
     "judge",
     "monitor_nulls",
+    "performance",
     "platform",
     "rollback",
     "modelserver",

@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 
 from benchmarks.figures import TIMES, Figure, report
 from benchmarks.peers import environment
+from services.chassis.errors import Unavailable
 from services.monitor.domain.confidence import Watched, path
 from services.monitor.domain.estimated import calibrated, counted, estimate
 from services.monitor.domain.performance import tally
@@ -33,7 +34,7 @@ THRESHOLD = 0.3
 WINDOW = 20_000  # records without outcomes
 DRAWS = 200  # of a window's outcomes, to see by how much the truth varies
 
-NANNYML = ("nannyml==0.13.1",)
+NANNYML = ("nannyml==0.13.1", "statsmodels>=0.14")  # which it imports and doesn't name
 NANNYML_ESTIMATES = """
 import json, sys, warnings
 warnings.filterwarnings("ignore")
@@ -128,7 +129,9 @@ def _nannyml(made: dict[str, Numbers]) -> dict[str, float]:
         given = Path(folder) / "given.npz"
         np.savez(given, **made)  # type: ignore[arg-type]  # numpy's hints take the names for options
         command = [str(python), "-c", NANNYML_ESTIMATES, str(given), str(THRESHOLD)]
-        done = subprocess.run(command, capture_output=True, text=True, check=True)
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise Unavailable(f"it came to nothing: {done.stderr.strip()[-1000:]}", where="nannyml")
     found: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
     return found
 
