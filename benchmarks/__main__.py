@@ -25,6 +25,7 @@ MEASUREMENTS = (
     "monitor",
     "judge",
     "monitor_nulls",
+    "performance",
     "platform",
     "rollback",
     "modelserver",

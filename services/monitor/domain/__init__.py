@@ -14,4 +14,9 @@ findings   what it says, in numbers and in a sentence
 state      what it remembers, as bytes that fit in a row of a database
 pairs      how a mirrored candidate's answers compare with the stable's
 sample     which kept records to show, and what their outcomes say about the score
+performance how well a classifier did, once outcomes are known, in sums that only add up
+residuals  the same for a regression
+exact      sums that are the same in any order
+confidence how large a mean loss is at least and at most, at every moment at once
+estimated  how well a classifier probably does, before outcomes are known
 """
