@@ -22,6 +22,7 @@ MEASUREMENTS = (
     "delivery",
     "pipeline",
     "monitor",
+    "monitor_scale",
     "judge",
     "monitor_nulls",
     "platform",
