@@ -23,6 +23,7 @@ MEASUREMENTS = (
     "recovery",
     "pipeline",
     "monitor",
+    "monitor_scale",
     "judge",
     "monitor_nulls",
     "performance",

@@ -66,9 +66,9 @@ Message = tuple[list[tuple[str, bytes]], bytes]
 def measure() -> list[Figure]:
     """Rows per CPU second of each form of message, and through Kafka."""
     random = np.random.default_rng(0)
-    profile = _profile(random)
+    profile = made_up_profile(random)
     judge = Judge(profile, Settings())
-    messages, rows = [_message(random, number) for number in range(1, BATCHES + 1)], ROWS * BATCHES
+    messages, rows = [message(random, number) for number in range(1, BATCHES + 1)], ROWS * BATCHES
     columnar = _rate(lambda: _judge_all(judge, messages, POLL, rows), rows)
     beside = f"{NUMBERS} numbers, {TEXTS} texts, a score; batches of {ROWS:,}, {POLL} a look"
     figures = [Figure("monitor.columnar.rows_per_cpu_second", columnar, UNIT, beside)]
@@ -83,8 +83,9 @@ def measure() -> list[Figure]:
         return [*figures, *_through_kafka(Path(folder), profile, random)]
 
 
-def _profile(random: np.random.Generator) -> ReferenceProfile:
-    return profile_of(_columns(random, REFERENCE_ROWS), scores={"score": random.random(REFERENCE_ROWS)})
+def made_up_profile(random: np.random.Generator, rows: int = REFERENCE_ROWS) -> ReferenceProfile:
+    """The reference of a model whose records `message` tells."""
+    return profile_of(_columns(random, rows), scores={"score": random.random(rows)})
 
 
 def _columns(random: np.random.Generator, rows: int) -> dict[str, Column]:
@@ -92,23 +93,24 @@ def _columns(random: np.random.Generator, rows: int) -> dict[str, Column]:
     return numbers | {f"t{place}": random.choice(WORDS, rows) for place in range(TEXTS)}
 
 
-def _message(random: np.random.Generator, number: int) -> Message:
+def message(random: np.random.Generator, number: int, *, rows: int = ROWS, model: str = "bench") -> Message:
+    """A batch of records, as it stands on the topic."""
     batch = pb.InferenceRecorded(
-        model="bench",
+        model=model,
         version=1,
         environment="production",
         epoch=1,
         arm=pb.ARM_STABLE,
         server="bench",
         batch=number,
-        record_ids=random.bytes(16 * ROWS),
-        event_times_us=(int(time.time() * 1e6) + np.arange(ROWS)).tolist(),
-        assignment_probabilities=[1.0] * ROWS,
-        durations_us=random.integers(500, 5_000, ROWS).tolist(),
-        inputs=[_column(name, column) for name, column in _columns(random, ROWS).items()],
-        outputs=[pb.Column(name="score", numbers=random.random(ROWS).tolist())],
+        record_ids=random.bytes(16 * rows),
+        event_times_us=(int(time.time() * 1e6) + np.arange(rows)).tolist(),
+        assignment_probabilities=[1.0] * rows,
+        durations_us=random.integers(500, 5_000, rows).tolist(),
+        inputs=[_column(name, column) for name, column in _columns(random, rows).items()],
+        outputs=[pb.Column(name="score", numbers=random.random(rows).tolist())],
     )
-    event = emitted(batch, "inference.recorded", subject="model/bench")
+    event = emitted(batch, "inference.recorded", subject=f"model/{model}")
     return cloudevents.headers_of(event), event.data
 
 
@@ -199,7 +201,7 @@ async def _read(dsn: str, bootstrap: str, profile: ReferenceProfile, random: np.
     producer = AIOKafkaProducer(bootstrap_servers=bootstrap, acks="all", max_request_size=4 * 2**20)
     await producer.start()
     for number in range(1, KAFKA_BATCHES + 1):
-        headers, value = _message(random, number)
+        headers, value = message(random, number)
         await producer.send(RECORDS.name, value, headers=headers)
     await producer.stop()
     bare = await _bare(bootstrap)
