@@ -103,6 +103,11 @@ def slice_of(column: Column, start: int, stop: int) -> Column:
     return column.slice(start, stop) if isinstance(column, CodedText) else column[start:stop]
 
 
+def picked(column: Column, rows: Counts) -> Column:
+    """The records at some places."""
+    return CodedText(column.codes[rows], column.dictionary) if isinstance(column, CodedText) else column[rows]
+
+
 def _tally(column: CodedText) -> Counter[str | None]:
     per_code = np.bincount(column.codes + 1, minlength=len(column.dictionary) + 1).tolist()
     tally: dict[str | None, int] = {}
