@@ -124,6 +124,11 @@ class Drift(_Part):
     false_alarms_per_year: Annotated[float, Field(gt=0)] = 1.0
     """How many false alarms a year are worth it, expected, per deployment."""
 
+    seasonal: bool = False
+    """Whether each hour of the week (UTC) is held against the reference's rows of that hour, for data that is one thing
+    by day and another by night. It needs moments as `log_reference(time_order=...)`, and some hundred rows an hour; a
+    change then has to show within an hour."""
+
 
 class Rollout(_Part):
     """How a new version gets its traffic. What isn't said is the platform's default."""

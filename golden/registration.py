@@ -109,6 +109,7 @@ def _drift(project: Project) -> events.DriftSettings:
         tolerance=said.tolerance or 0.0,
         feature_tolerances=said.feature_tolerances,
         false_alarms_per_year=said.false_alarms_per_year,
+        seasonal=said.seasonal,
     )
 
 

@@ -65,6 +65,9 @@ SCORE: Final = "__score__"
 LABEL: Final = "__label__"
 """The reference's column of outcomes."""
 
+TIME: Final = "__time__"
+"""The reference's column of moments: microseconds since 1970-01-01 UTC."""
+
 COMMIT: Final = "mlflow.source.git.commit"
 """The run's tag for the code revision: MLflow's own, so its pages show it too."""
 
@@ -134,7 +137,8 @@ def log_reference(
         label: What was true: 1 for the positive class and 0 for the other, or the value; NaN where unknown.
             Shape (rows,).
         time_order: What tells older rows from newer ones: moments, or numbers that rise with time, shape (rows,).
-            Without it the rows are taken to be in time order already.
+            Without it the rows are taken to be in time order already. Moments (without a zone: UTC) are kept as
+            `__time__`, for a reference by hour and weekday.
 
     Raises:
         Invalid: the parts have different lengths, a score is not finite, or a column can't be profiled.
@@ -191,14 +195,29 @@ def _reference(
         table[LABEL] = _one_each(label, len(frame), "label").astype(np.float64)
     if time_order is None:
         return table
-    return table.iloc[np.argsort(_one_each(time_order, len(frame), "time_order"), kind="stable")]
+    order = _one_each(_in_utc(time_order), len(frame), "time_order")
+    if order.dtype.kind == "M":
+        if np.isnat(order).any():
+            raise Invalid("a row has no moment", where="time_order", fix="give one for every row")
+        table[TIME] = order.astype("datetime64[us]").astype(np.int64)
+    return table.iloc[np.argsort(order, kind="stable")]
+
+
+def _in_utc(times: ArrayLike) -> NDArray[Any]:
+    """Moments as numpy has them, in UTC; numbers as they are."""
+    import pandas as pd
+
+    values = np.asarray(times)
+    if values.dtype.kind != "O" or not all(isinstance(value, datetime) for value in values.flat):
+        return values
+    return pd.to_datetime(values, utc=True).tz_localize(None).to_numpy()
 
 
 def _plain(column: pd.Series[Any]) -> pd.Series[Any]:
     """The column as numbers or as text: a pandas category is text in disguise."""
     import pandas as pd
 
-    if str(column.name) in {SCORE, LABEL}:
+    if str(column.name) in {SCORE, LABEL, TIME}:
         raise Invalid("the reference adds this column itself", where=str(column.name), fix="leave it out of the frame")
     if isinstance(column.dtype, pd.CategoricalDtype):
         column = column.astype(object)

@@ -100,4 +100,6 @@ def settings_of(told: DriftSettings) -> dict[str, Any]:
         settings["tolerances"] = dict(told.feature_tolerances)
     if told.false_alarms_per_year:
         settings["false_alarms_per_year"] = told.false_alarms_per_year
+    if told.seasonal:
+        settings["seasonal"] = True
     return settings

@@ -7,13 +7,14 @@ everything that the rest relies on, since the bytes come from elsewhere.
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from services.chassis.errors import Invalid
 from services.profile.binning import MOST_BINS
-from services.profile.reference import Feature, Kind, ReferenceProfile, Role
+from services.profile.reference import CELLS, Feature, Kind, ReferenceProfile, Role, Seasons
 from services.profile.relations import MOST_PAIRS, NO_CUT, Relations, none
 
 FORMAT = "goldenpath.reference-profile/1"
@@ -31,6 +32,12 @@ def write(profile: ReferenceProfile) -> bytes:
     }
     if len(profile.relations):
         document["relations"] = {name: getattr(profile.relations, name).tolist() for name in _RELATIONS}
+    if profile.seasons is not None:
+        held = np.flatnonzero(profile.seasons.counts.any(axis=1)).tolist()
+        document["seasons"] = {
+            "counts": {str(cell): profile.seasons.counts[cell].tolist() for cell in held},
+            "overdispersion": profile.seasons.overdispersion.tolist(),
+        }
     return json.dumps(document, sort_keys=True, separators=(",", ":"), allow_nan=False).encode("ascii")
 
 
@@ -71,6 +78,8 @@ def _profile_of(document: Any) -> ReferenceProfile:
     relations = _relations_of(document["relations"], features) if "relations" in document else none(len(features))
     profile = ReferenceProfile(int(document["rows"]), features, relations)
     _expect(bool(np.all(relations.together <= profile.rows)), "more rows go together than there are")
+    if "seasons" in document:
+        profile = replace(profile, seasons=_seasons_of(document["seasons"], profile))
     names = [(feature.role is Role.SCORE, feature.name) for feature in profile.features]
     _expect(bool(names) and names == sorted(names), "features aren't in order")
     _expect(len({name for _, name in names}) == len(names), "two features share a name")
@@ -78,6 +87,21 @@ def _profile_of(document: Any) -> ReferenceProfile:
     for feature in profile.features:
         _expect(int(feature.counts.sum()) == profile.rows, f"{feature.name} doesn't count every row")
     return profile
+
+
+def _seasons_of(document: Any, profile: ReferenceProfile) -> Seasons:
+    seasons = np.zeros((CELLS, profile.size), dtype=np.int64)
+    for cell, counts in document["counts"].items():
+        _expect(0 <= int(cell) < CELLS, f"{cell} is no hour of the week")
+        seasons[int(cell)] = np.array([int(count) for count in counts], dtype=np.int64)
+    _expect(bool(np.all(seasons >= 0)), "an hour counts below 0")
+    _expect(bool(np.all(seasons.sum(axis=0) <= profile.counts)), "its hours have more rows than the whole")
+    rows = np.add.reduceat(seasons[:, : profile.bins], profile.offsets[:-1], axis=1)
+    _expect(bool(np.all(rows == rows[:, :1])), "an hour doesn't count every feature's rows")
+    overdispersion = np.array([float(each) for each in document["overdispersion"]])
+    _expect(overdispersion.shape == (len(profile.features),), "its hours have not one overdispersion per feature")
+    _expect(bool(np.all(overdispersion >= 1.0)), "its hours have an overdispersion below 1")
+    return Seasons(seasons, overdispersion)
 
 
 def _relations_of(document: Any, features: tuple[Feature, ...]) -> Relations:

@@ -111,3 +111,8 @@ def rows_of(columns: Mapping[str, Column]) -> int:
 def slice_of(column: Column, start: int, stop: int) -> Column:
     """The records from start to stop."""
     return column.slice(start, stop) if isinstance(column, CodedText) else column[start:stop]
+
+
+def picked(column: Column, rows: Counts) -> Column:
+    """The records at some places."""
+    return CodedText(column.codes[rows], column.dictionary) if isinstance(column, CodedText) else column[rows]

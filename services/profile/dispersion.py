@@ -8,6 +8,8 @@ what varies more slowly than a block isn't seen.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import numpy as np
 
 from services.profile.columns import Counts
@@ -34,12 +36,23 @@ def overdispersion(blocks: Counts) -> float:
     >>> overdispersion(np.array([[60, 40], [40, 60]]))
     8.0
     """
+    return ratio([pearson(blocks)])
+
+
+def ratio(statistics: Iterable[tuple[float, int]]) -> float:
+    """The overdispersion that Pearson's statistics of several sets of blocks tell together: each with its freedom."""
+    held = list(statistics)
+    freedom = sum(free for _, free in held)
+    return min(MOST, max(1.0, sum(statistic for statistic, _ in held) / freedom)) if freedom > 0 else 1.0
+
+
+def pearson(blocks: Counts) -> tuple[float, int]:
+    """Pearson's statistic of blocks of time, shape (blocks, bins), and its degrees of freedom; 0 where rows are few."""
     rows = blocks.sum(axis=1, keepdims=True)
     shares = blocks.sum(axis=0) / max(int(rows.sum()), 1)
     expected = rows * shares
     used = np.all(expected >= LEAST_EXPECTED, axis=0)
     freedom = (len(blocks) - 1) * (int(used.sum()) - int(used.all()))
     if freedom < 1:
-        return 1.0
-    pearson = float((((blocks - expected) ** 2)[:, used] / expected[:, used]).sum())
-    return min(MOST, max(1.0, pearson / freedom))
+        return 0.0, 0
+    return float((((blocks - expected) ** 2)[:, used] / expected[:, used]).sum()), freedom

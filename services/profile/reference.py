@@ -21,6 +21,8 @@ from services.profile.columns import Column, Counts, Numbers, is_text, numbers_o
 from services.profile.dispersion import BLOCKS, LEAST_BLOCK_ROWS, overdispersion
 from services.profile.relations import NO_CUT, Relations, relations_of
 
+CELLS = 168  # hours of the week
+
 
 class Kind(StrEnum):
     """How a feature is binned."""
@@ -101,6 +103,20 @@ class Feature:
         return f"up to {self.edges[place]:g}" if place else f"below {np.nextafter(self.edges[0], np.inf) + 0.0:g}"
 
 
+@dataclass(frozen=True, eq=False)
+class Seasons:
+    """A reference by hour of the week (see `seasons`).
+
+    Args:
+        counts: What a window of each hour's rows would count, shape (168, size).
+        overdispersion: Per feature by how much the same hour of different weeks varies more than independent rows
+            would, shape (features,); at least 1.
+    """
+
+    counts: Counts
+    overdispersion: Numbers
+
+
 @dataclass(frozen=True)
 class ReferenceProfile:
     """Every feature of a version's reference, in the order of their names, inputs before scores.
@@ -109,11 +125,13 @@ class ReferenceProfile:
         rows: How many rows the reference has, at least 1.
         features: The features.
         relations: Which of them go together, and how often.
+        seasons: The same by hour of the week; None where nobody knows when the rows came.
     """
 
     rows: int
     features: tuple[Feature, ...]
     relations: Relations
+    seasons: Seasons | None = None
 
     @cached_property
     def offsets(self) -> Counts:

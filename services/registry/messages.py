@@ -91,7 +91,8 @@ def _wish(message: told.Promise) -> PromiseWish:
 
 
 def _drift(message: told.DriftSettings) -> Drift:
-    return Drift(message.effect, message.tolerance, dict(message.feature_tolerances), message.false_alarms_per_year)
+    tolerances = dict(message.feature_tolerances)
+    return Drift(message.effect, message.tolerance, tolerances, message.false_alarms_per_year, message.seasonal)
 
 
 def _rollout(message: told.RolloutSettings) -> Rollout:
@@ -189,6 +190,7 @@ def version_message(version: Version) -> pb.Version:
             tolerance=drift.tolerance,
             feature_tolerances=dict(drift.feature_tolerances),
             false_alarms_per_year=drift.false_alarms_per_year,
+            seasonal=drift.seasonal,
         ),
         rollout=told.RolloutSettings(
             steps=rollout.steps,

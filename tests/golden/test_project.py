@@ -82,7 +82,7 @@ def test_the_example_is_a_whole_project() -> None:
             WHOLE + "drift: {zzz: 1}\n",
             ":10",
             "there is no key drift.zzz",
-            "the keys here are effect, tolerance, feature_tolerances, false_alarms_per_year",
+            "the keys here are effect, tolerance, feature_tolerances, false_alarms_per_year, seasonal",
             id="nothing near",
         ),
         pytest.param(

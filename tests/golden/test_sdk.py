@@ -74,6 +74,24 @@ def test_the_reference_is_logged_in_time_order_with_scores_and_labels(mlflow: An
     assert list(logged["__label__"].fillna(-1)) == [1.0, -1.0, 0.0]
 
 
+@pytest.mark.parametrize(
+    "times",
+    [
+        pytest.param(np.array(["2026-01-05T03", "2026-01-05T01", "2026-01-05T02"], dtype="datetime64[s]"), id="numpy"),
+        pytest.param([datetime(2026, 1, 5, hour, tzinfo=UTC) for hour in (3, 1, 2)], id="datetimes"),
+        pytest.param(
+            pd.Series(pd.to_datetime([f"2026-01-05T0{hour}:00+01:00" for hour in (4, 2, 3)])), id="another zone"
+        ),
+    ],
+)
+def test_moments_are_kept_for_a_reference_by_hour(mlflow: Any, run: Any, times: Any) -> None:
+    golden.log_reference(FRAME, scores=[0.1, 0.2, 0.3], time_order=times)
+
+    logged = reference_of(mlflow, run)
+    began = int(datetime(2026, 1, 5, 1, tzinfo=UTC).timestamp())
+    assert [moment / 1_000_000 - began for moment in logged["__time__"]] == [0, 3600, 7200]
+
+
 def test_rows_without_a_time_keep_their_order_and_labels_may_be_unknown(mlflow: Any, run: Any) -> None:
     golden.log_reference(FRAME, scores=pd.Series([0.1, 0.2, 0.3], index=[7, 8, 9]))
 
@@ -97,6 +115,12 @@ def test_a_category_is_logged_as_the_text_that_it_stands_for(mlflow: Any, run: A
         pytest.param(FRAME, {"scores": [0.1, np.nan, 0.2]}, "scores", id="a missing score"),
         pytest.param(FRAME, {"scores": [0.1] * 3, "label": [1]}, "label", id="too few labels"),
         pytest.param(FRAME, {"scores": [0.1] * 3, "time_order": [1]}, "time_order", id="too few times"),
+        pytest.param(
+            FRAME,
+            {"scores": [0.1] * 3, "time_order": np.array(["NaT"] * 3, dtype="datetime64[s]")},
+            "time_order",
+            id="a missing moment",
+        ),
         pytest.param(FRAME.assign(__score__=1.0), {"scores": [0.1] * 3}, "__score__", id="a taken name"),
         pytest.param(FRAME.assign(when=pd.Timestamp(0)), {"scores": [0.1] * 3}, "when", id="moments"),
         pytest.param(FRAME.assign(things=pd.Series([[1], [2], [3]])), {"scores": [0.1] * 3}, "things", id="lists"),

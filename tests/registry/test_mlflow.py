@@ -130,6 +130,23 @@ def test_reference_rows_that_lack_an_input_are_refused(tmp_path: Path) -> None:
         reference_of(tmp_path / "reference.parquet", '{"inputs": [{"name": "hours", "type": "double"}]}')
 
 
+def test_rows_with_moments_are_profiled_by_hour_and_weekday_too(tmp_path: Path) -> None:
+    monday = int(datetime(2026, 1, 5, tzinfo=UTC).timestamp()) * 1_000_000
+    times = [monday + hour * 3_600_000_000 for hour in (0, 0, 25)]
+    parquet.write_table(pa.table({"age": [1.0, 2.0, 3.0], "__time__": times}), tmp_path / "reference.parquet")
+    profile = ReferenceProfile.from_bytes(reference_of(tmp_path / "reference.parquet", "")[0])
+    assert [feature.name for feature in profile.features] == ["age"]
+    assert profile.seasons is not None
+    assert np.flatnonzero(profile.seasons.counts.any(axis=1)).tolist() == [0, 25]
+    assert profile.seasons.counts[0].sum() == 2
+
+
+def test_rows_of_which_one_has_no_moment_are_refused(tmp_path: Path) -> None:
+    parquet.write_table(pa.table({"age": [1.0, 2.0], "__time__": [5, None]}), tmp_path / "reference.parquet")
+    with pytest.raises(Invalid, match="moment is missing"):
+        reference_of(tmp_path / "reference.parquet", "")
+
+
 def test_what_is_no_parquet_is_refused(tmp_path: Path) -> None:
     (tmp_path / "reference.parquet").write_text("age,score")
     with pytest.raises(Invalid, match="isn't Parquet"):

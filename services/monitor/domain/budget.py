@@ -37,6 +37,7 @@ class Settings:
         tolerance: Up to where a change is tolerated, in the effect's unit; without it, the measure's own.
         tolerances: Other tolerances, by feature.
         false_alarms_per_year: Expected false alarms per deployment and year, above 0 and at most 365.
+        seasonal: Whether each hour of the week is held against the reference's rows of that hour, where it has times.
 
     Raises:
         Invalid: There is no such effect, a tolerance isn't above 0, or the false alarms are out of range.
@@ -46,6 +47,7 @@ class Settings:
     tolerance: float | None = None
     tolerances: MappingProxyType[str, float] = field(default_factory=lambda: MappingProxyType({}))
     false_alarms_per_year: float = 1.0
+    seasonal: bool = False
 
     def __post_init__(self) -> None:
         if self.effect not in MEASURES:
@@ -62,17 +64,19 @@ class Settings:
         return self.tolerances.get(feature, whole)
 
 
-def log_threshold(false_alarms_per_year: float, restart: int) -> float:
+def log_threshold(false_alarms_per_year: float, restart: int, stretches: int = 1) -> float:
     """The logarithm that evidence must reach: one over a level's part of the budget in one stretch of evidence.
 
     Args:
         false_alarms_per_year: The promise.
-        restart: How many times evidence has restarted today before, 0 or more.
+        restart: How many times evidence has restarted today before, 0 or more; of a day in stretches, in the present
+            one.
+        stretches: Into how many stretches a day is cut that are judged each for itself.
 
     >>> round(float(np.exp(log_threshold(1.0, 0))))  # twice 365.25 days, by the first stretch's three quarters
     974
     """
-    day = false_alarms_per_year / LEVELS / DAYS_PER_YEAR
+    day = false_alarms_per_year / LEVELS / DAYS_PER_YEAR / stretches
     part = (1 - FIRST) / (restart * (restart + 1)) if restart else FIRST
     return float(-np.log(day * part))
 

@@ -17,8 +17,9 @@ each start in the history is asked the first two questions, the evidence the thi
 3. Does anything speak for a change at all, of features (`evidence`) or of pairs of them (`relations`)? `Noticed`,
    once per stretch.
 
-Evidence restarts with each day too, and with `begin`. The judge itself holds no state: the same states and batches
-give the same findings on any replica.
+Evidence restarts with each day too, and with `begin`; where the reference is by hour and weekday, with each hour, so
+that an hour is held against its own hours, and each has a 24th of the day's false alarms. The judge itself holds no
+state: the same states and batches give the same findings on any replica.
 """
 
 from __future__ import annotations
@@ -40,7 +41,7 @@ from services.monitor.domain.evidence import logarithm
 from services.monitor.domain.findings import Cleared, Detected, FeatureEffect, Finding, Noticed, Standing
 from services.monitor.domain.growth import begun, grown
 from services.monitor.domain.history import History
-from services.monitor.domain.look import Evidence, Look, Yardsticks
+from services.monitor.domain.look import Evidence, Hourly, Look
 from services.monitor.domain.relations import WEIGHT
 from services.monitor.domain.state import State
 from services.profile import ReferenceProfile, Role, Window
@@ -62,17 +63,18 @@ class Judge:
     def __init__(self, profile: ReferenceProfile, settings: Settings) -> None:
         self.profile = profile
         self.settings = settings
-        self._against = Yardsticks(profile, settings)
-        self._parts = self._against.parts
+        self._hourly = Hourly(profile, settings)
+        self._whole = self._hourly.whole
+        self._parts = self._whole.parts
         scores = {feature.name for feature in profile.features if feature.role is Role.SCORE}
         self._scores = np.array([part.feature.name in scores for part in self._parts.parts])
         self._names = [feature.name for feature in profile.features]
-        self._tolerances = self._against.tolerances
+        self._tolerances = self._whole.tolerances
 
     @property
     def log_threshold(self) -> float:
         """Natural logarithm of what evidence must reach in a day's first stretch to be noticed."""
-        return log_threshold(self.settings.false_alarms_per_year, 0)
+        return log_threshold(self.settings.false_alarms_per_year, 0, self._hourly.stretches)
 
     def by(self, **settings: Any) -> Judge:
         """The same judge by other settings, where it is given any.
@@ -93,7 +95,7 @@ class Judge:
                 part of the year's false alarms.
         """
         day = at.astimezone(UTC).date()
-        return begun(self._against, self.profile.digest, day, restarts)
+        return replace(begun(self._whole, self.profile.digest, day, restarts), cell=self._hourly.cell(at))
 
     def observe(self, state: State, windows: Sequence[Window], at: datetime) -> tuple[State, tuple[Finding, ...]]:
         """Take batches in, and say what they show.
@@ -106,11 +108,11 @@ class Judge:
         """
         if not all(state.profile == digest == self.profile.digest for digest in (w.profile.digest for w in windows)):
             raise Invalid("the state, the windows and the judge have different profiles")
-        state = self._of_the_day(state, at)
+        state = self._of_the_hour(state, at)
         held = [window for window in windows if window.rows]
         if not held:
             return state, ()
-        state, after_each = grown(self._against, state, held, at)
+        state, after_each = grown(self._hourly.of(state.cell), state, held, at)
         look, most = self._look(state), self._most(state, after_each)
         return self._detect(state, look, at) or self._clear(state, look, at) or self._notice(state, look, most, at)
 
@@ -136,8 +138,8 @@ class Judge:
         watched = self._watched(state)
         if state.noticed or not watched.any():
             return -np.inf
-        after_each = self._against.alternatives.by_part(evidence)[:, watched].mean(axis=-1)
-        without = (1 - WEIGHT) if len(self._against.relations) else 1.0
+        after_each = self._whole.alternatives.by_part(evidence)[:, watched].mean(axis=-1)
+        without = (1 - WEIGHT) if len(self._whole.relations) else 1.0
         at_the_end = self._evidence(state).together(watched, self._related(watched))
         return _log(max(without * float(after_each.max()), at_the_end))
 
@@ -244,14 +246,14 @@ class Judge:
         )
 
     def _look(self, state: State) -> Look:
-        return Look(self._against, state.history, state.expected, self._evidence(state))
+        return Look(self._hourly.of(state.cell), state.history, state.expected, self._evidence(state))
 
     def _evidence(self, state: State) -> Evidence:
-        parts = self._against.alternatives.by_part(state.evidence)
-        return Evidence(parts, self._against.relations.by_relation(state.relations))
+        parts = self._whole.alternatives.by_part(state.evidence)
+        return Evidence(parts, self._whole.relations.by_relation(state.relations))
 
     def _log_chance(self, state: State) -> float:
-        return -log_threshold(self.settings.false_alarms_per_year, state.restarts)
+        return -log_threshold(self.settings.false_alarms_per_year, state.restarts, self._hourly.stretches)
 
     def _drifting(self, state: State) -> NDArray[np.bool_]:
         return np.array([part.name in state.drifting for part in self._parts.parts])
@@ -267,21 +269,25 @@ class Judge:
     def _related(self, watched: NDArray[np.bool_]) -> NDArray[np.bool_]:
         """The relations whose change would be news: both features are watched."""
         names = {part.feature.name for part, news in zip(self._parts.parts, watched.tolist(), strict=True) if news}
-        return self._against.relations.among(np.array([name in names for name in self._names]))
+        return self._whole.relations.among(np.array([name in names for name in self._names]))
 
-    def _of_the_day(self, state: State, at: datetime) -> State:
-        """The state, with fresh evidence where a day has begun; a clock that goes back doesn't bring one back."""
-        day = at.astimezone(UTC).date()
-        if day <= state.day:
+    def _of_the_hour(self, state: State, at: datetime) -> State:
+        """The state, with fresh evidence where a day has begun, or an hour with a reference of its own.
+
+        A clock that goes back doesn't bring one back.
+        """
+        day, cell = at.astimezone(UTC).date(), self._hourly.cell(at)
+        if (day, cell) <= (state.day, state.cell):
             return state
         expected = state.rows_seen - state.rows_before
-        return replace(self._afresh(state), day=day, restarts=0, rows_before=state.rows_seen, expected=expected)
+        fresh = replace(self._afresh(state), restarts=0, rows_before=state.rows_seen, expected=expected)
+        return replace(fresh, day=day, cell=cell)
 
     def _restarted(self, state: State) -> State:
         return replace(self._afresh(state), restarts=state.restarts + 1)
 
     def _afresh(self, state: State) -> State:
-        fresh = begun(self._against, state.profile, state.day, state.restarts)
+        fresh = begun(self._whole, state.profile, state.day, state.restarts)
         return replace(state, noticed=False, history=History(), evidence=fresh.evidence, relations=fresh.relations)
 
 

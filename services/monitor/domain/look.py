@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import datetime
 from functools import cached_property
 from types import MappingProxyType
 
@@ -17,12 +18,36 @@ from services.monitor.domain.history import PANE_ROWS, History
 from services.monitor.domain.measures import MEASURES
 from services.monitor.domain.parts import Parts
 from services.monitor.domain.relations import WEIGHT, Relations, Told
+from services.monitor.domain.state import ANY
 from services.profile import ReferenceProfile
 from services.profile.columns import Counts, Numbers
+from services.profile.seasons import cell_of
+
+HOURS = 24  # of a day, where each is judged for itself
 
 
 class Yardsticks:
-    """All that a look is held against, made ready once per profile and settings.
+    """All that a look is held against, made ready once per profile, settings and hour of the week.
+
+    Args:
+        profile: The reference.
+        settings: What its owner tolerates.
+        cell: The hour of the week whose rows of the reference are held against; ANY for all rows.
+    """
+
+    def __init__(self, profile: ReferenceProfile, settings: Settings, cell: int = ANY) -> None:
+        self.parts, self.relations = Parts(profile), Relations(profile)
+        if cell != ANY and profile.seasons is not None:
+            self.parts = self.parts.of_the_hour(cell, profile.seasons)
+            self.relations = Relations(profile, profile.seasons, cell)
+        self.alternatives = Alternatives(self.parts)
+        self.drifts = MappingProxyType({name: Drift(self.parts, measure) for name, measure in MEASURES.items()})
+        self.drift = self.drifts[settings.effect]
+        self.tolerances = np.array([settings.of(part.feature.name) for part in self.parts.parts])
+
+
+class Hourly:
+    """What each hour of the week is held against: all rows, or where the settings are seasonal those of its hour.
 
     Args:
         profile: The reference.
@@ -30,12 +55,21 @@ class Yardsticks:
     """
 
     def __init__(self, profile: ReferenceProfile, settings: Settings) -> None:
-        self.parts = Parts(profile)
-        self.alternatives = Alternatives(self.parts)
-        self.relations = Relations(profile)
-        self.drifts = MappingProxyType({name: Drift(self.parts, measure) for name, measure in MEASURES.items()})
-        self.drift = self.drifts[settings.effect]
-        self.tolerances = np.array([settings.of(part.feature.name) for part in self.parts.parts])
+        self._profile, self._settings = profile, settings
+        self._seasonal = settings.seasonal and profile.seasons is not None
+        self.whole = Yardsticks(profile, settings)
+        self._latest = ANY, self.whole
+        self.stretches = HOURS if self._seasonal else 1
+
+    def cell(self, at: datetime) -> int:
+        """The hour of the week that a moment is judged in; ANY where all are alike."""
+        return cell_of(at) if self._seasonal else ANY
+
+    def of(self, cell: int) -> Yardsticks:
+        """What an hour is held against; the one that was asked for last is kept."""
+        if self._latest[0] != cell:
+            self._latest = cell, Yardsticks(self._profile, self._settings, cell)
+        return self._latest[1]
 
 
 @dataclass(frozen=True)

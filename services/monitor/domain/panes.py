@@ -14,7 +14,7 @@ from datetime import UTC, datetime, timedelta
 import numpy as np
 
 from services.profile import Column, Window, count
-from services.profile.columns import CodedText, Counts
+from services.profile.columns import Counts, picked
 from services.profile.reference import ReferenceProfile
 
 LENGTH = timedelta(seconds=10)
@@ -78,7 +78,4 @@ def _fresh(number: int, window: Window) -> Pane:
 
 def _picked(profile: ReferenceProfile, columns: Mapping[str, Column], rows: Counts) -> dict[str, Column]:
     used = {feature.name: columns[feature.name] for feature in profile.features if feature.name in columns}
-    return {
-        name: CodedText(column.codes[rows], column.dictionary) if isinstance(column, CodedText) else column[rows]
-        for name, column in used.items()
-    }
+    return {name: picked(column, rows) for name, column in used.items()}

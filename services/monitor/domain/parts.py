@@ -16,6 +16,7 @@ index of all rows of a census column is at most 0.010, that of the rows apart at
 
 from __future__ import annotations
 
+from copy import copy
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -23,7 +24,9 @@ from numpy.typing import NDArray
 
 from services.profile import Feature, Kind, ReferenceProfile
 from services.profile.columns import Counts, Numbers
+from services.profile.reference import Seasons
 
+LEAN = 32.0  # rows' worth of the whole in an hour's reference: half of what thirty rows say
 LEAST_SHARE = 0.1  # deciles: Siddiqi (2006), Credit Risk Scorecards, ch. 6
 MAJORITY = 0.5
 
@@ -79,12 +82,22 @@ class Parts:
         self.groups = np.array([max(part.groups) + 1 for part in self.parts])
         self.width = int(self.groups.max())
         self.used: NDArray[np.bool_] = np.arange(self.width) < self.groups[:, np.newaxis]
-        self._overdispersion = np.array([part.feature.overdispersion for part in self.parts])[:, np.newaxis]
+        self.overdispersion = np.array([part.feature.overdispersion for part in self.parts])[:, np.newaxis]
+        self._names = [feature.name for feature in profile.features]
         self._places(profile)
         self.reference = self.effective(self.collect(profile.counts))
 
     def __len__(self) -> int:
         return len(self.parts)
+
+    def of_the_hour(self, cell: int, seasons: Seasons) -> Parts:
+        """The same parts, held against an hour's rows of the reference; few rows lean on the shares of all."""
+        some = copy(self)
+        by_name = dict(zip(self._names, seasons.overdispersion.tolist(), strict=True))
+        some.overdispersion = np.array([by_name[part.feature.name] for part in self.parts])[:, np.newaxis]
+        shares = self.reference / np.maximum(self.reference.sum(axis=-1, keepdims=True), 1.0)
+        some.reference = some.effective(self.collect(seasons.counts[cell])) + LEAN * shares
+        return some
 
     def collect(self, counts: Counts) -> Counts:
         """The rows per group.
@@ -101,7 +114,7 @@ class Parts:
 
     def effective(self, counts: Counts) -> Numbers:
         """Rows per group, shape (..., parts, groups), as so many independent rows: divided by the overdispersion."""
-        return np.asarray(counts / self._overdispersion)
+        return np.asarray(counts / self.overdispersion)
 
     def _places(self, profile: ReferenceProfile) -> None:
         offsets = dict(zip((feature.name for feature in profile.features), profile.offsets.tolist(), strict=False))

@@ -21,9 +21,11 @@ from numpy.typing import NDArray
 
 from services.monitor.domain.findings import RelationEffect
 from services.monitor.domain.history import History
+from services.monitor.domain.parts import LEAN
 from services.monitor.domain.special import log_beta
 from services.profile import Feature, ReferenceProfile
 from services.profile.columns import Counts, Numbers
+from services.profile.reference import Seasons
 
 WEIGHT = 0.1  # of the version's evidence, where it has relations: the parts' loses 0.1 nats
 JEFFREYS = 0.5
@@ -46,17 +48,24 @@ class Relations:
 
     Args:
         profile: The version's reference.
+        seasons: Its rows by hour; None where all rows are held against.
+        cell: The hour.
     """
 
-    def __init__(self, profile: ReferenceProfile) -> None:
+    def __init__(self, profile: ReferenceProfile, seasons: Seasons | None = None, cell: int = 0) -> None:
         held = profile.relations
         self._features = profile.features
-        self._rows = profile.rows
         self._held = held
+        together, rows = held.together.astype(np.float64), float(profile.rows)
         restless = np.array([feature.overdispersion for feature in profile.features])
+        if seasons:
+            counts, restless = seasons.counts[cell], seasons.overdispersion
+            together = counts[profile.bins :] + LEAN * together / rows
+            rows = float(counts[: profile.offsets[1]].sum()) + LEAN
+        self._share = together / rows
         self._overdispersion = np.maximum(restless[held.first], restless[held.second])
-        self.hits = held.together / self._overdispersion + JEFFREYS
-        self.misses = (profile.rows - held.together) / self._overdispersion + JEFFREYS
+        self.hits = together / self._overdispersion + JEFFREYS
+        self.misses = (rows - together) / self._overdispersion + JEFFREYS
         shifts = np.array([shift * sign for shift in ODDS for sign in (1, -1)])
         odds = np.log(self.hits / self.misses)[:, np.newaxis] + shifts
         self._log_yes, self._log_no = -np.logaddexp(0.0, -odds), -np.logaddexp(0.0, odds)
@@ -125,7 +134,7 @@ class Relations:
             first_side=_side(self._features[first], int(self._held.cuts[first])),
             second=self._features[second].name,
             second_side=_side(self._features[second], int(self._held.cuts[second])),
-            reference=float(self._held.together[told.place] / self._rows),
+            reference=float(self._share[told.place]),
             now=together / max(rows, 1),
             log_evidence=told.log_evidence,
         )

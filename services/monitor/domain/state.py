@@ -20,6 +20,7 @@ FORMAT = 3
 MOST_BYTES = 16 * 2**20  # fifty stretches of five thousand features' commonest bins; never near it in practice
 _HEADER = struct.Struct("<I")  # the length of the JSON that comes before the numbers
 _NUMBER = 8  # bytes
+ANY = -1  # hour of the week
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,6 +38,7 @@ class State:
         rows_before: Records seen in this role before that day.
         expected: Records that the day before had; 0 where it isn't known.
         noticed: Whether the present stretch has noticed a change already.
+        cell: The hour of the week whose rows of the reference it is held against; ANY: all rows.
         drifting: The names of the parts that drift; empty where none does.
     """
 
@@ -50,6 +52,7 @@ class State:
     rows_before: int = 0
     expected: int = 0
     noticed: bool = False
+    cell: int = ANY
     drifting: tuple[str, ...] = ()
 
     def to_bytes(self) -> bytes:
@@ -80,6 +83,7 @@ def _header_of(state: State) -> dict[str, object]:
         "restarts": state.restarts,
         "rows": [state.rows_seen, state.rows_before, state.expected],
         "noticed": state.noticed,
+        "cell": state.cell,
         "drifting": state.drifting,
         "evidence": state.evidence.shape,
         "relations": state.relations.shape,
@@ -126,5 +130,6 @@ def _state_of(header: Any, numbers: bytes) -> State:
         rows_before=before,
         expected=expected,
         noticed=bool(header["noticed"]),
+        cell=int(header["cell"]),
         drifting=tuple(map(str, header["drifting"])),
     )

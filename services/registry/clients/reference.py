@@ -1,8 +1,9 @@
 """The reference rows of a run, as a profile: inputs under their own names, the model's scores, the outcomes.
 
 The run logs them with its training data (goldenpath/reference.parquet), in time order: `__score__` is what the model
-gave, `__label__` what was true (1 or 0 for a classifier), both numbers. So the registry never needs the model to know
-what it answers.
+gave, `__label__` what was true (1 or 0 for a classifier), both numbers; `__time__`, where it is there, when each row
+came, in microseconds since 1970-01-01 UTC: then the profile is by hour and weekday, too. So the registry never needs
+the model to know what it answers.
 """
 
 from __future__ import annotations
@@ -17,10 +18,13 @@ from numpy.typing import NDArray
 
 from services.chassis.errors import Invalid
 from services.profile import profile_of
+from services.profile.columns import Counts
+from services.profile.seasons import with_seasons
 
 REFERENCE_PATH: Final = "goldenpath/reference.parquet"
 SCORE: Final = "__score__"
 LABEL: Final = "__label__"
+TIME: Final = "__time__"
 _OUTPUT: Final = "score"  # what the model servers call it in their answers and records
 _LEAST_PROBABILITY: Final = 1e-15  # a certain and wrong answer costs 34.5 nats, not infinitely many
 
@@ -47,6 +51,8 @@ def reference_of(path: Path, signature: str) -> tuple[bytes, float]:
     columns = {name: _array(table.column(name)) for name in _inputs(table.column_names, signature)}
     scores = {_OUTPUT: _array(table.column(SCORE))} if SCORE in table.column_names else {}
     profile = profile_of(columns, scores=scores)
+    if TIME in table.column_names:
+        profile = with_seasons(profile, columns | scores, _times(table.column(TIME)))
     labels = _array(table.column(LABEL)) if LABEL in table.column_names else None
     return profile.to_bytes(), log_loss(scores.get(_OUTPUT), labels)
 
@@ -60,7 +66,16 @@ def _inputs(found: list[str], signature: str) -> list[str]:
                 where=REFERENCE_PATH,
                 fix="log all of the model's inputs with the reference",
             )
-    return wanted or [name for name in found if name not in (SCORE, LABEL)]
+    return wanted or [name for name in found if name not in (SCORE, LABEL, TIME)]
+
+
+def _times(column: Any) -> Counts:
+    times = _array(column)
+    if times.dtype.kind != "f" or not np.isfinite(times.astype(np.float64)).all():
+        raise Invalid(
+            "a row's moment is missing or no number", where=TIME, fix="log a moment for every row, or for none"
+        )
+    return times.astype(np.int64)
 
 
 def _array(column: Any) -> NDArray[np.generic]:

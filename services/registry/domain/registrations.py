@@ -26,6 +26,7 @@ class Drift:
     tolerance: float = 0.0
     feature_tolerances: Mapping[str, float] = field(default_factory=dict)
     false_alarms_per_year: float = 0.0
+    seasonal: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -268,12 +268,17 @@ class DriftSettings(_message.Message):
     TOLERANCE_FIELD_NUMBER: _builtins.int
     FEATURE_TOLERANCES_FIELD_NUMBER: _builtins.int
     FALSE_ALARMS_PER_YEAR_FIELD_NUMBER: _builtins.int
+    SEASONAL_FIELD_NUMBER: _builtins.int
     effect: _builtins.str
     """The effect that counts: psi, js, ks or wasserstein; empty: psi."""
     tolerance: _builtins.float
     """How large the effect may be, in the effect's own unit, above 0. 0: the shipped default."""
     false_alarms_per_year: _builtins.float
     """Expected false alarms per deployment and year, above 0. 0: the shipped default of one."""
+    seasonal: _builtins.bool
+    """Whether each hour of the week is held against the reference's rows of that hour (UTC), where the reference tells
+    when its rows came; else this changes nothing.
+    """
     @_builtins.property
     def feature_tolerances(self) -> _containers.ScalarMap[_builtins.str, _builtins.float]:
         """Tolerances of single features, by feature."""
@@ -285,10 +290,11 @@ class DriftSettings(_message.Message):
         tolerance: _builtins.float = ...,
         feature_tolerances: _abc.Mapping[_builtins.str, _builtins.float] | None = ...,
         false_alarms_per_year: _builtins.float = ...,
+        seasonal: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["effect", b"effect", "false_alarms_per_year", b"false_alarms_per_year", "feature_tolerances", b"feature_tolerances", "tolerance", b"tolerance"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["effect", b"effect", "false_alarms_per_year", b"false_alarms_per_year", "feature_tolerances", b"feature_tolerances", "seasonal", b"seasonal", "tolerance", b"tolerance"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
