@@ -21,10 +21,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from examples.fraud.simulator import DAY, LATEST
 from examples.fraud.world import Counts, Numbers
@@ -65,68 +66,75 @@ def features_of(transactions: pd.DataFrame) -> pd.DataFrame:
 
 
 def _of_customers(transactions: pd.DataFrame) -> Iterator[tuple[str, Numbers]]:
-    seconds = _seconds(transactions)
+    timeline = _Timeline.of(transactions["customer"].to_numpy(), _seconds(transactions))
     cents = np.rint(transactions["amount"].to_numpy() * CENTS).astype(np.int64)
-    timeline = _Timeline.of(transactions["customer"].to_numpy(), seconds, cents)
+    genuine = (transactions["scenario"].to_numpy() == 0).astype(np.int64)
+    paid = timeline.running(cents)
     for days in WINDOWS:
-        count, total = timeline.between(seconds - days * DAY, seconds)
-        yield f"customer_count_{days}d", count.astype(float)
-        yield f"customer_mean_{days}d", _ratio(total, count) / CENTS
-    known, genuine = seconds - LATEST * DAY, (transactions["scenario"].to_numpy() == 0).astype(np.int64)
-    count, total = (
-        _Timeline.of(transactions["customer"].to_numpy(), seconds, values).between(known - USUAL * DAY, known)[1]
-        for values in (genuine, genuine * cents)
-    )
-    yield "customer_usual", _ratio(total, count) / CENTS
-    yield "amount_over_usual", np.where(total > 0, _ratio(cents * count, total), 0.0)
+        low, high = timeline.window(days)
+        yield f"customer_count_{days}d", timeline.back(high - low).astype(float)
+        yield f"customer_mean_{days}d", timeline.back(_ratio(paid[high] - paid[low], high - low) / CENTS)
+    low, high = timeline.window(USUAL, ended=LATEST)
+    count, total = (each[high] - each[low] for each in map(timeline.running, (genuine, genuine * cents)))
+    yield "customer_usual", timeline.back(_ratio(total, count) / CENTS)
+    yield "amount_over_usual", timeline.back(np.where(total > 0, _ratio(timeline.sorted(cents) * count, total), 0.0))
 
 
 def _of_terminals(transactions: pd.DataFrame) -> Iterator[tuple[str, Numbers]]:
-    seconds = _seconds(transactions)
-    fraud = (transactions["scenario"].to_numpy() > 0).astype(np.int64)
-    timeline = _Timeline.of(transactions["terminal"].to_numpy(), seconds, fraud)
-    known = seconds - LATEST * DAY
+    timeline = _Timeline.of(transactions["terminal"].to_numpy(), _seconds(transactions))
+    frauds = timeline.running((transactions["scenario"].to_numpy() > 0).astype(np.int64))
     for days in WINDOWS:
-        count, frauds = timeline.between(known - days * DAY, known)
-        yield f"terminal_count_{days}d", count.astype(float)
-        yield f"terminal_risk_{days}d", _ratio(frauds, count)
+        low, high = timeline.window(days, ended=LATEST)
+        yield f"terminal_count_{days}d", timeline.back(high - low).astype(float)
+        yield f"terminal_risk_{days}d", timeline.back(_ratio(frauds[high] - frauds[low], high - low))
 
 
 @dataclass(frozen=True, slots=True)
 class _Timeline:
-    """Rows by whom they are about and by time, with running sums.
+    """Rows sorted by whom they are about and by time. Asked in this order, a search finds neighbours side by side.
 
     Args:
-        about: Whom each row is about, in the order of the questions, shape (rows,).
-        earliest: The first row's time, in seconds.
+        order: Which row is at each place, shape (rows,).
+        since: Seconds since the earliest row, by place.
+        base: Whom a row is about, times `span`, by place; with `since` added, the key that it is sorted by.
         span: More than the seconds from the first row to the last.
-        keys: Sorted: whom a row is about, times the span, plus its time since the earliest; shape (rows,).
-        sums: Of the values before each place, shape (rows + 1,).
     """
 
-    about: Counts
-    earliest: int
+    order: Counts
+    since: Counts
+    base: Counts
     span: int
-    keys: Counts
-    sums: Counts
 
     @classmethod
-    def of(cls, about: Counts, seconds: Counts, values: Counts) -> _Timeline:
-        earliest = int(seconds.min(initial=0))
-        span = int(seconds.max(initial=0)) - earliest + 1
-        keys = about.astype(np.int64) * span + (seconds - earliest)
-        order = np.argsort(keys, kind="stable")
-        return cls(about.astype(np.int64), earliest, span, keys[order], np.concatenate(([0], np.cumsum(values[order]))))
+    def of(cls, about: Counts, seconds: Counts) -> _Timeline:
+        since = seconds - seconds.min(initial=np.iinfo(np.int64).max)
+        span = int(since.max(initial=0)) + 1
+        base = about.astype(np.int64) * span
+        order = np.argsort(base + since, kind="stable")
+        return cls(order, since[order], base[order], span)
 
-    def between(self, start: Counts, end: Counts) -> tuple[Counts, Counts]:
-        """For each row, how many of the same whom are in [start, end), and the sum of their values."""
-        low, high = self._place(start), self._place(end)
-        return high - low, self.sums[high] - self.sums[low]
+    def window(self, days: int, ended: int = 0) -> tuple[Counts, Counts]:
+        """Where each place's window of days begins, and where it ends, so many days before its own moment."""
+        until = self.since - ended * DAY
+        return self._first(until - days * DAY), self._first(until)
 
-    def _place(self, seconds: Counts) -> Counts:
-        """Where the first row is that isn't before a moment, among those of the same whom."""
-        since = np.clip(seconds - self.earliest, 0, self.span)
-        return np.searchsorted(self.keys, self.about * self.span + since)
+    def running(self, values: Counts) -> Counts:
+        """Sums of rows' values before each place, shape (rows + 1,)."""
+        return np.concatenate(([0], np.cumsum(values[self.order])))
+
+    def sorted(self, values: Counts) -> Counts:
+        """Rows' values by place."""
+        return values[self.order]
+
+    def back(self, values: NDArray[Any]) -> NDArray[Any]:
+        """Places' values by row."""
+        rows = np.empty_like(values)
+        rows[self.order] = values
+        return rows
+
+    def _first(self, moments: Counts) -> Counts:
+        """The first place of the same whom that isn't before a moment."""
+        return np.searchsorted(self.base + self.since, self.base + np.clip(moments, 0, self.span))
 
 
 def _seconds(transactions: pd.DataFrame) -> Counts:
