@@ -32,6 +32,16 @@ def test_looking_at_a_fixed_sizes_interval_all_the_time_breaks_its_promise() -> 
     assert left > 40
 
 
+def test_outcomes_are_taken_when_they_are_due_and_not_as_they_come() -> None:
+    """A fraud is known after a day, everything else after a week: what came first says nothing of the mean."""
+    lost = (np.random.default_rng(7).random(20_000) < 0.02).astype(float)
+    came = np.argsort(np.arange(lost.size) / 1_000 + np.where(lost > 0, 1, 7), kind="stable")  # 1,000 records a day
+    _, as_they_come, _ = path(Watched(), lost[came])
+    _, when_due, _ = path(Watched(), lost)
+    assert as_they_come.max() > 0.5
+    assert when_due.max() < 0.02
+
+
 def test_losses_in_batches_are_known_as_well_as_one_by_one() -> None:
     losses = np.random.default_rng(3).beta(1, 9, 500)
     at_once, low, high = path(Watched(), losses)

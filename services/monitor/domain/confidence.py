@@ -9,6 +9,9 @@ What is bounded: the mean of losses that lie between 0 and a bound; each new los
 before it, so no more is assumed of them. Where the mean moves, the interval is about the average of the means so far,
 weighted by the bets. The interval adapts to the variance: rare losses have tight ones.
 
+Outcomes that come late must be taken when they are due, in the order of their records, and not as they come: frauds
+are reported before anybody knows that the others were none, so the first to come are nearly all losses.
+
 Source: Waudby-Smith and Ramdas (2023), Estimating means of bounded random variables by betting, J. R. Stat. Soc. B
 86(1), theorem 2: the predictable plug-in empirical-Bernstein confidence sequence, (13) to (15), with c = 1/2.
 """
