@@ -7,7 +7,7 @@ import importlib
 import json
 import os
 import signal
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -106,6 +106,30 @@ async def test_whoever_gives_up_early_finds_the_reader_started(mlflow: MlflowRun
         async with asyncio.timeout(0.1):
             await mlflow.bring(trained.runs["whole"])
     assert (await mlflow.bring(trained.runs["whole"])).brought.flavor == "sklearn"
+
+
+@in_one_loop
+async def test_whoever_gives_up_while_waiting_leaves_nobody_waiting_behind(
+    artifacts: ArtifactStore, trained: Trained
+) -> None:
+    asked: list[str] = []
+
+    class Told(MlflowRuns):
+        async def _answer(self, question: Mapping[str, str]) -> bytes:
+            asked.append(question["run"])
+            return await super()._answer(question)
+
+    reading = Told(artifacts, tracking_uri=trained.uri, timeout=timedelta(minutes=1), idle=timedelta(minutes=1))
+    first = asyncio.ensure_future(reading.bring(trained.runs["whole"]))  # seconds, while the reader starts
+    impatient = [asyncio.ensure_future(reading.bring("0" * 32)) for _ in range(5)]
+    await asyncio.sleep(0.1)
+    for one in impatient:
+        one.cancel()
+    await asyncio.gather(*impatient, return_exceptions=True)
+    again = await reading.bring(trained.runs["whole"])
+    assert (await first).brought == again.brought
+    assert asked == [trained.runs["whole"]] * 2
+    await reading.stop()
 
 
 @in_one_loop

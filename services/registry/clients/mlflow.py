@@ -81,10 +81,12 @@ class MlflowRuns:
             await reader.wait()
 
     async def _ask(self, question: Mapping[str, str]) -> dict[str, Any]:
-        # Whoever asked may give up, such as at a call's deadline. The exchange goes on, so that the reader, which
-        # took seconds to start, is there and in step when they try again.
+        # Whoever gives up, such as at a call's deadline, before it is their turn leaves nothing in the queue: or else
+        # those who try again would wait behind what nobody waits for. An exchange that has begun goes on, so that the
+        # reader, which took seconds to start, is there and in step then.
+        await self._turn.acquire()
         exchange = asyncio.ensure_future(self._exchange(question))
-        exchange.add_done_callback(_retrieve)
+        exchange.add_done_callback(self._next)
         answer: dict[str, Any] = json.loads(await asyncio.shield(exchange))
         if "error" in answer:
             if answer["error"] not in _ERRORS:
@@ -93,24 +95,29 @@ class MlflowRuns:
         return answer
 
     async def _exchange(self, question: Mapping[str, str]) -> bytes:
-        async with self._turn:
-            try:
-                async with asyncio.timeout(self._timeout.total_seconds()):
-                    line = await self._answer(question)
-            except TimeoutError:
-                await self.stop()
-                raise Unavailable(f"MLflow didn't answer within {self._timeout.total_seconds():g} s") from None
-            except OSError as error:
-                await self.stop()
-                raise Unavailable(f"the reader of MLflow can't be reached: {error}") from error
-            except ValueError:
-                await self.stop()
-                raise Invalid("what the run says of itself is larger than 32 MiB", where="mlflow_run") from None
-            if not line:
-                await self.stop()
-                raise RuntimeError("the reader of MLflow died over a run")
-            self._end_later()
+        try:
+            async with asyncio.timeout(self._timeout.total_seconds()):
+                line = await self._answer(question)
+        except TimeoutError:
+            await self.stop()
+            raise Unavailable(f"MLflow didn't answer within {self._timeout.total_seconds():g} s") from None
+        except OSError as error:
+            await self.stop()
+            raise Unavailable(f"the reader of MLflow can't be reached: {error}") from error
+        except ValueError:
+            await self.stop()
+            raise Invalid("what the run says of itself is larger than 32 MiB", where="mlflow_run") from None
+        if not line:
+            await self.stop()
+            raise RuntimeError("the reader of MLflow died over a run")
+        self._end_later()
         return line
+
+    def _next(self, exchange: asyncio.Future[bytes]) -> None:
+        """Let the next one ask, and look at how the exchange ended, should nobody be left who does."""
+        self._turn.release()
+        if not exchange.cancelled():
+            exchange.exception()
 
     async def _answer(self, question: Mapping[str, str]) -> bytes:
         reader = await self._started()
@@ -140,12 +147,6 @@ class MlflowRuns:
         if self._reader is not None and self._reader.stdin is not None:
             self._reader.stdin.close()  # the end of its input is the end of the reader
         self._reader = None
-
-
-def _retrieve(exchange: asyncio.Future[bytes]) -> None:
-    """Look at how an exchange ended, should nobody be left who does."""
-    if not exchange.cancelled():
-        exchange.exception()
 
 
 def _imported(found: Mapping[str, Any], artifact: Artifact) -> ImportedRun:
