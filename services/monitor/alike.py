@@ -187,4 +187,5 @@ def _coded(tails: Bytes) -> CodedText:
         arrow.binary(width), rows, [None, arrow.py_buffer(np.ascontiguousarray(tails))]
     ).dictionary_encode()
     texts = tuple(text[1 : 1 + text[0]].decode() for text in held.dictionary.to_pylist())
-    return CodedText(held.indices.to_numpy(), texts)
+    codes = held.indices.buffers()[1]  # to_numpy would import pandas, which takes a second
+    return CodedText(np.frombuffer(codes, dtype=np.int32, count=rows), texts)

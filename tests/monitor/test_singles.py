@@ -21,6 +21,7 @@ from services.chassis.errors import Invalid
 from services.chassis.parking import Raw
 from services.chassis.testing import emitted
 from services.monitor import batches, queries
+from services.monitor.alike import read_alike
 from services.monitor.packed import told_of, whole
 from services.monitor.pane_store import Panes
 from services.monitor.predictions import Predictions, gathered
@@ -247,3 +248,11 @@ def read_bodies(bodies: list[PredictionRecorded], dead: list[tuple[Raw, Invalid]
 def same(one: Predictions, other: Predictions, *, but_for: str) -> bool:
     """Whether two tell the same, but for a random id."""
     return rows_of(replace(one, ids=other.ids) if but_for else one) == rows_of(other)
+
+
+def test_events_that_are_laid_out_alike_are_read_at_once_and_the_odd_one_is_left() -> None:
+    bodies = [prediction(row, label="yes", texts={"education": "x" * row}) for row in range(ROWS)]
+    strange = prediction(0, texts={"education": "x" * 200})
+    messages = [body.SerializeToString(deterministic=True) for body in (*bodies, strange)]
+    (told,), odd = read_alike(messages, np.zeros(ROWS + 1, dtype=np.int64))
+    assert (told.rows, odd) == (ROWS, [ROWS])
