@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 from services.chassis import telemetry
+from services.chassis.errors import Invalid
 from services.registry import events, reads
 from services.registry.domain import aliases, datasets, models, versions
 from services.registry.domain.aliases import Pointing
@@ -19,16 +20,33 @@ from services.registry.store import RegistryUnitOfWork
 
 @dataclass(frozen=True, slots=True)
 class ImportedRun:
-    """A run whose files are in the artifact store: what it brought, and its reference profile's bytes."""
+    """A run whose files are in the artifact store.
+
+    Args:
+        brought: What it brought.
+        profile: Its reference profile's bytes; empty where it logged no reference rows.
+        seasonal: True where the profile knows each hour of the week.
+    """
 
     brought: Brought
     profile: bytes = b""
+    seasonal: bool = False
 
 
 async def register_version(
     asked: Registration, run: ImportedRun, actor: Actor, uow: RegistryUnitOfWork
 ) -> tuple[Version, bool]:
-    """Register a version with its datasets and its model; True where its bytes are new."""
+    """Register a version with its datasets and its model; True where its bytes are new.
+
+    Raises:
+        Invalid: something that it asks for doesn't fit the run, or is malformed.
+    """
+    if asked.drift.seasonal and not run.seasonal:
+        raise Invalid(
+            "the run's reference rows don't tell when they came",
+            where="drift.seasonal",
+            fix="log them with log_reference(…, time_order=moments), or leave seasonal out",
+        )
     await uow.store.take_turn()
     documented = [await _document(given, actor, uow) for given in asked.datasets]
     model, changed = await _describe(asked, actor, uow)

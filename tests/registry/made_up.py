@@ -36,15 +36,15 @@ class FakeRuns:
 
     def __init__(self, artifacts: ArtifactStore) -> None:
         self._artifacts = artifacts
-        self._runs: dict[str, tuple[Mapping[str, str], dict[str, Any]]] = {}
+        self._runs: dict[str, tuple[Mapping[str, str], bool, dict[str, Any]]] = {}
 
-    def add(self, run: str, files: Mapping[str, str] | None = None, **brought: Any) -> None:
-        self._runs[run] = (files or {"MLmodel": f"run_id: {run}", "model.skops": "weights"}, brought)
+    def add(self, run: str, files: Mapping[str, str] | None = None, *, seasonal: bool = False, **brought: Any) -> None:
+        self._runs[run] = (files or {"MLmodel": f"run_id: {run}", "model.skops": "weights"}, seasonal, brought)
 
     async def bring(self, run: str) -> ImportedRun:
         if run not in self._runs:
             raise NotFound(f"MLflow has no run {run!r}", where="mlflow_run")
-        files, brought = self._runs[run]
+        files, seasonal, brought = self._runs[run]
         with self._artifacts.staging() as staging:
             for path, content in files.items():
                 (staging.files / path).parent.mkdir(parents=True, exist_ok=True)
@@ -52,7 +52,7 @@ class FakeRuns:
             artifact = staging.seal()
         digest = hashlib.sha256(PROFILE).hexdigest()
         usual: dict[str, Any] = {"metrics": {"log_loss": 0.126, "auc": 0.932}, "profile_digest": digest}
-        return ImportedRun(Brought(artifact.digest, artifact.files, **usual | brought), PROFILE)
+        return ImportedRun(Brought(artifact.digest, artifact.files, **usual | brought), PROFILE, seasonal)
 
 
 def registration(model: str = "credit", run: str = "run-1", **more: Any) -> pb.RegisterVersionRequest:

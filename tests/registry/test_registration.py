@@ -103,6 +103,17 @@ async def test_a_promise_that_the_run_cannot_keep_registers_nothing(
     assert await outbox(registry_database) == []
 
 
+async def test_a_seasonal_drift_takes_reference_rows_that_tell_when_they_came(
+    commands: Commands, runs: FakeRuns
+) -> None:
+    asked = registration(run="run-7", drift=told.DriftSettings(seasonal=True))
+    runs.add("run-7")
+    with pytest.raises(Invalid, match=r"drift\.seasonal: the run's reference rows don't tell when they came"):
+        await commands.register_version(asked, ADA)
+    runs.add("run-7", seasonal=True)
+    assert (await commands.register_version(asked, ADA)).created
+
+
 async def test_a_risk_tier_is_required(commands: Commands) -> None:
     with pytest.raises(Invalid) as error:
         await commands.register_version(registration(risk_tier=told.RISK_TIER_UNSPECIFIED), ADA)

@@ -165,4 +165,4 @@ def _imported(found: Mapping[str, Any], artifact: Artifact) -> ImportedRun:
         profile_digest=hashlib.sha256(profile).hexdigest() if profile else "",
         reference_log_loss=float(found["reference_log_loss"]),
     )
-    return ImportedRun(brought, profile)
+    return ImportedRun(brought, profile, seasonal=found["seasonal"])

@@ -28,6 +28,7 @@ from typing import Any, Final
 import yaml
 
 from services.chassis.errors import GoldenpathError, Invalid, NotFound, Unavailable
+from services.profile import ReferenceProfile
 from services.registry.clients.reference import REFERENCE_PATH, reference_of
 from services.registry.domain.signatures import input_example_json, signature_json
 from services.registry.domain.versions import requirements_of
@@ -88,6 +89,7 @@ class Reader:
             "commit_time": _commit_time(run.data.tags.get(_COMMIT_TIME, "")),
             "profile": base64.b64encode(profile).decode(),
             "reference_log_loss": log_loss,
+            "seasonal": bool(profile) and ReferenceProfile.from_bytes(profile).seasons is not None,
         }
 
     def _model_location(self, run: Any) -> str:
