@@ -110,18 +110,21 @@ async def test_a_clock_in_the_future_opens_no_pane_there(bench: Bench, ahead: ti
     assert (await total(bench)).rows == 40
 
 
+def with_numbers(rows: int, numbers: list[float], code: int | None = None) -> pb.InferenceRecorded:
+    """A batch with these numbers over and over in every number, and perhaps one code in every text."""
+    made = good(rows)
+    for column in (*made.inputs, *made.outputs):
+        if column.numbers:
+            column.numbers[:] = numbers * (rows // len(numbers))
+        elif code is not None:
+            column.codes[:] = [code] * rows
+    return made
+
+
 async def test_nan_and_infinity_in_every_place_are_counted_where_they_belong(bench: Bench) -> None:
     rows = 20
-    nothing = good(rows)
-    for column in (*nothing.inputs, *nothing.outputs):
-        if column.numbers:
-            column.numbers[:] = [float("nan")] * rows
-        else:
-            column.codes[:] = [-1] * rows
-    endless = good(rows)
-    for column in endless.inputs:
-        if column.numbers:
-            column.numbers[:] = [float("inf"), float("-inf")] * (rows // 2)
+    nothing = with_numbers(rows, [float("nan")], code=-1)
+    endless = with_numbers(rows, [float("inf"), float("-inf")])
     assert await take(bench, [nothing, endless]) == [False, False]
     window = await total(bench)
     for feature in bench.judge.profile.features:

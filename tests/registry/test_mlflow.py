@@ -122,7 +122,7 @@ async def test_whoever_gives_up_while_waiting_leaves_nobody_waiting_behind(
     reading = Told(artifacts, tracking_uri=trained.uri, timeout=timedelta(minutes=1), idle=timedelta(minutes=1))
     first = asyncio.ensure_future(reading.bring(trained.runs["whole"]))  # seconds, while the reader starts
     impatient = [asyncio.ensure_future(reading.bring("0" * 32)) for _ in range(5)]
-    await asyncio.sleep(0.1)
+    await asyncio.sleep(0)
     for one in impatient:
         one.cancel()
     await asyncio.gather(*impatient, return_exceptions=True)
