@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from datetime import timedelta
 from typing import Any, Final, TypeAlias
 
 import numpy as np
@@ -77,7 +78,7 @@ def story(seed: int) -> Story:
     paid, calm = simulate(world, Outbreak(day)), simulate(world)  # the same rows, but for what the scenario takes
     features, calm_features = features_of(paid), features_of(calm)
     chosen = models.split(paid, day)
-    later = (paid["time"] >= paid["time"].min().normalize() + pd.Timedelta(days=day)).to_numpy()
+    later = (paid["time"] >= paid["time"].min().normalize() + timedelta(days=day)).to_numpy()
     fitted = {version: _fitted(version, features, paid, chosen.train) for version in VERSIONS}
     return Story(
         seed,

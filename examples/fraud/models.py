@@ -7,6 +7,7 @@ what customers usually do and which terminals were abused lately, and is boosted
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any, Final
 
 import numpy as np
@@ -63,8 +64,8 @@ def split(transactions: pd.DataFrame, days: int) -> Split:
         days: The last of them, counted from the first, that is still held out; later ones are in neither.
     """
     began = transactions["time"].min().normalize()
-    now = began + pd.Timedelta(days=days - HELD_OUT)
-    warm = transactions["time"] >= began + pd.Timedelta(days=WARM_UP)
-    known = transactions["time"] < now - pd.Timedelta(days=LATEST)
-    ahead = (transactions["time"] >= now) & (transactions["time"] < began + pd.Timedelta(days=days))
+    now = began + timedelta(days=days - HELD_OUT)
+    warm = transactions["time"] >= began + timedelta(days=WARM_UP)
+    known = transactions["time"] < now - timedelta(days=LATEST)
+    ahead = (transactions["time"] >= now) & (transactions["time"] < began + timedelta(days=days))
     return Split((warm & known).to_numpy(), ahead.to_numpy())
