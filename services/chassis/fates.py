@@ -67,8 +67,10 @@ class DeadLetterLimit:
         """Count events of a topic that were handled, or that died."""
         last = self._died[topic]
         last.extend([died] * events)
+        if not died or self._exceeded:  # what lives never makes the dead more, nor their share larger
+            return
         dead = sum(last)
-        if not self._exceeded and dead >= _FLOOR and dead >= _SHARE * len(last):
+        if dead >= _FLOOR and dead >= _SHARE * len(last):
             self._stopped.set(1)
             self._exceeded = f"{dead} of the last {len(last)} events on {topic} became dead letters"
 
