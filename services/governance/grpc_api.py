@@ -85,7 +85,7 @@ class GovernanceApi(GovernanceServiceServicer):
 
     async def CheckAdmission(self, request: pb.CheckAdmissionRequest, _: Context) -> pb.CheckAdmissionResponse:
         """May these bytes serve, now?"""
-        model, version = model_of(request.model), version_of(request.version)
+        model, version = model_of(request.model), some_version_of(request.version)
         async with self._database.read() as connection:
             admitted, reason, verdict = await queries.check_admission(
                 model, version, request.artifact_digest, connection

@@ -66,8 +66,6 @@ async def check_admission(
     model: str, version: int, artifact_digest: str, connection: Connection
 ) -> tuple[bool, str, Verdict | None]:
     """Whether these bytes may serve now, why or why not, and the verdict that says so."""
-    if not version:
-        raise Invalid("name one version: 0 is none", where="version")
     judged = await Cases(connection).get(model, version)
     verdict = judged.verdict if judged else None
     admitted, reason = verdicts.admission(verdict, label=f"{model}@{version}", artifact_digest=artifact_digest)

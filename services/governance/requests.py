@@ -37,7 +37,7 @@ def version_of(number: int) -> int:
 def some_version_of(number: int) -> int:
     """The number of one version."""
     if not version_of(number):
-        raise Invalid("which version? It has a number from 1", where="version")
+        raise Invalid("name one version: 0 is none", where="version")
     return number
 
 
