@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from html import escape
 from typing import Final
 
+from golden import promises
 from golden.monitor_plots import (
     STYLE,
     Level,
@@ -71,7 +72,7 @@ def render(report: pb.GetReportResponse, history: pb.GetHistoryResponse) -> str:
         f'<meta name="viewport" content="width=device-width, initial-scale=1"><h1>{title} '
         f"<small>{escape(report.role)} in {escape(report.environment)}</small> {_state(report)}</h1>"
         f"<p>{escape(report.sentence)}</p>{_facts(report, history)}{_overview(report, history)}"
-        f'{_evidence(history)}{_relations(report)}{legend}<div class="cards">{cards}</div></html>'
+        f'{_evidence(history)}{_relations(report)}{_performance(report)}{legend}<div class="cards">{cards}</div></html>'
     )
 
 
@@ -130,6 +131,21 @@ def _relations(report: pb.GetReportResponse) -> str:
     return (
         '<section class="card"><h2>What goes together otherwise</h2><p class="dim">The share of records that have both '
         f'or neither; the mark is the reference.</p><div class="texts pairs">{bars}</div></section>'
+    )
+
+
+def _performance(report: pb.GetReportResponse) -> str:
+    if not report.HasField("performance"):
+        return ""
+    kept = report.performance
+    metrics = "".join(f"<div><b>{escape(now)}</b>{escape(name)}</div>" for name, now in promises.metric_rows(kept))
+    segments = "".join(
+        f"<tr>{''.join(f'<td>{escape(cell)}</td>' for cell in row)}</tr>" for row in promises.segment_rows(kept)
+    )
+    head = "<tr><th>segment</th><th>records</th><th>loss</th><th>share of what is beyond</th></tr>"
+    return (
+        f'<section class="card"><h2>The promise, by outcomes</h2><p>{escape(promises.standing(kept))}</p>'
+        f'<div class="facts">{metrics}</div>{f"<table>{head}{segments}</table>" if segments else ""}</section>'
     )
 
 

@@ -3,14 +3,28 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from golden.output import console, escape
 from services.chassis.errors import GoldenpathError
 
+if TYPE_CHECKING:
+    from golden.demo.play import Play
+
+
+class Example(StrEnum):
+    """What is played."""
+
+    CREDIT = "credit"
+    FRAUD = "fraud"
+
+
+Which = Annotated[Example, typer.Argument(help="Which example is played.")]
+Seed = Annotated[int, typer.Option("--seed", help="Of fraud: other customers than those that trained it.", min=0)]
 NoDrift = Annotated[bool, typer.Option("--no-drift", help="Nothing breaks: 1995's real traffic on the 1994 model.")]
 Keep = Annotated[bool, typer.Option("--keep", help="Leave the platform running afterwards.")]
 Home = Annotated[Path | None, typer.Option("--home", help="Where the demo keeps its platform; emptied first.")]
@@ -22,7 +36,9 @@ Trained = Annotated[
 
 
 def demo(
+    which: Which = Example.CREDIT,
     *,
+    seed: Seed = 0,
     no_drift: NoDrift = False,
     keep: Keep = False,
     home: Home = None,
@@ -30,18 +46,26 @@ def demo(
     sabotage: Broken = "",
     trained: Trained = None,
 ) -> None:
-    """Train, gate, deploy, canary, drift, hold, roll back: shown on real census records, and checked."""
+    """Train, gate, deploy, canary, drift, hold, roll back: shown and checked.
+
+    `credit` plays on real census records whose feeds break. `fraud` plays on simulated card payments, where a new kind
+    of fraud comes that no input shows, only outcomes.
+    """
+    from golden.demo.fraud import FraudPlay
     from golden.demo.performance import Performance
     from golden.demo.sabotage import Sabotage
 
-    play = Performance(
-        home=home,
-        patience=timedelta(seconds=patience),
-        no_drift=no_drift,
-        keep=keep,
-        sabotage=Sabotage(sabotage),
-        trained=trained or (),
-        console=console,
+    common: dict[str, Any] = {
+        "home": home,
+        "patience": timedelta(seconds=patience),
+        "keep": keep,
+        "trained": trained or (),
+        "console": console,
+    }
+    play: Play = (
+        FraudPlay(seed=seed, **common)
+        if which is Example.FRAUD
+        else Performance(no_drift=no_drift, sabotage=Sabotage(sabotage), **common)
     )
     try:
         play.run()

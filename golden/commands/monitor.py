@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 import typer
 from rich.text import Text
 
-from golden import monitor_page
+from golden import monitor_page, promises
 from golden.commands.deployments import Environment, Version
 from golden.monitor_plots import bins_of, by_how_surely, sides_of
 from golden.output import Json, as_dict, console, escape, moment, print_json, table
@@ -70,6 +70,8 @@ def monitor(
     if why:
         _show_why(features)
     _show_relations([each for each in report.relations if why or each.log_evidence > report.log_threshold])
+    if report.HasField("performance"):
+        _show_performance(report.performance)
     _show_time(history, as_if=settings != DriftSettings())
 
 
@@ -130,6 +132,14 @@ def _show_relations(relations: list[events.RelationEffect]) -> None:
     ]
     console.print()
     table("go together", "", "reference", "now", "log e", rows=rows)
+
+
+def _show_performance(kept: events.Performance) -> None:
+    """How the promise is kept, and which segments carry what isn't."""
+    console.print(f"\n[bold]promise[/bold]   {escape(promises.standing(kept))}")
+    table("metric", "now", rows=list(promises.metric_rows(kept)))
+    if kept.segments:
+        table("segment", "records", "loss", "share", rows=list(promises.segment_rows(kept)))
 
 
 def _show_time(history: pb.GetHistoryResponse, *, as_if: bool) -> None:

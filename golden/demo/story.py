@@ -6,7 +6,7 @@ doesn't come true raises, and the demo exits non-zero.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
@@ -20,6 +20,7 @@ from goldenpath.deployer.v1 import deployer_service_pb2 as deployer
 from goldenpath.deployer.v1 import events_pb2 as decisions
 from goldenpath.governance.v1 import events_pb2 as judged
 from goldenpath.governance.v1 import governance_service_pb2 as governance
+from goldenpath.monitor.v1 import events_pb2 as found_pb
 from goldenpath.monitor.v1 import monitor_service_pb2 as monitor
 from services.chassis.errors import Conflict, Denied
 
@@ -97,7 +98,7 @@ class Story:
             self._stable(step, version)
             step.say(f"version {version} · first version · 100 %")
 
-    def served_enough(self, traffic: Traffic[Any]) -> None:
+    def served_enough(self, traffic: Traffic[Any], records: str) -> None:
         """The stable version has served as much as the rules want of a version to go back to."""
         with self.screen.step("traffic", "clients") as step:
 
@@ -107,7 +108,7 @@ class Story:
                 return self._report().rows_seen >= _SERVED_BEFORE_SUCCESSOR
 
             step.until(enough, within=self.patience, what=f"{_SERVED_BEFORE_SUCCESSOR} records in the monitor")
-            step.say(f"{traffic.tally().requests:,} real held-out records, labels follow seconds later")
+            step.say(f"{traffic.tally().requests:,} {records}, labels follow seconds later")
 
     def in_canary(self, version: int) -> None:
         """A candidate has a part of the traffic."""
@@ -161,13 +162,36 @@ class Story:
             )
             return str(signal.id)
 
+    def degraded(self, version: int) -> str:
+        """Outcomes say that a version broke its promise, while its inputs are what they were; the signal's id."""
+        with self.screen.step("seen", "monitor") as step:
+
+            def found() -> found_pb.Signal | None:
+                report = self._report()
+                step.now(f"{report.performance.rows:,} payments with outcomes, {report.performance.loss:.3f} each")
+                return next((one.signal for one in self._signals() if one.level == "degraded"), None)
+
+            signal = step.until(found, within=self.patience * 2, what="performance.degraded")
+            if signal.version != version or self._detected_since(datetime.fromtimestamp(0, UTC)):
+                raise Conflict(f"the signals speak of version {signal.version}, or of inputs that didn't change")
+            kept = signal.performance
+            name = kept.metric.replace("_", " ")
+            step.say(
+                f"{name} {kept.loss:.2f}, surely above {kept.lower:.2f}; promised was {kept.limit:.2f} at most"
+                f" · {kept.rows:,} outcomes · no input drifts"
+            )
+            return str(signal.id)
+
     def _detected_since(self, began: datetime) -> monitor.SignalRecord | None:
-        listed = known(lambda: self.author.monitor.ListSignals(monitor.ListSignalsRequest(model=self.model)))
-        records = listed.records if listed else ()
-        for record in reversed(records):  # the first of them: what comes later speaks of the same trouble
+        for record in reversed(self._signals()):  # the first of them: what comes later speaks of the same trouble
             if record.level == "detected" and record.signal.raised_at.ToDatetime(UTC) >= began:
                 return record
         return None
+
+    def _signals(self) -> Sequence[monitor.SignalRecord]:
+        """The newest signals about the model, newest first."""
+        listed = known(lambda: self.author.monitor.ListSignals(monitor.ListSignalsRequest(model=self.model)))
+        return listed.records if listed else ()
 
     def decided(self, signal: str, verb: decisions.Verb.ValueType) -> decisions.Decision:
         """The deployer answers a signal with this verb, and the numbers bear it out."""

@@ -58,8 +58,8 @@ class Served(NamedTuple):
     probability: float
 
 
-Due: TypeAlias = tuple[float, Served, R]
-"""When an outcome becomes known, and of which record."""
+Known: TypeAlias = tuple[Served, R]
+"""A record whose outcome is known now."""
 
 
 @dataclass
@@ -89,7 +89,7 @@ class Traffic(Generic[R]):
         bootstrap: Kafka's bootstrap servers.
         records: The records, without end.
         rate: Requests a second at the most.
-        label_delay: How long after the prediction its outcome becomes known.
+        label_delay: How long after a record's prediction its outcome becomes known.
     """
 
     def __init__(
@@ -100,14 +100,14 @@ class Traffic(Generic[R]):
         bootstrap: str,
         records: Iterator[R],
         rate: float,
-        label_delay: timedelta,
+        label_delay: Callable[[R], timedelta],
     ) -> None:
         self._model = model
         self._url = f"{gateway}/v2/models/{model}/infer"
         self._bootstrap = bootstrap
         self._records = records
         self._rate = rate
-        self._delay = label_delay.total_seconds()
+        self._delay = label_delay
         self._tally = Tally()
         self._change: Callable[[R], R] = _as_it_is
         self._stopping = threading.Event()
@@ -138,7 +138,7 @@ class Traffic(Generic[R]):
     async def _run(self) -> None:
         producer = AIOKafkaProducer(bootstrap_servers=self._bootstrap, acks="all", enable_idempotence=True)
         await producer.start()
-        outcomes: asyncio.Queue[Due[R]] = asyncio.Queue()
+        outcomes: asyncio.Queue[Known[R]] = asyncio.Queue()
         telling = asyncio.ensure_future(self._tell(producer, outcomes))
         limits = httpx.Limits(max_connections=_WORKERS, max_keepalive_connections=_WORKERS)
         transport = httpx.AsyncHTTPTransport(retries=0, limits=limits)
@@ -148,23 +148,23 @@ class Traffic(Generic[R]):
         await asyncio.gather(telling, return_exceptions=True)
         await producer.stop()
 
-    async def _send(self, client: httpx.AsyncClient, outcomes: asyncio.Queue[Due[R]], worker: int) -> None:
+    async def _send(self, client: httpx.AsyncClient, outcomes: asyncio.Queue[Known[R]], worker: int) -> None:
         pause = _WORKERS / self._rate
         loop = asyncio.get_running_loop()
         due = loop.time() + worker / self._rate
         while not self._stopping.is_set():
             await asyncio.sleep(max(due - loop.time(), 0.0))
             due = max(due + pause, loop.time() - pause)
-            record = next(self._records)
+            record = self._change(next(self._records))
             served = await self._ask(client, record)
             if served is not None:
-                outcomes.put_nowait((loop.time() + self._delay, served, record))
+                loop.call_later(self._delay(record).total_seconds(), outcomes.put_nowait, (served, record))
 
     async def _ask(self, client: httpx.AsyncClient, record: R) -> Served | None:
         """Send one record; None where it failed."""
         self._tally.requests += 1
         try:
-            body = request_of(self._change(record).inputs)
+            body = request_of(record.inputs)
             answer = await client.post(self._url, json=body, headers={"x-unit-id": record.unit})
         except httpx.HTTPError as error:
             self._failed(f"{type(error).__name__}: {error}")
@@ -183,11 +183,9 @@ class Traffic(Generic[R]):
         if len(self._tally.errors) < _SHOWN_ERRORS:
             self._tally.errors.append(what)
 
-    async def _tell(self, producer: AIOKafkaProducer, outcomes: asyncio.Queue[Due[R]]) -> None:
-        loop = asyncio.get_running_loop()
+    async def _tell(self, producer: AIOKafkaProducer, outcomes: asyncio.Queue[Known[R]]) -> None:
         while True:
-            due, served, record = await outcomes.get()
-            await asyncio.sleep(max(due - loop.time(), 0.0))
+            served, record = await outcomes.get()
             now = datetime.now(UTC)
             body = ingest.OutcomeRecorded(
                 model=self._model,

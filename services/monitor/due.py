@@ -28,15 +28,15 @@ _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 @dataclass(frozen=True)
 class Rows:
-    """Records of a batch that came due: of those with an outcome a row each, in the order of their times.
+    """Records of a batch that came due, in the order of their times.
 
     Args:
         day: Of its newest record, UTC.
         scores: Shape (rows,).
-        outcomes: What turned out, as the score is about it, shape (rows,).
+        outcomes: What turned out, as the score is about it; NaN where nothing did that the score can be held against;
+            shape (rows,).
         amounts: What each is about, in the currency; 0 where that is missing; shape (rows,).
         segments: By input, each record's value, shape (rows,).
-        missing: How many records had no outcome that their score can be held against.
     """
 
     day: date
@@ -44,12 +44,21 @@ class Rows:
     outcomes: Numbers
     amounts: Numbers
     segments: Mapping[str, NDArray[np.str_]]
-    missing: int
 
     @property
-    def known(self) -> int:
-        """How many rows."""
-        return int(self.scores.size)
+    def known(self) -> NDArray[np.bool_]:
+        """Which have an outcome, shape (rows,)."""
+        return ~np.isnan(self.outcomes)
+
+    def losses(self, promise: Promise) -> Numbers:
+        """What each lost, shape (rows,): nothing where no outcome came, which can only hide what was lost.
+
+        Whether an outcome comes may depend on what it is: a sample of those that came would be none of all.
+        """
+        lost, known = np.zeros(self.scores.size), self.known
+        if promise.judged:
+            lost[known] = promise.losses(self.scores[known], self.outcomes[known], self.amounts[known])
+        return lost
 
 
 def waiting_body(body: PackedBatch, halvings: int) -> tuple[bytes, int]:
@@ -89,14 +98,13 @@ def _rows(batch: records_pb.InferenceRecorded, scores: Numbers, outcomes: Number
     if promise.classified:
         usable &= (scores >= 0) & (scores <= 1) & np.isin(outcomes, (0.0, 1.0))
     order = np.lexsort((np.frombuffer(batch.record_ids, dtype="S16"), times))
-    order = order[usable[order]]
+    outcomes = np.where(usable, outcomes, np.nan)
     columns = {column.name: column for column in batch.inputs}
     amounts = columns.get(promise.amount)
     of_amount = np.nan_to_num(np.array(amounts.numbers), posinf=0, neginf=0) if amounts else np.zeros(times.size)
     segments = {name: _values(columns[name])[order] for name in promise.segments if name in columns}
     day = (_EPOCH + timedelta(microseconds=int(times.max()))).date()
-    missing = int(scores.size - order.size)
-    return Rows(day, scores[order], outcomes[order], of_amount[order], segments, missing)
+    return Rows(day, scores[order], outcomes[order], of_amount[order], segments)
 
 
 def _values(column: records_pb.Column) -> NDArray[np.str_]:

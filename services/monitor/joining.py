@@ -26,7 +26,6 @@ from services.monitor.domain.promise import FOLLOWED, Kept, Promise, Segment, ca
 from services.monitor.due import Rows
 from services.monitor.join_store import Day, Join
 from services.monitor.store import MonitorUnitOfWork, Watch
-from services.profile.columns import Numbers
 
 DEGRADED: Final = "degraded"
 _MOST_TOLD: Final = 20  # segments of a signal
@@ -64,11 +63,11 @@ async def count_due(watch_id: int, promise: Promise, uow: MonitorUnitOfWork) -> 
     before = await uow.join.kept(watch.id)
     kept = Kept.from_bytes(before) if before else Kept()
     for each in rows:
-        kept = kept.after(promise, each.day, _losses(each, promise), known=each.known, missing=each.missing)
+        kept = kept.after(promise, each.day, each.losses(promise), known=int(each.known.sum()))
     await uow.join.save(watch.id, kept.to_bytes())
     await _add_days(watch, rows, promise, uow.join)
-    instruments.MONITOR_DUE.labels("known").inc(sum(each.known for each in rows))
-    instruments.MONITOR_DUE.labels("missing").inc(sum(each.missing for each in rows))
+    instruments.MONITOR_DUE.labels("known").inc(sum(int(each.known.sum()) for each in rows))
+    instruments.MONITOR_DUE.labels("missing").inc(sum(int((~each.known).sum()) for each in rows))
     await _tell(watch, kept, promise, uow)
     return True
 
@@ -132,10 +131,6 @@ def _segments(days: Sequence[Day], promise: Promise) -> list[pb.SegmentPerforman
     ]
 
 
-def _losses(rows: Rows, promise: Promise) -> Numbers:
-    return promise.losses(rows.scores, rows.outcomes, rows.amounts) if promise.judged else np.zeros(0)
-
-
 async def _add_days(watch: Watch, rows: Sequence[Rows], promise: Promise, join: Join) -> None:
     """Add what came due to the sums of its days and their segments."""
     more = [day for each in rows for day in _days_of(each, promise)]
@@ -148,8 +143,8 @@ async def _add_days(watch: Watch, rows: Sequence[Rows], promise: Promise, join: 
 
 
 def _days_of(rows: Rows, promise: Promise) -> Iterator[Day]:
-    losses = _losses(rows, promise)
-    everything = np.ones(rows.known, dtype=np.bool_)
+    losses, known = rows.losses(promise), rows.known
+    everything = np.ones(known.size, dtype=np.bool_)
     chosen = [("", "", everything)]
     chosen += [
         (feature, str(value), values == value)
@@ -157,8 +152,9 @@ def _days_of(rows: Rows, promise: Promise) -> Iterator[Day]:
         for value in np.unique(values)
     ]
     for feature, value, which in chosen:
-        sums = tallies.sums_of(promise, rows.scores[which], rows.outcomes[which], rows.amounts[which])
-        loss = float(losses[which].sum()) if promise.judged else 0.0
+        those = which & known
+        sums = tallies.sums_of(promise, rows.scores[those], rows.outcomes[those], rows.amounts[those])
+        loss = float(losses[which].sum())
         yield Day(rows.day, feature, value, int(which.sum()), loss, tallies.to_bytes(sums))
 
 

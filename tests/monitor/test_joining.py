@@ -209,3 +209,18 @@ async def test_cost_is_promised_by_a_matrix(bench: Bench) -> None:
     await count(bench)
     (signal,) = await signals(bench)
     assert signal.performance.metrics["cost"] == pytest.approx(10.0, rel=0.05)
+
+
+async def test_outcomes_that_come_only_where_they_are_bad_break_no_promise(promised: Bench) -> None:
+    for _ in range(20):
+        body = await arrive(promised)
+        scores = np.array(batches.scores_of(body))
+        came = [one for one, bad in zip(batches.ids_of(body), promised.random.random(400) < scores, strict=True) if bad]
+        async with promised.database.begin() as uow:
+            for record in came:
+                await handlers.take_outcome(outcome(promised, record, 1.0), uow)
+    promised.clock.advance(PATIENCE * WEEK)
+    found = await count(promised)
+    assert found.missing > 6_000
+    assert found.metrics["log_loss"] > 1.5  # of those that came
+    assert not await signals(promised)

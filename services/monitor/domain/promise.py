@@ -9,6 +9,9 @@ records' own time, has that day's share of the false alarms of a year, and is fo
 broken once the lower end of one of them is beyond the limit. If all means are within it, that happens at most as often
 as was said, however often somebody looks: each sequence errs with its own chance at most.
 
+A record whose outcome never came counts as one that lost nothing. Whether an outcome comes may depend on what it is,
+and so those that came are no sample of all; but no loss is below 0, so this too can only hide what is lost.
+
 A loss counts at most `bound`: a sequence needs one. A mean of what was cut off is at most the whole mean, so a lower
 end stays one; it can only hide what is lost beyond. Metrics that are no means, such as the area under the curve, aren't
 judged: they are shown.
@@ -36,7 +39,7 @@ CLASSIFIED: Final = frozenset({"log_loss", "brier", "auc", "average_precision", 
 
 _LEAST_LIKELY: Final = 1e-3  # what a probability counts at least, in a log loss that is judged: 6.9 nats
 _MOST_ERRORS: Final = 25.0  # times the limit, of an absolute or squared error
-_MOST_COST: Final = 200.0  # times the limit
+_MOST_COST: Final = 1_000.0  # times the limit
 _MOST_CHANCE: Final = 0.5  # of one sequence, however many false alarms are allowed
 
 
@@ -145,8 +148,8 @@ class Kept:
     known: int = 0
     missing: int = 0
 
-    def after(self, promise: Promise, day: date, losses: Numbers, *, known: int, missing: int) -> Kept:
-        """The same after more records of a day came due: their losses in the records' order, and how many had none.
+    def after(self, promise: Promise, day: date, losses: Numbers, *, known: int) -> Kept:
+        """The same after more records of a day came due: their losses in the records' order, and how many are known.
 
         A day that is earlier than one that has begun counts as that one: late records are taken when they come.
         """
@@ -156,7 +159,7 @@ class Kept:
             chance = min(promise.false_alarms_per_year / DAYS_PER_YEAR, _MOST_CHANCE)
             days.append((day, Watched(promise.bound, chance)))
         moved = tuple((began, each.after(losses)) for began, each in days) if promise.judged else ()
-        return Kept(moved, self.known + known, self.missing + missing)
+        return Kept(moved, self.known + known, self.missing + losses.size - known)
 
     def surest(self) -> tuple[date, Watched] | None:
         """The sequence with the highest lower end: what speaks most for a broken promise; None where none has begun."""
