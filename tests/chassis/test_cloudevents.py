@@ -15,7 +15,17 @@ from hypothesis import strategies as st
 from goldenpath.ingest.v1.events_pb2 import DatasetDocumented, OutcomeRecorded, ProjectStarted
 from goldenpath.registry.v1.events_pb2 import Promise
 from goldenpath.registry.v1.registry_service_pb2 import RegisterVersionRequest
-from services.chassis.cloudevents import JSON, STRUCTURED, CloudEvent, body, check_finite, headers_of, read
+from services.chassis.cloudevents import (
+    JSON,
+    LONGEST_ATTRIBUTE,
+    NO_TEXT,
+    STRUCTURED,
+    CloudEvent,
+    body,
+    check_finite,
+    headers_of,
+    read,
+)
 from services.chassis.errors import Invalid
 from tests.chassis.kit import NOON, event
 from tests.chassis.kit import body as project
@@ -241,6 +251,54 @@ def test_any_bytes_are_a_body_or_invalid(data: bytes) -> None:
     written = event("credit", data=data, dataschema="")
 
     assert is_event_or_invalid(headers_of(written), data)
+
+
+@given(
+    name=st.sampled_from(["ce_id", "ce_source", "ce_type", "ce_subject", "ce_time", "ce_sequence", "content-type"]),
+    again=st.lists(st.sampled_from([b"", b"7", b"2026-03-01T12:00:00Z", JSON.encode(), b"\xff\xfe"]), max_size=3),
+)
+def test_a_header_that_comes_again_makes_an_event_of_the_last_one_or_invalid(name: str, again: list[bytes]) -> None:
+    written = event("credit", sequence=1)
+    found = [*headers_of(written), *((name, value) for value in again)]
+
+    assert is_event_or_invalid(found, written.data)
+
+
+@given(
+    times=st.integers(1, 3_000), unit=st.sampled_from([b"x", b"\xff", b"\xc3\xa4", b"0", b"9", b"[", b'{"a":', b"\x00"])
+)
+@pytest.mark.parametrize("mode", ["ce_id", "ce_subject", "ce_sequence", "ce_source", "content-type", "x-of-others"])
+def test_a_header_without_end_is_an_event_or_invalid(mode: str, times: int, unit: bytes) -> None:
+    written = event("credit", sequence=1)
+    kept_ = [header for header in headers_of(written) if header[0] != mode]
+
+    assert is_event_or_invalid([*kept_, (mode, unit * times)], written.data)
+
+
+@given(value=st.binary(max_size=200) | st.text(max_size=200).map(lambda text: text.encode("utf-16")))
+@pytest.mark.parametrize("content_type", [STRUCTURED, f"{STRUCTURED}; charset=utf-16", JSON, "application/json; x"])
+def test_any_bytes_of_any_content_type_are_an_event_or_invalid(content_type: str, value: bytes) -> None:
+    written = [header for header in headers_of(event("credit")) if header[0] != "content-type"]
+
+    assert is_event_or_invalid([*written, ("content-type", content_type.encode())], value)
+
+
+@given(number=st.integers(0, 5_000), digits=st.sampled_from(["7", "-7", "7e9999", "1" * 5_000, "0.1", "NaN"]))
+def test_a_structured_event_of_large_numbers_and_much_data_is_an_event_or_invalid(number: int, digits: str) -> None:
+    whole = json.dumps(a_structured(sequence="%", data="#"))
+    value = whole.replace('"%"', digits).replace('"#"', "[" * number + digits + "]" * number)
+
+    assert is_event_or_invalid([("content-type", STRUCTURED.encode())], value.encode())
+
+
+@given(
+    names=st.lists(st.sampled_from(["id", "source", "type", "subject", "actor"]), min_size=1),
+    text=st.text(min_size=1, max_size=LONGEST_ATTRIBUTE).filter(lambda text: not NO_TEXT.search(text)),
+)
+def test_whatever_text_an_event_is_written_with_it_is_read_with(names: list[str], text: str) -> None:
+    written = event("credit", sequence=1, **dict.fromkeys(names, text))
+
+    assert read(headers_of(written), written.data) == written
 
 
 def is_event_or_invalid(headers: list[tuple[str, bytes]], value: bytes | None) -> bool:
