@@ -37,6 +37,8 @@ Row: TypeAlias = asyncpg.Record
 _MIGRATION_LOCK: Final = 7_364_211  # any number, the same in all replicas
 _STATEMENT_TIMEOUT: Final = timedelta(seconds=30)
 _LOCK_TIMEOUT: Final = timedelta(seconds=10)
+_SILENT: Final = timedelta(seconds=5)  # beyond the statement's time: then the server can't even say that it is over
+_READY_WITHIN: Final = timedelta(seconds=1)  # less than a readiness check has, so that it says what is the matter
 _CONNECT_TIMEOUT: Final = timedelta(seconds=5)
 _STOP_WITHIN: Final = timedelta(seconds=5)
 _log = structlog.get_logger()
@@ -48,6 +50,11 @@ async def _leave_as_it_is(_: asyncpg.Connection[asyncpg.Record]) -> None:
     asyncpg ends an open transaction itself. What its own reset would take back (settings, listeners, session locks,
     cursors) costs a round trip for each transaction, and a test sees to it that there is none.
     """
+
+
+def _patience_s() -> float:
+    """How long to wait for an answer: a host that is gone breaks no connection, and its clock ends no statement."""
+    return (_STATEMENT_TIMEOUT + _SILENT).total_seconds()
 
 
 class UnitOfWork:
@@ -176,6 +183,7 @@ class Database(Generic[U]):
             max_size=self._connections,
             timeout=_CONNECT_TIMEOUT.total_seconds(),
             reset=_leave_as_it_is,
+            command_timeout=_patience_s(),
             server_settings={
                 "application_name": self._source,
                 "statement_timeout": str(int(_STATEMENT_TIMEOUT.total_seconds() * 1000)),
@@ -196,7 +204,7 @@ class Database(Generic[U]):
 
     async def connect(self) -> asyncpg.Connection[asyncpg.Record]:
         """A connection of one's own, for LISTEN; whoever asked closes it."""
-        return await asyncpg.connect(self._dsn, timeout=_CONNECT_TIMEOUT.total_seconds())
+        return await asyncpg.connect(self._dsn, timeout=_CONNECT_TIMEOUT.total_seconds(), command_timeout=_patience_s())
 
     @asynccontextmanager
     async def begin(self, *, actor: str = "") -> AsyncIterator[U]:
@@ -207,7 +215,7 @@ class Database(Generic[U]):
             Conflict: another transaction was in the way (a deadlock, or the same row at once).
         """
         with translated():
-            async with self._acquired() as connection, connection.transaction():
+            async with self._acquired(_LOCK_TIMEOUT) as connection, connection.transaction():
                 uow = self._make(connection, source=self._source, clock=self._clock, actor=actor)
                 yield uow
                 await uow.write_events()
@@ -227,16 +235,20 @@ class Database(Generic[U]):
             Unavailable: the database is down, or took too long.
         """
         with translated():
-            async with self._acquired() as connection:
+            async with self._acquired(_LOCK_TIMEOUT) as connection:
                 yield connection
 
     @asynccontextmanager
-    async def _acquired(self) -> AsyncIterator[Connection]:
+    async def _acquired(self, within: timedelta) -> AsyncIterator[Connection]:
         pool = self._pool
         if pool is None:
             raise Unavailable("the database isn't connected")
         try:
-            connection = await pool.acquire(timeout=_LOCK_TIMEOUT.total_seconds())
+            connection = await pool.acquire(timeout=within.total_seconds())
+        except TimeoutError as error:
+            if pool.get_size() == self._connections and not pool.get_idle_size():
+                raise Unavailable(f"all {self._connections} connections to the database are in use") from error
+            raise
         except OSError as error:  # a host without an answer, a socket that isn't there
             raise Unavailable(f"the database can't be reached: {error}") from error
         try:
@@ -250,13 +262,21 @@ class Database(Generic[U]):
         Raises:
             Unavailable: it gives none.
         """
-        async with self.read() as connection:
-            await connection.execute("SELECT 1")
+        with translated():
+            async with self._acquired(_READY_WITHIN) as connection:
+                await connection.execute("SELECT 1")
 
     async def _migrate(self) -> None:
-        async with self._acquired() as connection, connection.transaction():
-            # A migration, and whoever waits for another replica's, takes as long as it takes.
-            await connection.execute("SET LOCAL statement_timeout = 0; SET LOCAL lock_timeout = 0")
+        # A connection without our limits: a migration, and whoever waits for another replica's, takes as long as it
+        # takes.
+        connection = await asyncpg.connect(self._dsn, timeout=_CONNECT_TIMEOUT.total_seconds())
+        try:
+            await self._bring_up_to_date(connection)
+        finally:
+            await connection.close()
+
+    async def _bring_up_to_date(self, connection: Connection) -> None:
+        async with connection.transaction():
             await connection.execute("SELECT pg_advisory_xact_lock($1)", _MIGRATION_LOCK)
             await connection.execute("CREATE TABLE IF NOT EXISTS migrations (name text PRIMARY KEY, at timestamptz)")
             done = {row["name"] for row in await connection.fetch("SELECT name FROM migrations")}

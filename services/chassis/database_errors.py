@@ -30,6 +30,10 @@ _DOWN: Final[tuple[type[Exception], ...]] = (
     ConnectionError,
     TimeoutError,
 )
+PASSING: Final[tuple[type[Exception], ...]] = (
+    *_AT_ONCE,
+    *_DOWN,
+)  # of the driver's errors, those that are over by themselves
 
 
 @contextmanager

@@ -22,6 +22,7 @@ from opentelemetry.trace import SpanKind
 from services.chassis import cloudevents, instruments, telemetry
 from services.chassis.cloudevents import CloudEvent
 from services.chassis.database import Database, UnitOfWork
+from services.chassis.database_errors import PASSING, translated
 from services.chassis.errors import Conflict, Invalid, Unavailable
 from services.chassis.fates import UNKNOWN_TRIES, DeadLetterLimit, Fate, fate_of
 from services.chassis.inbox import Inbox
@@ -159,6 +160,8 @@ class Handling(Generic[U]):
                     await self._routes.run(raw, event, work.uow, again=True)
         except Unavailable:
             raise
+        except PASSING as error:
+            raise Unavailable(f"the database was in the way: {type(error).__name__}") from error
         except Exception as error:  # noqa: BLE001 - whatever it is, the operator sees it in the progress
             work.replay.fail(raw, error)
             return "not rebuilt"
@@ -232,9 +235,10 @@ class Handling(Generic[U]):
         savepoint = uow.connection.transaction()
         await savepoint.start()
         try:
-            event = cloudevents.read(parked.raw.headers, parked.raw.value)
-            if event in self._routes:
-                await self._dispatch(parked.raw, event, uow, name=f"retry {event.type}")
+            with translated():
+                event = cloudevents.read(parked.raw.headers, parked.raw.value)
+                if event in self._routes:
+                    await self._dispatch(parked.raw, event, uow, name=f"retry {event.type}")
         except Exception as error:  # noqa: BLE001 - the error's type says the event's fate, the unknown included
             await savepoint.rollback()
             uow.forget_events()

@@ -24,6 +24,7 @@ class Api(services.RegistryServiceServicer):
 
     def __init__(self) -> None:
         self.error: Exception | None = None
+        self.answer = messages.GetModelResponse()
         self.hold: asyncio.Event | None = None
         self.held = asyncio.Event()
         self.cancelled = asyncio.Event()
@@ -37,7 +38,7 @@ class Api(services.RegistryServiceServicer):
             await self._held(self.hold)
         if self.error is not None:
             raise self.error
-        return messages.GetModelResponse()
+        return self.answer
 
     async def _held(self, hold: asyncio.Event) -> None:
         try:

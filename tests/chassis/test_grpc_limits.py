@@ -59,6 +59,18 @@ async def test_a_request_that_is_too_large_is_refused(sibling: Sibling) -> None:
     with pytest.raises(Invalid, match="larger than max"):
         await sibling.ask(stub_of(sibling).GetModel, messages.GetModelRequest(model="x" * LARGEST_MESSAGE_BYTES))
 
+    assert await get(sibling) == messages.GetModelResponse()
+
+
+async def test_an_answer_that_is_too_large_is_refused_and_says_so(sibling: Sibling, api: Api) -> None:
+    api.answer = messages.GetModelResponse(model=messages.Model(name="x" * LARGEST_MESSAGE_BYTES))
+    for _ in range(6):  # it did answer: more of these than open the breaker
+        with pytest.raises(Invalid, match="larger than max"):
+            await get(sibling)
+    api.answer = messages.GetModelResponse()
+
+    assert await get(sibling) == api.answer
+
 
 async def test_a_call_in_flight_finishes_while_the_server_stops(sibling: Sibling, server: GrpcServer, api: Api) -> None:
     api.hold = asyncio.Event()

@@ -192,6 +192,22 @@ async def test_a_body_without_end_is_refused(client: httpx.AsyncClient, *, chunk
     assert (answer.status_code, answer.json()["detail"]) == (413, "a body has at most 16777216 bytes")
 
 
+@pytest.mark.parametrize("chunked", [pytest.param(False, id="announced"), pytest.param(True, id="in chunks")])
+async def test_over_a_real_connection_a_body_without_end_is_refused_too_and_the_server_goes_on(
+    app: FastAPI, *, chunked: bool
+) -> None:
+    server = HttpServer(app, "127.0.0.1:0", drain=timedelta(seconds=5))
+    await server.start()
+    content: Any = parts(64 * MIB) if chunked else b" " * 64 * MIB
+    async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{server.port}") as client:
+        refused = await client.post("/orders", content=content, headers={"content-type": "application/json"})
+        taken = await client.post("/orders", json={"amount": 7})
+    await server.stop()
+
+    assert (refused.status_code, refused.json()["detail"]) == (413, "a body has at most 16777216 bytes")
+    assert (taken.status_code, taken.json()) == (200, 7)
+
+
 @pytest.mark.parametrize(
     ("prefer", "said"),
     [

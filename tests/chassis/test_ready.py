@@ -12,6 +12,7 @@ from typing import Any
 
 import httpx
 import pytest
+from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from golden.embedded.kafka import KafkaBroker
 from golden.embedded.postgres import PostgresServer
@@ -108,6 +109,33 @@ async def test_a_sibling_that_is_down_is_said_and_the_service_goes_on(whole: Who
 
     assert status == 200
     assert wrong["registry"].startswith("degraded: ")
+
+
+async def test_a_sibling_that_was_down_for_long_is_left_alone_said_and_asked_again_once_it_is_back(
+    whole: Whole, issuer: Issuer
+) -> None:
+    port = whole.registry.port
+    await whole.registry.stop()
+    for _ in range(5):
+        with pytest.raises(Unavailable):
+            await ask(whole.sibling)
+    with pytest.raises(Unavailable, match="the registry hasn't answered 5 times in a row"):
+        await ask(whole.sibling)
+    status, wrong = await whole.until(lambda _, wrong: bool(wrong))
+    successor = GrpcServer(f"127.0.0.1:{port}", [], verifier=issuer.verifier(), drain=timedelta(seconds=1))
+    await successor.start()
+    await eventually(lambda: ask(whole.sibling), what="an answer")
+    after = await whole.until(lambda _, wrong: not wrong)
+    await successor.stop()
+
+    assert (status, list(wrong), after) == (200, ["registry"], (200, {}))
+
+
+async def ask(sibling: Sibling) -> bool:
+    """Ask a method that every server has."""
+    stub: Any = health_pb2_grpc.HealthStub(sibling.channel)
+    await sibling.ask(stub.Check, health_pb2.HealthCheckRequest(), within=timedelta(seconds=1))
+    return True
 
 
 async def test_a_stopped_consumer_isnt_ready(whole: Whole, kafka: str) -> None:

@@ -7,9 +7,11 @@ from collections import Counter
 import pytest
 from aiokafka import AIOKafkaProducer
 
+from goldenpath.ingest.v1.events_pb2 import ProjectStarted
 from services.chassis import parking, rebuilding
 from services.chassis.database import UnitOfWork
 from services.chassis.errors import Conflict, Invalid, NotFound, Unavailable
+from services.chassis.kafka import Received
 from services.chassis.parking import Raw
 from services.chassis.testing import eventually
 from tests.chassis.keeping import (
@@ -62,6 +64,35 @@ async def test_garbage_that_was_given_up_isnt_dug_out_again(keeper: Service, kaf
     assert await keeper.effects() == ["behind"]
     assert await keeper.count("parked") == 0
     assert await keeper.count("outbox") == emitted
+
+
+async def test_a_database_that_is_slow_in_a_rebuild_costs_time_and_no_event(
+    keeper: Service, kafka: str, unique: str
+) -> None:
+    slow: list[str] = []
+
+    async def handle(received: Received[ProjectStarted], uow: UnitOfWork) -> None:
+        await keeper.handle(received, uow)
+        await uow.connection.execute("SET LOCAL statement_timeout = '50ms'")
+        await uow.connection.execute("SELECT pg_sleep($1)", 60 * slow.count(received.body.project))
+
+    await publish_all(keeper, kafka, told(0, 30))
+    consumer = consumer_of(keeper, unique, kafka, handle)
+    async with running(consumer.run):
+        await eventually(lambda: has(keeper, 20, 10), what="every effect")
+        keeper.tried.clear()
+        slow.append("7")
+        await begin(consumer)
+        await eventually(lambda: was_tried(keeper, "7", 3), what="three tries")
+        slow.clear()
+        over = await eventually(lambda: is_over(keeper, unique), what="the rebuild's end")
+
+    assert Counter(await keeper.effects()) == kept(0, 30)
+    assert (over.failed, over.problem) == (0, "")
+
+
+async def was_tried(service: Service, project: str, times: int) -> bool:
+    return service.tried.count(project) >= times
 
 
 async def test_an_event_that_cant_be_applied_any_more_is_counted_and_named(

@@ -27,7 +27,7 @@ from tests.faults.world import HANDLES_NOTHING, READS_NOTHING, SESSION_TIMEOUT, 
 HEARD: Final = {
     "registry": ("ingest.events", "deployer.events"),
     "governance": ("registry.events", "deployer.events"),
-    "deployer": ("governance.events", "monitor.events"),
+    "deployer": ("governance.events", "monitor.events", "registry.events"),
     "monitor": ("deployer.events", "inference.outcomes"),
 }
 _BAD_FOR: Final = timedelta(seconds=12)  # a bad release is taken back as soon as somebody looks

@@ -22,6 +22,8 @@ class Link:
         self._to = to
         self._delay = timedelta()
         self._closed = False
+        self._passes = asyncio.Event()
+        self._passes.set()
         self._server: asyncio.Server | None = None
         self._ends: set[asyncio.StreamWriter] = set()
         self._passing: set[asyncio.Task[None]] = set()
@@ -39,6 +41,7 @@ class Link:
 
     def cut(self) -> None:
         """Break every connection there is; new ones are let through."""
+        self._passes.set()
         for end in self._ends:
             end.transport.abort()
 
@@ -51,9 +54,14 @@ class Link:
         """Hold back whatever passes, in each direction."""
         self._delay = delay
 
+    def hold(self) -> None:
+        """Let nothing through and break nothing: the host is gone without a word."""
+        self._passes.clear()
+
     def mend(self) -> None:
         """Let everything through, at once."""
         self._closed, self._delay = False, timedelta()
+        self._passes.set()
 
     async def _pass(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         if passing := asyncio.current_task():
@@ -82,6 +90,7 @@ class Link:
             while chunk := await reader.read(_CHUNK_BYTES):
                 if self._delay:
                     await asyncio.sleep(self._delay.total_seconds())
+                await self._passes.wait()
                 writer.write(chunk)
                 await writer.drain()
         writer.close()

@@ -4,19 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import signal
-import tempfile
-from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Any
 
 import asyncpg
 import grpc
 import pytest
-import pytest_asyncio
 from google.protobuf.message import Message
 
 from golden.checkup import Finding, examine
+from golden.embedded.services import SERVICES
 from golden.operations import ask
 from goldenpath.deployer.v1 import deployer_service_pb2 as deployer
 from goldenpath.governance.v1 import events_pb2 as governance
@@ -30,21 +27,6 @@ from tests.faults.world import HANDLES_NOTHING, READS_NOTHING, Replica, World
 
 PATIENCE = timedelta(seconds=120)
 pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.servers, pytest.mark.timeout(600)]
-
-
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def world() -> AsyncIterator[World]:
-    """A whole platform, with nothing in it."""
-    with tempfile.TemporaryDirectory(prefix="golden-doctor-", ignore_cleanup_errors=True) as folder:
-        home = Path(folder)
-        home.chmod(0o755)  # noqa: ASYNC240 - PostgreSQL runs as another user where the tests run as root
-        made = World(home / "home", home / "postgres", replicas=1)
-        try:
-            await made.start_parts()
-            await made.start_services()
-            yield made
-        finally:
-            await made.stop()
 
 
 async def finds(world: World, where: str, what: str) -> Finding:
@@ -84,6 +66,49 @@ async def test_a_dead_service_does_not_answer(world: World) -> None:
     assert "golden up" in finding.fix
     world.launch(Replica("monitor", 1))
     await is_well(world)
+
+
+async def test_a_service_that_hangs_does_not_answer(world: World) -> None:
+    world.signal("registry/1", signal.SIGSTOP)
+    finding = await finds(world, "registry", "doesn't answer")
+    assert "logs folder" in finding.fix
+    world.signal("registry/1", signal.SIGCONT)
+    await is_well(world)
+
+
+async def test_a_database_whose_machine_is_gone_is_named_by_everybody(world: World) -> None:
+    await asyncio.to_thread(world.kill, "postgres")
+    for service in SERVICES:
+        finding = await finds(world, service, "database: ")
+        assert finding.fix.startswith("is PostgreSQL up")
+    await world.start_postgres()
+    await is_well(world)
+
+
+async def test_a_database_that_is_slow_is_named_by_whoever_needs_it(world: World) -> None:
+    world.links["monitor"].slow(timedelta(seconds=2))
+    finding = await finds(world, "monitor", "database: no answer within 2 s")
+    assert finding.fix.startswith("is PostgreSQL up")
+    world.links["monitor"].mend()
+    await is_well(world)
+
+
+async def test_a_database_that_is_gone_without_a_word_is_named_by_whoever_needs_it(world: World) -> None:
+    world.links["deployer"].hold()
+    finding = await finds(world, "deployer", "database: no answer within 2 s")
+    assert finding.fix.startswith("is PostgreSQL up")
+    world.links["deployer"].mend()
+    await is_well(world)
+
+
+async def test_events_that_come_again_are_no_finding(world: World) -> None:
+    await start_projects(world, "again", 0, 5)
+    await eventually(lambda: started(world, "again", 5), within=PATIENCE, what="every project")
+    bus = Bus(world.kafka.bootstrap)
+    await bus.read()
+    await bus.write((one.topic, one.key, one.headers, one.value) for one in bus.records if one.topic == "ingest.events")
+    await is_well(world)
+    assert await started(world, "again", 5)
 
 
 async def test_a_broker_that_is_down_is_named_by_whoever_needs_it(world: World) -> None:

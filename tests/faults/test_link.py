@@ -79,3 +79,14 @@ async def test_a_slow_link_holds_back_what_passes(link: Link) -> None:
     began = asyncio.get_running_loop().time()
     assert await said(link, b"hello") == b"hello"
     assert asyncio.get_running_loop().time() - began >= 0.1
+
+
+async def test_a_link_that_holds_breaks_nothing_and_passes_on_later_what_it_held(link: Link) -> None:
+    async with connected(link) as (reader, writer):
+        link.hold()
+        writer.write(b"hello")
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.1):
+                await reader.readexactly(1)
+        link.mend()
+        assert await reader.readexactly(5) == b"hello"
