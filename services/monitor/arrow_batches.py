@@ -66,7 +66,7 @@ def read(event: CloudEvent, appended_ms: int) -> Batch:
         inputs=[_column(name, column) for name, column in columns.items()],
         outputs=outputs,
     )
-    return whole(body)
+    return whole(body.SerializeToString())
 
 
 def _table(data: bytes) -> Any:

@@ -11,10 +11,8 @@ struct. Whatever that doesn't understand is read as protobuf says, at ten times 
 from __future__ import annotations
 
 import uuid
-from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
-from itertools import count
 from operator import itemgetter
 from typing import Annotated, Final, TypeVar
 
@@ -31,7 +29,7 @@ from services.monitor.alike import read_alike
 from services.monitor.batches import ID_BYTES
 from services.monitor.predictions import Predictions, Served, random_ids
 from services.profile import CodedText
-from services.profile.columns import Numbers
+from services.profile.columns import Numbers, coded
 
 V = TypeVar("V")
 TYPE: Final = "prediction.recorded"
@@ -191,13 +189,6 @@ def _ids(told: Sequence[bytes]) -> NDArray[np.uint8]:
 
 def _time_us(raw: Raw, told: Told) -> int:
     return raw.appended_ms * 1000 if told.event_time is None else (told.event_time - _EPOCH) // _US
-
-
-def coded(texts: Iterable[str | None]) -> CodedText:
-    """Texts as codes; None is a missing value."""
-    codes: dict[str | None, int] = defaultdict(count().__next__, {None: -1})
-    found = np.array([codes[text] for text in texts], dtype=np.int64)
-    return CodedText(found, tuple(text for text in codes if text is not None))
 
 
 def _numbers(rows: Sequence[dict[str, float]]) -> Mapping[str, Numbers]:

@@ -70,7 +70,7 @@ def test_text_may_come_in_dictionaries_that_differ_from_batch_to_batch_and_hold_
     sink = io.BytesIO()
     with ipc.new_stream(sink, table.schema) as stream:
         stream.write_table(table)
-    told_again = told_of(read(replace_data(sink.getvalue()), NOW_MS).body)
+    told_again = told_of(read(replace_data(sink.getvalue()), NOW_MS).data)
     assert batches.texts_of(told_again.inputs[0]) == ["Rome", None, None, "Rome", "Oslo", "Oslo"]
 
 
@@ -111,7 +111,7 @@ def test_times_ids_score_and_label_are_told_by_their_names() -> None:
         "n": [1, 2],
     }
     batch = read(event_of(columns), NOW_MS)
-    body = told_of(batch.body)
+    body = told_of(batch.data)
     assert batches.ids_of(body) == ids
     assert batch.times_us.tolist() == [int(each.timestamp() * 1e6) for each in when]
     assert batches.scores_of(body) == [0.1, 0.9]
