@@ -8,6 +8,8 @@ from datetime import datetime, time
 from pathlib import Path
 from typing import Final
 
+from google.protobuf.json_format import ParseDict
+
 from golden import datasheet
 from golden.project import Project
 from goldenpath.registry.v1 import events_pb2 as events
@@ -35,6 +37,7 @@ def request_of(project: Project, run: str) -> registry.RegisterVersionRequest:
         datasets=[dataset_of(project)],
         promise=_promise(project),
         drift=_drift(project),
+        outcomes=_outcomes(project),
         rollout=_rollout(project),
     )
 
@@ -111,6 +114,17 @@ def _drift(project: Project) -> events.DriftSettings:
         false_alarms_per_year=said.false_alarms_per_year,
         seasonal=said.seasonal,
     )
+
+
+def _outcomes(project: Project) -> events.OutcomeSettings | None:
+    said = project.outcomes
+    if said is None:
+        return None
+    message = events.OutcomeSettings(threshold=said.threshold, amount=said.amount, segments=said.segments)
+    message.within.FromTimedelta(said.within)
+    if said.cost is not None:
+        message.cost.CopyFrom(ParseDict(said.cost.model_dump(), events.CostMatrix()))
+    return message
 
 
 def _rollout(project: Project) -> events.RolloutSettings:

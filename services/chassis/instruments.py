@@ -77,6 +77,18 @@ MONITOR_BATCHES: Final = Counter(
     "goldenpath_monitor_batches", "Batches of records by what became of them: read or dead.", ["result"]
 )
 MONITOR_RECORDS: Final = Counter("goldenpath_monitor_records", "Records that were read.")
+MONITOR_OUTCOMES: Final = Counter(
+    "goldenpath_monitor_outcomes",
+    "Outcomes by what became of them: kept; corrected before they counted; repeated; too_late, where they say otherwise"
+    " than what was counted; left_out of the sample that is kept; unmatched, where their record never came or had been"
+    " counted without one.",
+    ["result"],
+)
+MONITOR_DUE: Final = Counter(
+    "goldenpath_monitor_due_records",
+    "Records that came due, by whether their outcome was known or missing.",
+    ["result"],
+)
 MONITOR_UNJOINED: Final = Counter(
     "goldenpath_monitor_unjoined_sides",
     "Logged requests or answers that were let go before their other side came.",

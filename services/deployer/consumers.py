@@ -6,6 +6,8 @@ all that a decision needs but the sample.
 
 from __future__ import annotations
 
+from typing import TypeVar
+
 from goldenpath.governance.v1 import events_pb2 as governance_pb2
 from goldenpath.monitor.v1 import events_pb2 as monitor_pb2
 from goldenpath.registry.v1 import events_pb2 as registry_pb2
@@ -16,6 +18,9 @@ from services.deployer.events import signal_of
 from services.deployer.handlers import going_back, rollouts
 from services.deployer.store import DeployerUnitOfWork
 
+Troubled = TypeVar("Troubled", monitor_pb2.DriftDetected, monitor_pb2.PerformanceDegraded)
+"""The events that tell of trouble with a version in its role."""
+
 TOPICS = (GOVERNANCE, MONITOR, REGISTRY)
 
 
@@ -24,7 +29,8 @@ def subscribe(consumer: Consumer[DeployerUnitOfWork]) -> None:
     consumer.on("model.approved", governance_pb2.ModelApproved, on_approved)
     consumer.on("approval.revoked", governance_pb2.ApprovalRevoked, on_revoked)
     consumer.on("model.retired", registry_pb2.ModelRetired, on_retired)
-    consumer.on("drift.detected", monitor_pb2.DriftDetected, on_drift)
+    consumer.on("drift.detected", monitor_pb2.DriftDetected, on_trouble)
+    consumer.on("performance.degraded", monitor_pb2.PerformanceDegraded, on_trouble)
     consumer.on("drift.cleared", monitor_pb2.DriftCleared, on_cleared)
 
 
@@ -48,7 +54,7 @@ async def on_retired(received: Received[registry_pb2.ModelRetired], uow: Deploye
         await going_back.retire_version(place, retired.version, retired.reason, uow)
 
 
-async def on_drift(received: Received[monitor_pb2.DriftDetected], uow: DeployerUnitOfWork) -> None:
+async def on_trouble(received: Received[Troubled], uow: DeployerUnitOfWork) -> None:
     """The monitor found trouble with a version in its role."""
     signal = received.body.signal
     place = Place.named(signal.model, signal.environment)

@@ -21,6 +21,7 @@ from services.chassis.topics import RECORDS, create_topics
 from services.chassis.watching import Changes
 from services.monitor import consumers, http_api, kserve_api, stream
 from services.monitor.clients import Judges
+from services.monitor.due_job import DueJob
 from services.monitor.grpc_api import NAME, MonitorApi
 from services.monitor.intake import Intake
 from services.monitor.kserve_api import RecordsWriter
@@ -62,7 +63,15 @@ def parts_of(
         signers=Signers(settings.signers_path),
         name=consumer_name,
     )
-    intake = Intake(stream_name, records_topic, database, judges, kept=settings.kept_records)
+    intake = Intake(
+        stream_name,
+        records_topic,
+        database,
+        judges,
+        kept=settings.kept_records,
+        open_records=settings.open_records,
+    )
+    due = DueJob(database, leases, judges)
     records = stream.RecordStream(
         intake,
         kafka=settings.kafka,
@@ -95,6 +104,7 @@ def parts_of(
         Background("consumer", consumer.run),
         Background("records", records.run),
         Background("changes", changes.run),
+        Background("due", due.run),
         grpc,
         HttpServer(http, settings.http_address, drain=settings.drain),
     ]

@@ -58,7 +58,18 @@ def picked(batches: Iterable[pb.InferenceRecorded], rows: list[int]) -> list[pb.
     return [_joined(name, columns, rows) for name, columns in parts.items()]
 
 
-def _joined(name: str, columns: list[pb.Column], rows: list[int]) -> pb.Column:
+def only(batch: pb.InferenceRecorded, rows: Sequence[int]) -> pb.InferenceRecorded:
+    """Chosen records of a batch, by their places, with what is kept of each: ids, times, inputs and outputs."""
+    ids = batch.record_ids
+    return pb.InferenceRecorded(
+        record_ids=b"".join(ids[ID_BYTES * row : ID_BYTES * (row + 1)] for row in rows),
+        event_times_us=[batch.event_times_us[row] for row in rows],
+        inputs=[_joined(column.name, [column], rows) for column in batch.inputs],
+        outputs=[_joined(column.name, [column], rows) for column in batch.outputs],
+    )
+
+
+def _joined(name: str, columns: list[pb.Column], rows: Sequence[int]) -> pb.Column:
     if not any(column.codes for column in columns):
         numbers = [number for column in columns for number in column.numbers]
         return pb.Column(name=name, numbers=[numbers[row] for row in rows])

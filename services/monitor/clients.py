@@ -9,6 +9,7 @@ from collections import OrderedDict
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final
 
+from goldenpath.registry.v1 import events_pb2 as told_pb
 from goldenpath.registry.v1 import registry_service_pb2 as pb
 from goldenpath.registry.v1.events_pb2 import DriftSettings
 from goldenpath.registry.v1.registry_service_pb2_grpc import RegistryServiceStub
@@ -18,12 +19,15 @@ from services.chassis.errors import NotFound
 from services.chassis.grpc_client import Sibling
 from services.monitor.domain.budget import Settings
 from services.monitor.domain.judge import Judge
+from services.monitor.domain.performance import CostMatrix
+from services.monitor.domain.promise import Promise
 from services.monitor.store import MonitorUnitOfWork, References
 from services.profile import ReferenceProfile
 
 if TYPE_CHECKING:
     from goldenpath.registry.v1.registry_service_pb2_grpc import RegistryServiceAsyncStub
 
+_THRESHOLD: Final = 0.5  # where golden.yaml names none
 MOST_JUDGES: Final = 2_000  # some 200 kB each
 _ASK_AGAIN: Final = timedelta(seconds=5)  # for a version that the registry doesn't know: it may be about to
 
@@ -74,7 +78,8 @@ class Judges:
         profile, settings = known or await self._asked(model, version)
         if profile is None:
             return None
-        return Judge(ReferenceProfile.from_bytes(profile), Settings()).by(**settings)
+        told = settings.pop("promise", None)
+        return Judge(ReferenceProfile.from_bytes(profile), Settings(), promise_of(told)).by(**settings)
 
     async def _asked(self, model: str, version: int) -> tuple[bytes | None, dict[str, Any]]:
         stub: RegistryServiceAsyncStub = RegistryServiceStub(self._registry.channel)
@@ -84,6 +89,8 @@ class Judges:
             asked = pb.GetProfileRequest(model=model, version=version)
             profile = (await self._registry.ask(stub.GetProfile, asked)).profile
         settings = settings_of(answer.version.drift)
+        if answer.version.outcomes.within.ToTimedelta() and answer.version.registered.HasField("promise"):
+            settings["promise"] = _told(answer.version)
         async with self._database.begin() as uow:
             await uow.references.keep(model, version, profile, settings)
         return profile, settings
@@ -103,3 +110,45 @@ def settings_of(told: DriftSettings) -> dict[str, Any]:
     if told.seasonal:
         settings["seasonal"] = True
     return settings
+
+
+def _told(version: pb.Version) -> dict[str, Any]:
+    """What a version promised and how its outcomes are followed, as plain values that can be kept."""
+    promised, outcomes = version.registered.promise, version.outcomes
+    worse = promised.margin if promised.direction == told_pb.DIRECTION_LOWER else -promised.margin
+    cost = outcomes.cost
+    matrix = ((cost.passed, cost.missed), (cost.false_alarm, cost.caught))
+    return {
+        "metric": promised.metric,
+        "limit": promised.value + worse,
+        "within": outcomes.within.ToTimedelta().total_seconds(),
+        "threshold": outcomes.threshold or _THRESHOLD,
+        "amount": outcomes.amount,
+        "segments": list(outcomes.segments),
+        "fixed": [[each.fixed for each in row] for row in matrix],
+        "of_amount": [[each.of_amount for each in row] for row in matrix],
+        "has_cost": outcomes.HasField("cost"),
+        "false_alarms_per_year": version.drift.false_alarms_per_year or Settings().false_alarms_per_year,
+    }
+
+
+def promise_of(told: dict[str, Any] | None) -> Promise | None:
+    """What was kept of a version's promise; None where its outcomes aren't followed."""
+    if told is None:
+        return None
+    (passed, missed), (false_alarm, caught) = told["fixed"]
+    (of_passed, of_missed), (of_false_alarm, of_caught) = told["of_amount"]
+    cost = CostMatrix(
+        fixed=((passed, missed), (false_alarm, caught)),
+        of_amount=((of_passed, of_missed), (of_false_alarm, of_caught)),
+    )
+    return Promise(
+        metric=told["metric"],
+        limit=told["limit"],
+        within=timedelta(seconds=told["within"]),
+        threshold=told["threshold"],
+        amount=told["amount"],
+        segments=tuple(told["segments"]),
+        cost=cost if told["has_cost"] else None,
+        false_alarms_per_year=told["false_alarms_per_year"],
+    )

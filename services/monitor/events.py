@@ -11,6 +11,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from goldenpath.monitor.v1 import events_pb2 as pb
 from goldenpath.monitor.v1 import monitor_service_pb2 as api
 from services.monitor.domain.findings import FeatureEffect, Finding, RelationEffect
+from services.monitor.domain.promise import Promise
 from services.monitor.domain.replay import Moment
 from services.monitor.signal_store import StoredSignal
 from services.monitor.store import Watch
@@ -64,6 +65,34 @@ def signal_of(watch: Watch, finding: Finding) -> pb.Signal:
         sentence=finding.sentence,
         raised_at=timestamp_of(finding.at),
         relations=[relation_of(relation) for relation in finding.relations],
+    )
+
+
+def degraded_of(watch: Watch, found: pb.Performance, promise: Promise, at: datetime) -> pb.Signal:
+    """A broken promise as a new signal."""
+    carried = "".join(
+        f"; {each.feature} = {each.value} carries {each.share:.0%} of what is beyond" for each in found.segments[:1]
+    )
+    sentence = (
+        f"{promise.metric} broke its promise: a loss of {found.loss:.4g}, surely above {found.lower:.4g}, where "
+        f"{found.limit:.4g} was promised at most, over {found.rows:,} records with outcomes since "
+        f"{found.since.ToDatetime():%Y-%m-%d}{carried}"
+    )
+    return pb.Signal(
+        id=str(uuid.uuid4()),
+        kind=pb.SIGNAL_KIND_PERFORMANCE,
+        model=watch.model,
+        environment=watch.environment,
+        version=watch.version,
+        epoch=watch.epoch,
+        role=watch.role,
+        since=found.since,
+        rows_since=found.rows,
+        rows_seen=watch.rows_seen,
+        false_alarms_per_year=promise.false_alarms_per_year,
+        sentence=sentence,
+        raised_at=timestamp_of(at),
+        performance=found,
     )
 
 

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import accumulate, groupby
+from math import isfinite
 from typing import Final, NamedTuple
 
 import structlog
@@ -18,11 +19,12 @@ from goldenpath.monitor.v1.packed_pb2 import PackedBatch
 from services.chassis import instruments, telemetry
 from services.chassis.errors import Invalid
 from services.chassis.topics import MONITOR
-from services.monitor import batches, events, pairing
+from services.monitor import batches, events, joining, pairing
 from services.monitor.domain.findings import Cleared, Detected, Finding
 from services.monitor.domain.judge import Judge
 from services.monitor.domain.panes import Pane
 from services.monitor.domain.state import State
+from services.monitor.join_store import OPEN_RECORDS
 from services.monitor.packed import kept_of
 from services.monitor.sample_store import Outcome
 from services.monitor.store import MonitorUnitOfWork, Watch
@@ -126,16 +128,23 @@ async def take_outcome(body: ingest_pb.OutcomeRecorded, uow: MonitorUnitOfWork) 
     which = body.WhichOneof("outcome")
     if which is None:
         raise Invalid("an outcome has a value or a label", where="outcome")
-    occurred = body.occurred_at.ToDatetime(UTC) if body.HasField("occurred_at") else uow.now
+    occurred = min(body.occurred_at.ToDatetime(UTC), uow.now) if body.HasField("occurred_at") else uow.now
     value = body.value if which == "value" else None
+    if value is not None and not isfinite(value):
+        raise Invalid(f"an outcome is a finite number, not {value}", where="value")
     label = body.label if which == "label" else None
     uow.outcomes.add(Outcome(body.model, record_id, value, label, occurred))
 
 
 async def take_records(
-    arrived: Sequence[Arrived], judges: Mapping[tuple[str, int], Judge | None], uow: MonitorUnitOfWork, *, kept: int
+    arrived: Sequence[Arrived],
+    judges: Mapping[tuple[str, int], Judge | None],
+    uow: MonitorUnitOfWork,
+    *,
+    kept: int,
+    open_records: int = OPEN_RECORDS,
 ) -> None:
-    """Records arrived: each that is new enters its watch's evidence, once."""
+    """Records arrived: each that is new enters its watch's evidence, and waits for its outcome, once."""
     new = await uow.records.admit([(batch.head.server, batch.head.batch) for batch in arrived], uow.now)
     fresh = [batch for batch in _first_of_each(arrived) if (batch.head.server, batch.head.batch) in new]
     await pairing.pair_records(fresh, judges, uow)
@@ -143,7 +152,11 @@ async def take_records(
     for place, group in groupby(served, key=lambda batch: batch.place):
         watch = await _watch_of(place, uow)
         if watch is not None:
-            await _watch_records(watch, list(group), judges.get((watch.model, watch.version)), uow, kept=kept)
+            judge, served_here = judges.get((watch.model, watch.version)), list(group)
+            await _watch_records(watch, served_here, judge, uow, kept=kept)
+            if judge is not None and judge.promise is not None:
+                waiting = [(PackedBatch.FromString(batch.data), batch.newest_at) for batch in served_here]
+                await joining.wait(watch, waiting, judge.promise, uow, most=open_records)
 
 
 async def _watch_of(place: Place, uow: MonitorUnitOfWork) -> Watch | None:

@@ -15,6 +15,7 @@ from services.chassis.database import Database
 from services.chassis.parking import Parking, Raw
 from services.monitor import handlers, logged, singles
 from services.monitor.clients import Judges
+from services.monitor.join_store import OPEN_RECORDS
 from services.monitor.preparing import Prepared, arrive, prepare
 from services.monitor.store import MonitorUnitOfWork
 
@@ -34,16 +35,25 @@ class Intake:
         database: Where places, evidence and samples commit.
         judges: Gives the judge of a version.
         kept: How many records of a watch are kept.
+        open_records: How many of a watch wait for their outcome at most.
     """
 
     def __init__(
-        self, name: str, topic: str, database: Database[MonitorUnitOfWork], judges: Judges, *, kept: int
+        self,
+        name: str,
+        topic: str,
+        database: Database[MonitorUnitOfWork],
+        judges: Judges,
+        *,
+        kept: int,
+        open_records: int = OPEN_RECORDS,
     ) -> None:
         self._name = name
         self._topic = topic
         self._database = database
         self._judges = judges
         self._kept = kept
+        self._open_records = open_records
 
     async def places(self, partitions: Sequence[int]) -> dict[int, int]:
         """Where each partition goes on."""
@@ -109,7 +119,9 @@ class Intake:
         told = await logged.join(prepared.sides, prepared.dead, uow)
         joined = singles.columns_of([raw for raw, _ in told], [each for _, each in told], prepared.dead)
         arrive(joined, "/logged", raws, prepared)
-        await handlers.take_records(prepared.arrived, prepared.judges, uow, kept=self._kept)
+        await handlers.take_records(
+            prepared.arrived, prepared.judges, uow, kept=self._kept, open_records=self._open_records
+        )
 
     async def _move(self, uow: MonitorUnitOfWork, partition: int, *, old: int, new: int) -> None:
         if not await uow.records.move(self._topic, partition, old=old, new=new):

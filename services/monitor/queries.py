@@ -11,14 +11,16 @@ from goldenpath.modelserver.v1.events_pb2 import InferenceRecorded
 from goldenpath.monitor.v1 import monitor_service_pb2 as pb
 from services.chassis.database import Connection
 from services.chassis.errors import Invalid, NotFound
-from services.monitor import batches, events
+from services.monitor import batches, events, joining
 from services.monitor.domain.findings import FeatureEffect
 from services.monitor.domain.judge import Judge
 from services.monitor.domain.replay import replay
 from services.monitor.domain.sample import Scored, chosen, log_loss, outcomes_of
 from services.monitor.domain.state import State
+from services.monitor.join_store import Join
+from services.monitor.joining import DEGRADED
 from services.monitor.pane_store import Panes
-from services.monitor.sample_store import Outcomes, Records
+from services.monitor.sample_store import Kept, Outcomes, Records
 from services.monitor.signal_store import Signals
 from services.monitor.store import Watch, Watches
 from services.profile import empty
@@ -70,6 +72,10 @@ async def report(watch: Watch, judge: Judge | None, connection: Connection) -> p
         log_threshold=judge.log_threshold if judge else 0.0,
         newest_record_at=events.timestamp_of(watch.newest_record_at) if watch.newest_record_at else None,
     )
+    if judge is not None and judge.promise is not None:
+        kept = await joining.performance(watch.id, judge.promise, Join(connection))
+        if kept is not None:
+            answer.performance.CopyFrom(kept)
     answer.sentence = _sentence(watch, judge, answer, standing.features if standing else ())
     return answer
 
@@ -103,7 +109,11 @@ async def sample(signal_id: str, limit: int, connection: Connection) -> pb.GetSa
         raise Invalid(f"a sample has at most {MOST_SAMPLED} records, not {limit}", where="limit")
     signal = await Signals(connection).get(signal_id)
     watch = await Watches(connection).get(signal.watch)
-    kept = await Records(connection).between(watch.id, signal.since, signal.cleared_at)
+    if signal.level == DEGRADED:  # of records that were counted: the newest know no outcome yet
+        bodies = await Join(connection).counted_since(watch.id, signal.since)
+        kept = [Kept(body, body) for body in bodies]
+    else:
+        kept = await Records(connection).between(watch.id, signal.since, signal.cleared_at)
     scored = await _scored(watch.model, [batch.predictions for batch in kept], connection)
     rows = chosen([record.known is not None for record in scored], limit or DEFAULT_SAMPLED)
     outcomes = outcomes_of(scored)

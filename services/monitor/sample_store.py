@@ -8,11 +8,13 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
 
-from services.chassis.database import Connection
+from services.chassis import instruments
+from services.chassis.database import Connection, Row
+from services.monitor.join_store import is_kept
 
 REPEATS: Final = timedelta(days=1)  # how long a server may take to send a batch again
-KEPT_OUTCOMES: Final = 50_000  # of a model: those of the kept records of several versions, with room
-_PRUNE_EVERY: Final = 500  # outcomes of one commit; pruning less often costs space, more often time
+KEPT_OUTCOMES: Final = 500_000  # of a model: those of the records that wait, of several versions, with room
+_PRUNE_EVERY: Final = 5_000  # outcomes of one commit; pruning less often costs space, more often time
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,8 +118,13 @@ class Outcomes:
 
     async def save(self, kept: int) -> None:
         """Write what was added, and let go what is older than each model's newest `kept`."""
-        new = sorted(self._new.values(), key=lambda outcome: (outcome.model, outcome.record_id))
+        if not self._new:
+            return
+        halvings = await self._clocks()
+        added = [each for each in self._new.values() if is_kept(each.record_id.bytes, halvings.get(each.model, 0))]
+        instruments.MONITOR_OUTCOMES.labels("left_out").inc(len(self._new) - len(added))
         self._new.clear()
+        new = sorted(added, key=lambda outcome: (outcome.model, outcome.record_id))
         if not new:
             return
         rows = await self._connection.fetch(
@@ -125,13 +132,15 @@ class Outcomes:
                SELECT * FROM unnest($1::text[], $2::uuid[], $3::float8[], $4::text[], $5::timestamptz[])
                ON CONFLICT (model, record_id) DO UPDATE
                SET value = excluded.value, label = excluded.label, occurred_at = excluded.occurred_at
-               RETURNING model, ordinal""",
+               WHERE (outcomes.value, outcomes.label) IS DISTINCT FROM (excluded.value, excluded.label)
+               RETURNING model, ordinal, counted, xmax = 0 AS fresh""",
             [outcome.model for outcome in new],
             [outcome.record_id for outcome in new],
             [outcome.value for outcome in new],
             [outcome.label for outcome in new],
             [outcome.occurred_at for outcome in new],
         )
+        _count(rows, len(new))
         for model in {row["model"] for row in rows if row["ordinal"] % _PRUNE_EVERY == 0}:
             await self._prune(model, kept)
 
@@ -143,9 +152,40 @@ class Outcomes:
         return {uuid.UUID(int=row["record_id"].int): (row["value"], row["label"]) for row in rows}
 
     async def _prune(self, model: str, kept: int) -> None:
-        await self._connection.execute(
+        rows = await self._connection.fetch(
             """DELETE FROM outcomes WHERE model = $1 AND ordinal <=
-               (SELECT ordinal FROM outcomes WHERE model = $1 ORDER BY ordinal DESC OFFSET $2 LIMIT 1)""",
+               (SELECT ordinal FROM outcomes WHERE model = $1 ORDER BY ordinal DESC OFFSET $2 LIMIT 1)
+               RETURNING counted""",
             model,
             kept,
         )
+        instruments.MONITOR_OUTCOMES.labels("unmatched").inc(sum(not row["counted"] for row in rows))
+
+    async def _clocks(self) -> dict[str, int]:
+        """Note how far the outcomes of each model have come; how often its kept share was halved."""
+        newest: dict[str, datetime] = {}
+        for outcome in self._new.values():
+            newest[outcome.model] = max(outcome.occurred_at, newest.get(outcome.model, outcome.occurred_at))
+        rows = await self._connection.fetch(
+            """INSERT INTO joins (model, newest_outcome_at)
+               SELECT * FROM unnest($1::text[], $2::timestamptz[]) ORDER BY 1
+               ON CONFLICT (model) DO UPDATE
+               SET newest_outcome_at = greatest(joins.newest_outcome_at, excluded.newest_outcome_at)
+               RETURNING model, halvings""",
+            list(newest),
+            list(newest.values()),
+        )
+        return {row["model"]: row["halvings"] for row in rows}
+
+
+def _count(rows: Sequence[Row], told: int) -> None:
+    """Count what became of outcomes; a row is one that was new, or said otherwise than before."""
+    fresh = sum(row["fresh"] for row in rows)
+    late = sum(row["counted"] for row in rows)
+    for result, found in {
+        "kept": fresh,
+        "corrected": len(rows) - fresh - late,
+        "too_late": late,
+        "repeated": told - len(rows),
+    }.items():
+        instruments.MONITOR_OUTCOMES.labels(result).inc(found)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from services.chassis.settings import ServiceSettings
+from services.monitor.join_store import OPEN_RECORDS
 from services.monitor.sample_store import KEPT_OUTCOMES
 
 
@@ -13,6 +14,10 @@ class MonitorSettings(ServiceSettings):
     """How many of a watch's newest records are kept with inputs and scores, for GetSample: five times what the deployer
     asks for by default, some 2 MB each."""
 
+    open_records: int = OPEN_RECORDS
+    """How many records of a watch wait for their outcome at most, on disk; beyond, a sample of them does that neither
+    senders nor outcomes choose, by a hash of their ids."""
+
     kept_outcomes: int = KEPT_OUTCOMES
-    """How many of a model's newest outcomes are kept: those of the kept records of several versions, with room for
-    those that come before their record."""
+    """How many of a model's newest outcomes are kept: those of the records that wait, of several versions, with room
+    for those that come before their record."""

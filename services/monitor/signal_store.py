@@ -80,6 +80,13 @@ class Signals:
         )
         return _signal(row) if row else None
 
+    async def any_of(self, watch: int, level: str) -> bool:
+        """Whether a signal of that level was ever raised about a watch."""
+        found: bool = await self._connection.fetchval(
+            "SELECT EXISTS (SELECT FROM signals WHERE watch = $1 AND level = $2)", watch, level
+        )
+        return found
+
     async def page(self, model: str, environment: str, before: int, limit: int) -> list[StoredSignal]:
         """Signals, newest first; empty names are any."""
         rows = await self._connection.fetch(

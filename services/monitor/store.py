@@ -14,6 +14,7 @@ from typing import Any
 
 from services.chassis.database import Connection, Row, UnitOfWork
 from services.chassis.errors import NotFound
+from services.monitor.join_store import Join
 from services.monitor.logged_store import Logged
 from services.monitor.pair_store import Pairs
 from services.monitor.pane_store import Panes
@@ -35,6 +36,7 @@ class Watch:
     rows_seen: int
     rows_dropped: int
     newest_record_at: datetime | None
+    ended_at: datetime | None
 
 
 class Watches:
@@ -200,6 +202,11 @@ class MonitorUnitOfWork(UnitOfWork):
     def outcomes(self) -> Outcomes:
         """What turned out to be true."""
         return Outcomes(self.connection)
+
+    @cached_property
+    def join(self) -> Join:
+        """Records that wait for their outcomes, and what was counted of them."""
+        return Join(self.connection)
 
     @cached_property
     def signals(self) -> Signals:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Final
 
 from google.protobuf.timestamp_pb2 import Timestamp
@@ -14,7 +14,7 @@ from services.registry.domain.aliases import Pointing
 from services.registry.domain.datasets import Dataset, DatasetInput, DatasetRef, Datasheet
 from services.registry.domain.models import Actor, Kind, Model, ModelFacts, RiskTier
 from services.registry.domain.promises import Direction, Promise, PromiseWish
-from services.registry.domain.registrations import Drift, Registration, Rollout
+from services.registry.domain.registrations import Drift, Outcomes, Registration, Rollout
 from services.registry.domain.versions import Version
 
 # What a datasheet must answer, as keys of `answers`.
@@ -25,6 +25,7 @@ _TIERS: Final = {
     RiskTier.LIMITED: told.RISK_TIER_LIMITED,
     RiskTier.HIGH: told.RISK_TIER_HIGH,
 }
+_COSTS: Final = ("passed", "missed", "false_alarm", "caught")
 _DIRECTIONS: Final = {Direction.LOWER: told.DIRECTION_LOWER, Direction.HIGHER: told.DIRECTION_HIGHER}
 
 
@@ -64,6 +65,7 @@ def registration_of(message: pb.RegisterVersionRequest) -> Registration:
         promise=_wish(message.promise) if message.promise.metric else None,
         drift=_drift(message.drift),
         rollout=_rollout(message.rollout),
+        outcomes=_outcomes(message.outcomes),
     )
 
 
@@ -106,6 +108,17 @@ def _rollout(message: told.RolloutSettings) -> Rollout:
         message.disagreement_limit,
         message.minimum_pairs,
         message.holdback,
+    )
+
+
+def _outcomes(message: told.OutcomeSettings) -> Outcomes:
+    costs = [getattr(message.cost, name) for name in _COSTS] if message.HasField("cost") else []
+    return Outcomes(
+        message.within.seconds + message.within.nanos / 1e9,
+        message.threshold,
+        message.amount,
+        tuple(message.segments),
+        tuple((cost.fixed, cost.of_amount) for cost in costs),
     )
 
 
@@ -203,10 +216,19 @@ def version_message(version: Version) -> pb.Version:
             minimum_pairs=rollout.minimum_pairs,
             holdback=rollout.holdback,
         ),
+        outcomes=_outcomes_message(version.outcomes),
         retired=version.retired,
         traceparent=version.traceparent,
         reference_log_loss=brought.reference_log_loss,
     )
+
+
+def _outcomes_message(outcomes: Outcomes) -> told.OutcomeSettings:
+    message = told.OutcomeSettings(threshold=outcomes.threshold, amount=outcomes.amount, segments=outcomes.segments)
+    message.within.FromTimedelta(timedelta(seconds=outcomes.within_seconds))
+    for name, (fixed, of_amount) in zip(_COSTS, outcomes.cost, strict=False):
+        getattr(message.cost, name).CopyFrom(told.Cost(fixed=fixed, of_amount=of_amount))
+    return message
 
 
 def dataset_told(dataset: Dataset) -> told.DatasetRegistered:

@@ -12,7 +12,7 @@ from services.registry.domain.aliases import Pointing
 from services.registry.domain.datasets import Dataset, DatasetRef, Datasheet
 from services.registry.domain.models import Actor, Kind, Model, ModelFacts, RiskTier
 from services.registry.domain.promises import Direction, Promise
-from services.registry.domain.registrations import Drift, Rollout
+from services.registry.domain.registrations import Drift, Outcomes, Rollout
 from services.registry.domain.versions import ArtifactFile, Brought, Version
 
 
@@ -41,6 +41,7 @@ def body_of(version: Version) -> str:
             "promise": asdict(promise) | {"direction": promise.direction.value} if promise else None,
             "drift": asdict(version.drift),
             "rollout": asdict(version.rollout),
+            "outcomes": asdict(version.outcomes),
         }
     )
 
@@ -59,6 +60,7 @@ def version_of(row: Row) -> Version:
         promise=_promise(body["promise"]),
         drift=Drift(**body["drift"]),
         rollout=Rollout(**body["rollout"] | {"steps": tuple(body["rollout"]["steps"])}),
+        outcomes=_outcomes(body.get("outcomes", {})),
         registered_by=Actor(row["registered_by"], row["verified"]),
         registered_at=row["registered_at"],
         traceparent=row["traceparent"],
@@ -84,6 +86,12 @@ def _brought(row: Row, body: dict[str, Any]) -> Brought:
 
 def _promise(body: dict[str, Any] | None) -> Promise | None:
     return Promise(**body | {"direction": Direction(body["direction"])}) if body else None
+
+
+def _outcomes(body: dict[str, Any]) -> Outcomes:
+    """How outcomes are followed; a version that was registered before this could be said has none."""
+    cost = tuple((fixed, factor) for fixed, factor in body.get("cost", ()))
+    return Outcomes(**body | {"segments": tuple(body.get("segments", ())), "cost": cost})
 
 
 def dataset_of(row: Row) -> Dataset:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from golden import project
+from golden import project, project_parts
 from services.chassis.errors import Invalid, NotFound
 
 ROOT = Path(__file__).parents[2]
@@ -45,7 +45,7 @@ def test_what_is_not_said_has_a_default(write: Write) -> None:
 
     assert (said.project, said.kind, said.owner) == ("credit-prescreen", "model", "")
     assert (said.drift.effect, said.drift.false_alarms_per_year) == ("psi", 1.0)
-    assert said.rollout == project.Rollout()
+    assert said.rollout == project_parts.Rollout()
 
 
 def test_a_folder_stands_for_its_golden_yaml_and_paths_count_from_it(write: Write) -> None:
@@ -105,7 +105,7 @@ def test_the_example_is_a_whole_project() -> None:
         pytest.param(
             WHOLE + "rollout: {maximum_step: soon}\n",
             ":10",
-            "rollout.maximum_step: write a number and s, m or h, such as 30s, not 'soon'",
+            "rollout.maximum_step: write a number and s, m, h or d, such as 30s, not 'soon'",
             "",
             id="no duration",
         ),

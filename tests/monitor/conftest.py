@@ -45,6 +45,7 @@ class Bench:
     clock: ManualClock
     random: np.random.Generator
     kept: int = 10_000
+    open_records: int = 200_000
     judge: Judge = field(default_factory=lambda: Judge(profile(), Settings()))
 
     async def see(self, rows: int, *, batch: int = 200, broken: dict[str, Any] | None = None, **more: Any) -> None:
@@ -60,7 +61,7 @@ class Bench:
         arrived = [self.arrived(body) for body in bodies]
         judges = {(body.model, body.version): self.judge for body in bodies}
         async with self.database.begin() as uow:
-            await handlers.take_records(arrived, judges, uow, kept=self.kept)
+            await handlers.take_records(arrived, judges, uow, kept=self.kept, open_records=self.open_records)
 
     def arrived(self, body: pb.InferenceRecorded) -> Arrived:
         """A batch, counted."""

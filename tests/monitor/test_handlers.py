@@ -252,7 +252,7 @@ async def test_an_outcome_that_says_nothing_is_refused(bench: Bench, wrong: dict
 
 async def test_outcomes_are_bounded_by_model(bench: Bench) -> None:
     async with bench.database.begin() as uow:
-        for _ in range(1_000):
+        for _ in range(10_000):
             body = ingest_pb.OutcomeRecorded(model="credit", record_id=str(uuid.uuid4()), value=1.0)
             await handlers.take_outcome(body, uow)
         await uow.outcomes.save(kept=100)

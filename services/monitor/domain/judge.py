@@ -42,6 +42,7 @@ from services.monitor.domain.findings import Cleared, Detected, FeatureEffect, F
 from services.monitor.domain.growth import begun, grown
 from services.monitor.domain.history import History
 from services.monitor.domain.look import Evidence, Hourly, Look
+from services.monitor.domain.promise import Promise
 from services.monitor.domain.relations import WEIGHT
 from services.monitor.domain.state import State
 from services.profile import ReferenceProfile, Role, Window
@@ -58,11 +59,13 @@ class Judge:
     Args:
         profile: The version's reference.
         settings: What its owner tolerates, and how many false alarms.
+        promise: What its outcomes are held to, for whoever counts them (`promise`); None where they aren't followed.
     """
 
-    def __init__(self, profile: ReferenceProfile, settings: Settings) -> None:
+    def __init__(self, profile: ReferenceProfile, settings: Settings, promise: Promise | None = None) -> None:
         self.profile = profile
         self.settings = settings
+        self.promise = promise
         self._hourly = Hourly(profile, settings)
         self._whole = self._hourly.whole
         self._parts = self._whole.parts
@@ -84,7 +87,7 @@ class Judge:
         """
         if "tolerances" in settings:
             settings["tolerances"] = MappingProxyType(dict(settings["tolerances"]))
-        return Judge(self.profile, replace(self.settings, **settings)) if settings else self
+        return Judge(self.profile, replace(self.settings, **settings), self.promise) if settings else self
 
     def begin(self, at: datetime, restarts: int = 0) -> State:
         """A fresh state, for a version that took a role at a moment.

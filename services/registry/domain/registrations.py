@@ -15,6 +15,8 @@ from services.registry.domain.promises import PromiseWish
 
 _EFFECTS: Final = ("", "psi", "js", "ks", "wasserstein")  # what the monitor judges
 _ALL_TRAFFIC: Final = 100  # percent
+_LONGEST: Final = 10 * 366 * 86_400.0  # seconds
+_MOST_SEGMENTS: Final = 8  # inputs; each value of each has sums of its own for every day
 _MOST_HELD_BACK: Final = 5  # percent: enough to compare with, and no more people on a version that was replaced
 
 
@@ -45,6 +47,20 @@ class Rollout:
 
 
 @dataclass(frozen=True, slots=True)
+class Outcomes:
+    """How what turns out to be true is followed; empty and 0 mean the shipped default. The units: OutcomeSettings.
+
+    `cost` has a fixed price and a factor of the amount for each field of CostMatrix in turn.
+    """
+
+    within_seconds: float = 0.0
+    threshold: float = 0.0
+    amount: str = ""
+    segments: tuple[str, ...] = ()
+    cost: tuple[tuple[float, float], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Registration:
     """What somebody asks to register."""
 
@@ -56,6 +72,7 @@ class Registration:
     promise: PromiseWish | None = None
     drift: Drift = Drift()
     rollout: Rollout = Rollout()
+    outcomes: Outcomes = Outcomes()
 
 
 def checked(asked: Registration) -> Registration:
@@ -70,6 +87,9 @@ def checked(asked: Registration) -> Registration:
     _check_drift(asked.drift)
     _check_rollout(asked.rollout)
     _check_comparison(asked.rollout, asked.facts.kind)
+    _check_outcomes(asked.outcomes)
+    if asked.promise and asked.promise.metric == "cost" and not asked.outcomes.cost:
+        raise Invalid("nothing says what a decision costs", where="outcomes.cost", fix="give a cost matrix")
     given = [datasets.checked(one, where=f"datasets[{place}]") for place, one in enumerate(asked.datasets)]
     if len({one.name for one in given}) < len(given):
         raise Invalid("a dataset occurs twice", where="datasets")
@@ -120,3 +140,17 @@ def _check_comparison(rollout: Rollout, kind: Kind) -> None:
         raise Invalid(f"a share below 1, not {rollout.disagreement_limit}", where="rollout.disagreement_limit")
     if rollout.holdback > _MOST_HELD_BACK:
         raise Invalid(f"1 to {_MOST_HELD_BACK} percent, or 0, not {rollout.holdback}", where="rollout.holdback")
+
+
+def _check_outcomes(outcomes: Outcomes) -> None:
+    if not 0 <= outcomes.within_seconds <= _LONGEST:
+        raise Invalid("an outcome comes after its prediction, and within ten years", where="outcomes.within")
+    if not 0 <= names.finite(outcomes.threshold, where="outcomes.threshold") < 1:
+        raise Invalid(f"a score above 0 and below 1, not {outcomes.threshold}", where="outcomes.threshold")
+    for price in (each for cost in outcomes.cost for each in cost):
+        if names.finite(price, where="outcomes.cost") < 0:
+            raise Invalid(f"a cost is 0 or more, not {price}", where="outcomes.cost")
+    if any(factor for _, factor in outcomes.cost) and not outcomes.amount:
+        raise Invalid("which input is the amount that costs are a share of?", where="outcomes.amount", fix="name it")
+    if len(outcomes.segments) > _MOST_SEGMENTS or len(set(outcomes.segments)) < len(outcomes.segments):
+        raise Invalid(f"at most {_MOST_SEGMENTS} inputs, each once", where="outcomes.segments")

@@ -16,7 +16,7 @@ from services.registry.domain import names
 from services.registry.domain.datasets import DatasetRef
 from services.registry.domain.models import Actor, ModelFacts
 from services.registry.domain.promises import Promise, promise_of
-from services.registry.domain.registrations import Drift, Registration, Rollout
+from services.registry.domain.registrations import Drift, Outcomes, Registration, Rollout
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +78,7 @@ class Version:
     promise: Promise | None
     drift: Drift
     rollout: Rollout
+    outcomes: Outcomes
     registered_by: Actor
     registered_at: datetime
     traceparent: str
@@ -122,6 +123,7 @@ def registered(
         promise=promise_of(asked.promise, brought.metrics),
         drift=asked.drift,
         rollout=asked.rollout,
+        outcomes=asked.outcomes,
         registered_by=actor,
         registered_at=now,
         traceparent=traceparent,

@@ -171,6 +171,138 @@ class RelationEffect(_message.Message):
 Global___RelationEffect: _TypeAlias = RelationEffect  # noqa: Y015
 
 @_typing.final
+class SegmentPerformance(_message.Message):
+    """How a segment of the records did."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    FEATURE_FIELD_NUMBER: _builtins.int
+    VALUE_FIELD_NUMBER: _builtins.int
+    ROWS_FIELD_NUMBER: _builtins.int
+    LOSS_FIELD_NUMBER: _builtins.int
+    SHARE_FIELD_NUMBER: _builtins.int
+    feature: _builtins.str
+    """The input that it is a segment of."""
+    value: _builtins.str
+    """Its value."""
+    rows: _builtins.int
+    """Records with an outcome."""
+    loss: _builtins.float
+    """The promised metric's mean loss over them."""
+    share: _builtins.float
+    """Its share of all that is lost beyond what was promised, 0 to 1."""
+    def __init__(
+        self,
+        *,
+        feature: _builtins.str = ...,
+        value: _builtins.str = ...,
+        rows: _builtins.int = ...,
+        loss: _builtins.float = ...,
+        share: _builtins.float = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["feature", b"feature", "loss", b"loss", "rows", b"rows", "share", b"share", "value", b"value"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SegmentPerformance: _TypeAlias = SegmentPerformance  # noqa: Y015
+
+@_typing.final
+class Performance(_message.Message):
+    """How a version did on records whose outcome is known, held against what it promised."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    @_typing.final
+    class MetricsEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        value: _builtins.float
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _builtins.float = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    METRIC_FIELD_NUMBER: _builtins.int
+    LIMIT_FIELD_NUMBER: _builtins.int
+    LOSS_FIELD_NUMBER: _builtins.int
+    LOWER_FIELD_NUMBER: _builtins.int
+    UPPER_FIELD_NUMBER: _builtins.int
+    BOUND_FIELD_NUMBER: _builtins.int
+    SINCE_FIELD_NUMBER: _builtins.int
+    ROWS_FIELD_NUMBER: _builtins.int
+    KNOWN_FIELD_NUMBER: _builtins.int
+    MISSING_FIELD_NUMBER: _builtins.int
+    METRICS_FIELD_NUMBER: _builtins.int
+    SEGMENTS_FIELD_NUMBER: _builtins.int
+    metric: _builtins.str
+    """The promised metric, such as log_loss or cost."""
+    limit: _builtins.float
+    """What it must not be beyond: the promised value and its margin, as a mean loss. Of accuracy it is the share that may
+    be wrong, of rmse the mean squared error.
+    """
+    loss: _builtins.float
+    """The mean loss over the records since `since`; of each record at most `bound`."""
+    lower: _builtins.float
+    """Its anytime-valid lower bound."""
+    upper: _builtins.float
+    """Its anytime-valid upper bound."""
+    bound: _builtins.float
+    """What a record's loss counts at most; what is beyond can only be hidden by that."""
+    rows: _builtins.int
+    """Records since then with an outcome."""
+    known: _builtins.int
+    """Records in this role that came due with an outcome, in all."""
+    missing: _builtins.int
+    """Records in this role that came due without one."""
+    @_builtins.property
+    def since(self) -> _timestamp_pb2.Timestamp:
+        """Since when records count that carry the finding, by event time."""
+
+    @_builtins.property
+    def metrics(self) -> _containers.ScalarMap[_builtins.str, _builtins.float]:
+        """Metrics over all records with an outcome by their usual names; a metric that can't be had isn't there."""
+
+    @_builtins.property
+    def segments(self) -> _containers.RepeatedCompositeFieldContainer[Global___SegmentPerformance]:
+        """The segments that carry what is lost, the largest share first."""
+
+    def __init__(
+        self,
+        *,
+        metric: _builtins.str = ...,
+        limit: _builtins.float = ...,
+        loss: _builtins.float = ...,
+        lower: _builtins.float = ...,
+        upper: _builtins.float = ...,
+        bound: _builtins.float = ...,
+        since: _timestamp_pb2.Timestamp | None = ...,
+        rows: _builtins.int = ...,
+        known: _builtins.int = ...,
+        missing: _builtins.int = ...,
+        metrics: _abc.Mapping[_builtins.str, _builtins.float] | None = ...,
+        segments: _abc.Iterable[Global___SegmentPerformance] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["since", b"since"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["bound", b"bound", "known", b"known", "limit", b"limit", "loss", b"loss", "lower", b"lower", "metric", b"metric", "metrics", b"metrics", "missing", b"missing", "rows", b"rows", "segments", b"segments", "since", b"since", "upper", b"upper"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Performance: _TypeAlias = Performance  # noqa: Y015
+
+@_typing.final
 class Signal(_message.Message):
     """A finding about a version in its role, with all that a decision needs but the sample of records."""
 
@@ -193,6 +325,7 @@ class Signal(_message.Message):
     SENTENCE_FIELD_NUMBER: _builtins.int
     RAISED_AT_FIELD_NUMBER: _builtins.int
     RELATIONS_FIELD_NUMBER: _builtins.int
+    PERFORMANCE_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     """Its id, a UUID."""
     kind: Global___SignalKind.ValueType
@@ -237,6 +370,10 @@ class Signal(_message.Message):
         is noticed.
         """
 
+    @_builtins.property
+    def performance(self) -> Global___Performance:
+        """How the promise is kept, of a signal about performance."""
+
     def __init__(
         self,
         *,
@@ -257,10 +394,11 @@ class Signal(_message.Message):
         sentence: _builtins.str = ...,
         raised_at: _timestamp_pb2.Timestamp | None = ...,
         relations: _abc.Iterable[Global___RelationEffect] | None = ...,
+        performance: Global___Performance | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["raised_at", b"raised_at", "since", b"since"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["performance", b"performance", "raised_at", b"raised_at", "since", b"since"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["effect", b"effect", "environment", b"environment", "epoch", b"epoch", "false_alarms_per_year", b"false_alarms_per_year", "features", b"features", "id", b"id", "kind", b"kind", "log_evidence", b"log_evidence", "model", b"model", "raised_at", b"raised_at", "relations", b"relations", "role", b"role", "rows_seen", b"rows_seen", "rows_since", b"rows_since", "sentence", b"sentence", "since", b"since", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["effect", b"effect", "environment", b"environment", "epoch", b"epoch", "false_alarms_per_year", b"false_alarms_per_year", "features", b"features", "id", b"id", "kind", b"kind", "log_evidence", b"log_evidence", "model", b"model", "performance", b"performance", "raised_at", b"raised_at", "relations", b"relations", "role", b"role", "rows_seen", b"rows_seen", "rows_since", b"rows_since", "sentence", b"sentence", "since", b"since", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -313,6 +451,30 @@ class DriftDetected(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___DriftDetected: _TypeAlias = DriftDetected  # noqa: Y015
+
+@_typing.final
+class PerformanceDegraded(_message.Message):
+    """The promise made at registration is broken, as outcomes show."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SIGNAL_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def signal(self) -> Global___Signal:
+        """The finding."""
+
+    def __init__(
+        self,
+        *,
+        signal: Global___Signal | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["signal", b"signal"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["signal", b"signal"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PerformanceDegraded: _TypeAlias = PerformanceDegraded  # noqa: Y015
 
 @_typing.final
 class DriftCleared(_message.Message):

@@ -28,7 +28,7 @@ from goldenpath.registry.v1 import events_pb2 as goldenpath_dot_registry_dot_v1_
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n+goldenpath/monitor/v1/monitor_service.proto\x12\x15goldenpath.monitor.v1\x1a&goldenpath/modelserver/v1/events.proto\x1a\"goldenpath/monitor/v1/events.proto\x1a#goldenpath/registry/v1/events.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"G\n\x10GetReportRequest\x12\r\n\x05model\x18\x01 \x01(\t\x12\x13\n\x0b\x65nvironment\x18\x02 \x01(\t\x12\x0f\n\x07version\x18\x03 \x01(\r\"\xf6\x03\n\x11GetReportResponse\x12\r\n\x05model\x18\x01 \x01(\t\x12\x13\n\x0b\x65nvironment\x18\x02 \x01(\t\x12\x0f\n\x07version\x18\x03 \x01(\r\x12\r\n\x05\x65poch\x18\x04 \x01(\x04\x12\x0c\n\x04role\x18\x05 \x01(\t\x12\x11\n\trows_seen\x18\x06 \x01(\x04\x12\x14\n\x0crows_dropped\x18\x07 \x01(\x04\x12\x36\n\x08\x66\x65\x61tures\x18\x08 \x03(\x0b\x32$.goldenpath.monitor.v1.FeatureEffect\x12\x14\n\x0clog_evidence\x18\t \x01(\x01\x12\r\n\x05state\x18\n \x01(\t\x12-\n\x06signal\x18\x0b \x01(\x0b\x32\x1d.goldenpath.monitor.v1.Signal\x12\x1d\n\x15\x66\x61lse_alarms_per_year\x18\x0c \x01(\x01\x12\x10\n\x08outcomes\x18\r \x01(\x04\x12\x10\n\x08log_loss\x18\x0e \x01(\x01\x12\x34\n\x10newest_record_at\x18\x0f \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x10\n\x08sentence\x18\x10 \x01(\t\x12\x38\n\trelations\x18\x11 \x03(\x0b\x32%.goldenpath.monitor.v1.RelationEffect\x12\x15\n\rlog_threshold\x18\x12 \x01(\x01\"\x81\x01\n\x11GetHistoryRequest\x12\r\n\x05model\x18\x01 \x01(\t\x12\x13\n\x0b\x65nvironment\x18\x02 \x01(\t\x12\x0f\n\x07version\x18\x03 \x01(\r\x12\x37\n\x08settings\x18\x04 \x01(\x0b\x32%.goldenpath.registry.v1.DriftSettings\"`\n\x0c\x44istribution\x12\x0f\n\x07\x66\x65\x61ture\x18\x01 \x01(\t\x12\x0f\n\x07numeric\x18\x02 \x01(\x08\x12\x0e\n\x06labels\x18\x03 \x03(\t\x12\x11\n\treference\x18\x04 \x03(\x04\x12\x0b\n\x03now\x18\x05 \x03(\x04\":\n\x05\x46ound\x12\r\n\x05level\x18\x01 \x01(\t\x12\x10\n\x08\x66\x65\x61tures\x18\x02 \x03(\t\x12\x10\n\x08sentence\x18\x03 \x01(\t\"\xb9\x01\n\x06Moment\x12&\n\x02\x61t\x18\x01 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0c\n\x04rows\x18\x02 \x01(\x04\x12\x14\n\x0clog_evidence\x18\x03 \x01(\x01\x12\x36\n\x08\x66\x65\x61tures\x18\x04 \x03(\x0b\x32$.goldenpath.monitor.v1.FeatureEffect\x12+\n\x05\x66ound\x18\x05 \x03(\x0b\x32\x1c.goldenpath.monitor.v1.Found\"\xef\x01\n\x12GetHistoryResponse\x12:\n\rdistributions\x18\x01 \x03(\x0b\x32#.goldenpath.monitor.v1.Distribution\x12.\n\x07moments\x18\x02 \x03(\x0b\x32\x1d.goldenpath.monitor.v1.Moment\x12\x0e\n\x06\x65\x66\x66\x65\x63t\x18\x03 \x01(\t\x12\x1d\n\x15\x66\x61lse_alarms_per_year\x18\x04 \x01(\x01\x12\x15\n\rlog_threshold\x18\x05 \x01(\x01\x12\x16\n\x0ereference_rows\x18\x06 \x01(\x04\x12\x0f\n\x07version\x18\x07 \x01(\r\"%\n\x10GetSignalRequest\x12\x11\n\tsignal_id\x18\x01 \x01(\t\"|\n\x0cSignalRecord\x12-\n\x06signal\x18\x01 \x01(\x0b\x32\x1d.goldenpath.monitor.v1.Signal\x12\r\n\x05level\x18\x02 \x01(\t\x12.\n\ncleared_at\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"H\n\x11GetSignalResponse\x12\x33\n\x06record\x18\x01 \x01(\x0b\x32#.goldenpath.monitor.v1.SignalRecord\"_\n\x12ListSignalsRequest\x12\r\n\x05model\x18\x01 \x01(\t\x12\x13\n\x0b\x65nvironment\x18\x02 \x01(\t\x12\x11\n\tpage_size\x18\x03 \x01(\r\x12\x12\n\npage_token\x18\x04 \x01(\t\"d\n\x13ListSignalsResponse\x12\x34\n\x07records\x18\x01 \x03(\x0b\x32#.goldenpath.monitor.v1.SignalRecord\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"4\n\x10GetSampleRequest\x12\x11\n\tsignal_id\x18\x01 \x01(\t\x12\r\n\x05limit\x18\x02 \x01(\r\"\x91\x01\n\x11GetSampleResponse\x12\x31\n\x06inputs\x18\x01 \x03(\x0b\x32!.goldenpath.modelserver.v1.Column\x12\x0e\n\x06scores\x18\x02 \x03(\x01\x12\x10\n\x08outcomes\x18\x03 \x03(\x01\x12\x0c\n\x04rows\x18\x04 \x01(\r\x12\x19\n\x11rows_with_outcome\x18\x05 \x01(\r\"$\n\x13WatchSignalsRequest\x12\r\n\x05model\x18\x01 \x01(\t\"K\n\x14WatchSignalsResponse\x12\x33\n\x06record\x18\x01 \x01(\x0b\x32#.goldenpath.monitor.v1.SignalRecord\"\\\n\x16GetDisagreementRequest\x12\r\n\x05model\x18\x01 \x01(\t\x12\x13\n\x0b\x65nvironment\x18\x02 \x01(\t\x12\x0f\n\x07version\x18\x03 \x01(\r\x12\r\n\x05\x65poch\x18\x04 \x01(\x04\"\x85\x01\n\x17GetDisagreementResponse\x12\r\n\x05pairs\x18\x01 \x01(\x04\x12\x15\n\rdisagreements\x18\x02 \x01(\x04\x12\x10\n\x08unpaired\x18\x03 \x01(\x04\x12 \n\x18mean_absolute_difference\x18\x04 \x01(\x01\x12\x10\n\x08sentence\x18\x05 \x01(\t2\xd6\x05\n\x0eMonitorService\x12^\n\tGetReport\x12\'.goldenpath.monitor.v1.GetReportRequest\x1a(.goldenpath.monitor.v1.GetReportResponse\x12\x61\n\nGetHistory\x12(.goldenpath.monitor.v1.GetHistoryRequest\x1a).goldenpath.monitor.v1.GetHistoryResponse\x12^\n\tGetSignal\x12\'.goldenpath.monitor.v1.GetSignalRequest\x1a(.goldenpath.monitor.v1.GetSignalResponse\x12\x64\n\x0bListSignals\x12).goldenpath.monitor.v1.ListSignalsRequest\x1a*.goldenpath.monitor.v1.ListSignalsResponse\x12^\n\tGetSample\x12\'.goldenpath.monitor.v1.GetSampleRequest\x1a(.goldenpath.monitor.v1.GetSampleResponse\x12i\n\x0cWatchSignals\x12*.goldenpath.monitor.v1.WatchSignalsRequest\x1a+.goldenpath.monitor.v1.WatchSignalsResponse0\x01\x12p\n\x0fGetDisagreement\x12-.goldenpath.monitor.v1.GetDisagreementRequest\x1a..goldenpath.monitor.v1.GetDisagreementResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n+goldenpath/monitor/v1/monitor_service.proto\x12\x15goldenpath.monitor.v1\x1a&goldenpath/modelserver/v1/events.proto\x1a\"goldenpath/monitor/v1/events.proto\x1a#goldenpath/registry/v1/events.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"G\n\x10GetReportRequest\x12\r\n\x05model\x18\x01 \x01(\t\x12\x13\n\x0b\x65nvironment\x18\x02 \x01(\t\x12\x0f\n\x07version\x18\x03 \x01(\r\"\xaf\x04\n\x11GetReportResponse\x12\r\n\x05model\x18\x01 \x01(\t\x12\x13\n\x0b\x65nvironment\x18\x02 \x01(\t\x12\x0f\n\x07version\x18\x03 \x01(\r\x12\r\n\x05\x65poch\x18\x04 \x01(\x04\x12\x0c\n\x04role\x18\x05 \x01(\t\x12\x11\n\trows_seen\x18\x06 \x01(\x04\x12\x14\n\x0crows_dropped\x18\x07 \x01(\x04\x12\x36\n\x08\x66\x65\x61tures\x18\x08 \x03(\x0b\x32$.goldenpath.monitor.v1.FeatureEffect\x12\x14\n\x0clog_evidence\x18\t \x01(\x01\x12\r\n\x05state\x18\n \x01(\t\x12-\n\x06signal\x18\x0b \x01(\x0b\x32\x1d.goldenpath.monitor.v1.Signal\x12\x1d\n\x15\x66\x61lse_alarms_per_year\x18\x0c \x01(\x01\x12\x10\n\x08outcomes\x18\r \x01(\x04\x12\x10\n\x08log_loss\x18\x0e \x01(\x01\x12\x34\n\x10newest_record_at\x18\x0f \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x10\n\x08sentence\x18\x10 \x01(\t\x12\x38\n\trelations\x18\x11 \x03(\x0b\x32%.goldenpath.monitor.v1.RelationEffect\x12\x15\n\rlog_threshold\x18\x12 \x01(\x01\x12\x37\n\x0bperformance\x18\x13 \x01(\x0b\x32\".goldenpath.monitor.v1.Performance\"\x81\x01\n\x11GetHistoryRequest\x12\r\n\x05model\x18\x01 \x01(\t\x12\x13\n\x0b\x65nvironment\x18\x02 \x01(\t\x12\x0f\n\x07version\x18\x03 \x01(\r\x12\x37\n\x08settings\x18\x04 \x01(\x0b\x32%.goldenpath.registry.v1.DriftSettings\"`\n\x0c\x44istribution\x12\x0f\n\x07\x66\x65\x61ture\x18\x01 \x01(\t\x12\x0f\n\x07numeric\x18\x02 \x01(\x08\x12\x0e\n\x06labels\x18\x03 \x03(\t\x12\x11\n\treference\x18\x04 \x03(\x04\x12\x0b\n\x03now\x18\x05 \x03(\x04\":\n\x05\x46ound\x12\r\n\x05level\x18\x01 \x01(\t\x12\x10\n\x08\x66\x65\x61tures\x18\x02 \x03(\t\x12\x10\n\x08sentence\x18\x03 \x01(\t\"\xb9\x01\n\x06Moment\x12&\n\x02\x61t\x18\x01 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0c\n\x04rows\x18\x02 \x01(\x04\x12\x14\n\x0clog_evidence\x18\x03 \x01(\x01\x12\x36\n\x08\x66\x65\x61tures\x18\x04 \x03(\x0b\x32$.goldenpath.monitor.v1.FeatureEffect\x12+\n\x05\x66ound\x18\x05 \x03(\x0b\x32\x1c.goldenpath.monitor.v1.Found\"\xef\x01\n\x12GetHistoryResponse\x12:\n\rdistributions\x18\x01 \x03(\x0b\x32#.goldenpath.monitor.v1.Distribution\x12.\n\x07moments\x18\x02 \x03(\x0b\x32\x1d.goldenpath.monitor.v1.Moment\x12\x0e\n\x06\x65\x66\x66\x65\x63t\x18\x03 \x01(\t\x12\x1d\n\x15\x66\x61lse_alarms_per_year\x18\x04 \x01(\x01\x12\x15\n\rlog_threshold\x18\x05 \x01(\x01\x12\x16\n\x0ereference_rows\x18\x06 \x01(\x04\x12\x0f\n\x07version\x18\x07 \x01(\r\"%\n\x10GetSignalRequest\x12\x11\n\tsignal_id\x18\x01 \x01(\t\"|\n\x0cSignalRecord\x12-\n\x06signal\x18\x01 \x01(\x0b\x32\x1d.goldenpath.monitor.v1.Signal\x12\r\n\x05level\x18\x02 \x01(\t\x12.\n\ncleared_at\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"H\n\x11GetSignalResponse\x12\x33\n\x06record\x18\x01 \x01(\x0b\x32#.goldenpath.monitor.v1.SignalRecord\"_\n\x12ListSignalsRequest\x12\r\n\x05model\x18\x01 \x01(\t\x12\x13\n\x0b\x65nvironment\x18\x02 \x01(\t\x12\x11\n\tpage_size\x18\x03 \x01(\r\x12\x12\n\npage_token\x18\x04 \x01(\t\"d\n\x13ListSignalsResponse\x12\x34\n\x07records\x18\x01 \x03(\x0b\x32#.goldenpath.monitor.v1.SignalRecord\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"4\n\x10GetSampleRequest\x12\x11\n\tsignal_id\x18\x01 \x01(\t\x12\r\n\x05limit\x18\x02 \x01(\r\"\x91\x01\n\x11GetSampleResponse\x12\x31\n\x06inputs\x18\x01 \x03(\x0b\x32!.goldenpath.modelserver.v1.Column\x12\x0e\n\x06scores\x18\x02 \x03(\x01\x12\x10\n\x08outcomes\x18\x03 \x03(\x01\x12\x0c\n\x04rows\x18\x04 \x01(\r\x12\x19\n\x11rows_with_outcome\x18\x05 \x01(\r\"$\n\x13WatchSignalsRequest\x12\r\n\x05model\x18\x01 \x01(\t\"K\n\x14WatchSignalsResponse\x12\x33\n\x06record\x18\x01 \x01(\x0b\x32#.goldenpath.monitor.v1.SignalRecord\"\\\n\x16GetDisagreementRequest\x12\r\n\x05model\x18\x01 \x01(\t\x12\x13\n\x0b\x65nvironment\x18\x02 \x01(\t\x12\x0f\n\x07version\x18\x03 \x01(\r\x12\r\n\x05\x65poch\x18\x04 \x01(\x04\"\x85\x01\n\x17GetDisagreementResponse\x12\r\n\x05pairs\x18\x01 \x01(\x04\x12\x15\n\rdisagreements\x18\x02 \x01(\x04\x12\x10\n\x08unpaired\x18\x03 \x01(\x04\x12 \n\x18mean_absolute_difference\x18\x04 \x01(\x01\x12\x10\n\x08sentence\x18\x05 \x01(\t2\xd6\x05\n\x0eMonitorService\x12^\n\tGetReport\x12\'.goldenpath.monitor.v1.GetReportRequest\x1a(.goldenpath.monitor.v1.GetReportResponse\x12\x61\n\nGetHistory\x12(.goldenpath.monitor.v1.GetHistoryRequest\x1a).goldenpath.monitor.v1.GetHistoryResponse\x12^\n\tGetSignal\x12\'.goldenpath.monitor.v1.GetSignalRequest\x1a(.goldenpath.monitor.v1.GetSignalResponse\x12\x64\n\x0bListSignals\x12).goldenpath.monitor.v1.ListSignalsRequest\x1a*.goldenpath.monitor.v1.ListSignalsResponse\x12^\n\tGetSample\x12\'.goldenpath.monitor.v1.GetSampleRequest\x1a(.goldenpath.monitor.v1.GetSampleResponse\x12i\n\x0cWatchSignals\x12*.goldenpath.monitor.v1.WatchSignalsRequest\x1a+.goldenpath.monitor.v1.WatchSignalsResponse0\x01\x12p\n\x0fGetDisagreement\x12-.goldenpath.monitor.v1.GetDisagreementRequest\x1a..goldenpath.monitor.v1.GetDisagreementResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -38,39 +38,39 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_GETREPORTREQUEST']._serialized_start=216
   _globals['_GETREPORTREQUEST']._serialized_end=287
   _globals['_GETREPORTRESPONSE']._serialized_start=290
-  _globals['_GETREPORTRESPONSE']._serialized_end=792
-  _globals['_GETHISTORYREQUEST']._serialized_start=795
-  _globals['_GETHISTORYREQUEST']._serialized_end=924
-  _globals['_DISTRIBUTION']._serialized_start=926
-  _globals['_DISTRIBUTION']._serialized_end=1022
-  _globals['_FOUND']._serialized_start=1024
-  _globals['_FOUND']._serialized_end=1082
-  _globals['_MOMENT']._serialized_start=1085
-  _globals['_MOMENT']._serialized_end=1270
-  _globals['_GETHISTORYRESPONSE']._serialized_start=1273
-  _globals['_GETHISTORYRESPONSE']._serialized_end=1512
-  _globals['_GETSIGNALREQUEST']._serialized_start=1514
-  _globals['_GETSIGNALREQUEST']._serialized_end=1551
-  _globals['_SIGNALRECORD']._serialized_start=1553
-  _globals['_SIGNALRECORD']._serialized_end=1677
-  _globals['_GETSIGNALRESPONSE']._serialized_start=1679
-  _globals['_GETSIGNALRESPONSE']._serialized_end=1751
-  _globals['_LISTSIGNALSREQUEST']._serialized_start=1753
-  _globals['_LISTSIGNALSREQUEST']._serialized_end=1848
-  _globals['_LISTSIGNALSRESPONSE']._serialized_start=1850
-  _globals['_LISTSIGNALSRESPONSE']._serialized_end=1950
-  _globals['_GETSAMPLEREQUEST']._serialized_start=1952
-  _globals['_GETSAMPLEREQUEST']._serialized_end=2004
-  _globals['_GETSAMPLERESPONSE']._serialized_start=2007
-  _globals['_GETSAMPLERESPONSE']._serialized_end=2152
-  _globals['_WATCHSIGNALSREQUEST']._serialized_start=2154
-  _globals['_WATCHSIGNALSREQUEST']._serialized_end=2190
-  _globals['_WATCHSIGNALSRESPONSE']._serialized_start=2192
-  _globals['_WATCHSIGNALSRESPONSE']._serialized_end=2267
-  _globals['_GETDISAGREEMENTREQUEST']._serialized_start=2269
-  _globals['_GETDISAGREEMENTREQUEST']._serialized_end=2361
-  _globals['_GETDISAGREEMENTRESPONSE']._serialized_start=2364
-  _globals['_GETDISAGREEMENTRESPONSE']._serialized_end=2497
-  _globals['_MONITORSERVICE']._serialized_start=2500
-  _globals['_MONITORSERVICE']._serialized_end=3226
+  _globals['_GETREPORTRESPONSE']._serialized_end=849
+  _globals['_GETHISTORYREQUEST']._serialized_start=852
+  _globals['_GETHISTORYREQUEST']._serialized_end=981
+  _globals['_DISTRIBUTION']._serialized_start=983
+  _globals['_DISTRIBUTION']._serialized_end=1079
+  _globals['_FOUND']._serialized_start=1081
+  _globals['_FOUND']._serialized_end=1139
+  _globals['_MOMENT']._serialized_start=1142
+  _globals['_MOMENT']._serialized_end=1327
+  _globals['_GETHISTORYRESPONSE']._serialized_start=1330
+  _globals['_GETHISTORYRESPONSE']._serialized_end=1569
+  _globals['_GETSIGNALREQUEST']._serialized_start=1571
+  _globals['_GETSIGNALREQUEST']._serialized_end=1608
+  _globals['_SIGNALRECORD']._serialized_start=1610
+  _globals['_SIGNALRECORD']._serialized_end=1734
+  _globals['_GETSIGNALRESPONSE']._serialized_start=1736
+  _globals['_GETSIGNALRESPONSE']._serialized_end=1808
+  _globals['_LISTSIGNALSREQUEST']._serialized_start=1810
+  _globals['_LISTSIGNALSREQUEST']._serialized_end=1905
+  _globals['_LISTSIGNALSRESPONSE']._serialized_start=1907
+  _globals['_LISTSIGNALSRESPONSE']._serialized_end=2007
+  _globals['_GETSAMPLEREQUEST']._serialized_start=2009
+  _globals['_GETSAMPLEREQUEST']._serialized_end=2061
+  _globals['_GETSAMPLERESPONSE']._serialized_start=2064
+  _globals['_GETSAMPLERESPONSE']._serialized_end=2209
+  _globals['_WATCHSIGNALSREQUEST']._serialized_start=2211
+  _globals['_WATCHSIGNALSREQUEST']._serialized_end=2247
+  _globals['_WATCHSIGNALSRESPONSE']._serialized_start=2249
+  _globals['_WATCHSIGNALSRESPONSE']._serialized_end=2324
+  _globals['_GETDISAGREEMENTREQUEST']._serialized_start=2326
+  _globals['_GETDISAGREEMENTREQUEST']._serialized_end=2418
+  _globals['_GETDISAGREEMENTRESPONSE']._serialized_start=2421
+  _globals['_GETDISAGREEMENTRESPONSE']._serialized_end=2554
+  _globals['_MONITORSERVICE']._serialized_start=2557
+  _globals['_MONITORSERVICE']._serialized_end=3283
 # @@protoc_insertion_point(module_scope)

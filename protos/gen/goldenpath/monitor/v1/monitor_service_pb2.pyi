@@ -76,6 +76,7 @@ class GetReportResponse(_message.Message):
     SENTENCE_FIELD_NUMBER: _builtins.int
     RELATIONS_FIELD_NUMBER: _builtins.int
     LOG_THRESHOLD_FIELD_NUMBER: _builtins.int
+    PERFORMANCE_FIELD_NUMBER: _builtins.int
     model: _builtins.str
     """The model's name."""
     environment: _builtins.str
@@ -120,6 +121,10 @@ class GetReportResponse(_message.Message):
     def relations(self) -> _containers.RepeatedCompositeFieldContainer[_events_pb2.RelationEffect]:
         """The pairs of features that most speaks for a change of, the surest first; at most five."""
 
+    @_builtins.property
+    def performance(self) -> _events_pb2.Performance:
+        """How it does by outcomes; absent where nothing came due yet."""
+
     def __init__(
         self,
         *,
@@ -141,10 +146,11 @@ class GetReportResponse(_message.Message):
         sentence: _builtins.str = ...,
         relations: _abc.Iterable[_events_pb2.RelationEffect] | None = ...,
         log_threshold: _builtins.float = ...,
+        performance: _events_pb2.Performance | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["newest_record_at", b"newest_record_at", "signal", b"signal"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["newest_record_at", b"newest_record_at", "performance", b"performance", "signal", b"signal"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["environment", b"environment", "epoch", b"epoch", "false_alarms_per_year", b"false_alarms_per_year", "features", b"features", "log_evidence", b"log_evidence", "log_loss", b"log_loss", "log_threshold", b"log_threshold", "model", b"model", "newest_record_at", b"newest_record_at", "outcomes", b"outcomes", "relations", b"relations", "role", b"role", "rows_dropped", b"rows_dropped", "rows_seen", b"rows_seen", "sentence", b"sentence", "signal", b"signal", "state", b"state", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["environment", b"environment", "epoch", b"epoch", "false_alarms_per_year", b"false_alarms_per_year", "features", b"features", "log_evidence", b"log_evidence", "log_loss", b"log_loss", "log_threshold", b"log_threshold", "model", b"model", "newest_record_at", b"newest_record_at", "outcomes", b"outcomes", "performance", b"performance", "relations", b"relations", "role", b"role", "rows_dropped", b"rows_dropped", "rows_seen", b"rows_seen", "sentence", b"sentence", "signal", b"signal", "state", b"state", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -22,10 +22,11 @@ _runtime_version.ValidateProtobufRuntimeVersion(
 _sym_db = _symbol_database.Default()
 
 
+from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n#goldenpath/registry/v1/events.proto\x12\x16goldenpath.registry.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"n\n\x07Promise\x12\x0e\n\x06metric\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x01\x12\x0e\n\x06margin\x18\x03 \x01(\x01\x12\x34\n\tdirection\x18\x04 \x01(\x0e\x32!.goldenpath.registry.v1.Direction\";\n\nDatasetRef\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\r\x12\x0e\n\x06\x64igest\x18\x03 \x01(\t\"*\n\x05\x41\x63tor\x12\x0f\n\x07subject\x18\x01 \x01(\t\x12\x10\n\x08verified\x18\x02 \x01(\x08\"\xf7\x01\n\rDriftSettings\x12\x0e\n\x06\x65\x66\x66\x65\x63t\x18\x01 \x01(\t\x12\x11\n\ttolerance\x18\x02 \x01(\x01\x12X\n\x12\x66\x65\x61ture_tolerances\x18\x03 \x03(\x0b\x32<.goldenpath.registry.v1.DriftSettings.FeatureTolerancesEntry\x12\x1d\n\x15\x66\x61lse_alarms_per_year\x18\x04 \x01(\x01\x12\x10\n\x08seasonal\x18\x05 \x01(\x08\x1a\x38\n\x16\x46\x65\x61tureTolerancesEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x01:\x02\x38\x01\"\xd9\x01\n\x0fRolloutSettings\x12\r\n\x05steps\x18\x01 \x03(\r\x12\x16\n\x0eminimum_sample\x18\x02 \x01(\r\x12\x1c\n\x14maximum_step_seconds\x18\x03 \x01(\x01\x12\x14\n\x0c\x65rror_margin\x18\x04 \x01(\x01\x12\x16\n\x0elatency_margin\x18\x05 \x01(\x01\x12\x0e\n\x06shadow\x18\x06 \x01(\x08\x12\x1a\n\x12\x64isagreement_limit\x18\x07 \x01(\x01\x12\x15\n\rminimum_pairs\x18\x08 \x01(\r\x12\x10\n\x08holdback\x18\t \x01(\r\"\xb5\x05\n\x0fModelRegistered\x12\r\n\x05model\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\r\x12*\n\x04kind\x18\x03 \x01(\x0e\x32\x1c.goldenpath.registry.v1.Kind\x12\x33\n\trisk_tier\x18\x04 \x01(\x0e\x32 .goldenpath.registry.v1.RiskTier\x12\r\n\x05owner\x18\x05 \x01(\t\x12\x10\n\x08use_case\x18\x06 \x01(\t\x12\x17\n\x0f\x61rtifact_digest\x18\x07 \x01(\t\x12\x1a\n\x12\x65nvironment_digest\x18\x08 \x01(\t\x12\x12\n\nmlflow_run\x18\t \x01(\t\x12\x0f\n\x07project\x18\n \x01(\t\x12\x34\n\x08\x64\x61tasets\x18\x0b \x03(\x0b\x32\".goldenpath.registry.v1.DatasetRef\x12\x45\n\x07metrics\x18\x0c \x03(\x0b\x32\x34.goldenpath.registry.v1.ModelRegistered.MetricsEntry\x12\x30\n\x07promise\x18\r \x01(\x0b\x32\x1f.goldenpath.registry.v1.Promise\x12\x15\n\rcode_revision\x18\x0e \x01(\t\x12/\n\x0b\x63ommit_time\x18\x0f \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x34\n\rregistered_by\x18\x10 \x01(\x0b\x32\x1d.goldenpath.registry.v1.Actor\x12\x31\n\rregistered_at\x18\x11 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x16\n\x0eprofile_digest\x18\x12 \x01(\t\x1a.\n\x0cMetricsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x01:\x02\x38\x01\"g\n\rModelPromoted\x12\r\n\x05model\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\r\x12\r\n\x05\x61lias\x18\x03 \x01(\t\x12\x18\n\x10previous_version\x18\x04 \x01(\r\x12\r\n\x05\x65poch\x18\x05 \x01(\x04\"w\n\x0cModelDemoted\x12\r\n\x05model\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\r\x12\r\n\x05\x61lias\x18\x03 \x01(\t\x12\x19\n\x11successor_version\x18\x04 \x01(\r\x12\r\n\x05\x65poch\x18\x05 \x01(\x04\x12\x0e\n\x06reason\x18\x06 \x01(\t\"q\n\x0cModelRetired\x12\r\n\x05model\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\r\x12\x31\n\nretired_by\x18\x03 \x01(\x0b\x32\x1d.goldenpath.registry.v1.Actor\x12\x0e\n\x06reason\x18\x04 \x01(\t\"\xdf\x01\n\x11\x44\x61tasetRegistered\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\r\x12\x0e\n\x06\x64igest\x18\x03 \x01(\t\x12\x1a\n\x12\x64\x61tasheet_revision\x18\x04 \x01(\r\x12\r\n\x05owner\x18\x05 \x01(\t\x12\x0f\n\x07licence\x18\x06 \x01(\t\x12\x15\n\rpersonal_data\x18\x07 \x01(\t\x12\x12\n\nunanswered\x18\x08 \x03(\t\x12\x34\n\rregistered_by\x18\t \x01(\x0b\x32\x1d.goldenpath.registry.v1.Actor*<\n\x04Kind\x12\x14\n\x10KIND_UNSPECIFIED\x10\x00\x12\x0e\n\nKIND_MODEL\x10\x01\x12\x0e\n\nKIND_AGENT\x10\x02*g\n\x08RiskTier\x12\x19\n\x15RISK_TIER_UNSPECIFIED\x10\x00\x12\x15\n\x11RISK_TIER_MINIMAL\x10\x01\x12\x15\n\x11RISK_TIER_LIMITED\x10\x02\x12\x12\n\x0eRISK_TIER_HIGH\x10\x03*Q\n\tDirection\x12\x19\n\x15\x44IRECTION_UNSPECIFIED\x10\x00\x12\x13\n\x0f\x44IRECTION_LOWER\x10\x01\x12\x14\n\x10\x44IRECTION_HIGHER\x10\x02*\xf6\x01\n\x08Question\x12\x18\n\x14QUESTION_UNSPECIFIED\x10\x00\x12\x14\n\x10QUESTION_PURPOSE\x10\x01\x12\x18\n\x14QUESTION_COMPOSITION\x10\x02\x12\x1f\n\x1bQUESTION_COLLECTION_PROCESS\x10\x03\x12\x1a\n\x16QUESTION_PREPROCESSING\x10\x04\x12\x17\n\x13QUESTION_KNOWN_GAPS\x10\x05\x12\x1a\n\x16QUESTION_PERSONAL_DATA\x10\x06\x12\x14\n\x10QUESTION_LICENCE\x10\x07\x12\x18\n\x14QUESTION_MAINTENANCE\x10\x08\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n#goldenpath/registry/v1/events.proto\x12\x16goldenpath.registry.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"n\n\x07Promise\x12\x0e\n\x06metric\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x01\x12\x0e\n\x06margin\x18\x03 \x01(\x01\x12\x34\n\tdirection\x18\x04 \x01(\x0e\x32!.goldenpath.registry.v1.Direction\";\n\nDatasetRef\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\r\x12\x0e\n\x06\x64igest\x18\x03 \x01(\t\"*\n\x05\x41\x63tor\x12\x0f\n\x07subject\x18\x01 \x01(\t\x12\x10\n\x08verified\x18\x02 \x01(\x08\"\xf7\x01\n\rDriftSettings\x12\x0e\n\x06\x65\x66\x66\x65\x63t\x18\x01 \x01(\t\x12\x11\n\ttolerance\x18\x02 \x01(\x01\x12X\n\x12\x66\x65\x61ture_tolerances\x18\x03 \x03(\x0b\x32<.goldenpath.registry.v1.DriftSettings.FeatureTolerancesEntry\x12\x1d\n\x15\x66\x61lse_alarms_per_year\x18\x04 \x01(\x01\x12\x10\n\x08seasonal\x18\x05 \x01(\x08\x1a\x38\n\x16\x46\x65\x61tureTolerancesEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x01:\x02\x38\x01\"(\n\x04\x43ost\x12\r\n\x05\x66ixed\x18\x01 \x01(\x01\x12\x11\n\tof_amount\x18\x02 \x01(\x01\"\xc9\x01\n\nCostMatrix\x12,\n\x06passed\x18\x01 \x01(\x0b\x32\x1c.goldenpath.registry.v1.Cost\x12,\n\x06missed\x18\x02 \x01(\x0b\x32\x1c.goldenpath.registry.v1.Cost\x12\x31\n\x0b\x66\x61lse_alarm\x18\x03 \x01(\x0b\x32\x1c.goldenpath.registry.v1.Cost\x12,\n\x06\x63\x61ught\x18\x04 \x01(\x0b\x32\x1c.goldenpath.registry.v1.Cost\"\xa3\x01\n\x0fOutcomeSettings\x12)\n\x06within\x18\x01 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x11\n\tthreshold\x18\x02 \x01(\x01\x12\x0e\n\x06\x61mount\x18\x03 \x01(\t\x12\x10\n\x08segments\x18\x04 \x03(\t\x12\x30\n\x04\x63ost\x18\x05 \x01(\x0b\x32\".goldenpath.registry.v1.CostMatrix\"\xd9\x01\n\x0fRolloutSettings\x12\r\n\x05steps\x18\x01 \x03(\r\x12\x16\n\x0eminimum_sample\x18\x02 \x01(\r\x12\x1c\n\x14maximum_step_seconds\x18\x03 \x01(\x01\x12\x14\n\x0c\x65rror_margin\x18\x04 \x01(\x01\x12\x16\n\x0elatency_margin\x18\x05 \x01(\x01\x12\x0e\n\x06shadow\x18\x06 \x01(\x08\x12\x1a\n\x12\x64isagreement_limit\x18\x07 \x01(\x01\x12\x15\n\rminimum_pairs\x18\x08 \x01(\r\x12\x10\n\x08holdback\x18\t \x01(\r\"\xb5\x05\n\x0fModelRegistered\x12\r\n\x05model\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\r\x12*\n\x04kind\x18\x03 \x01(\x0e\x32\x1c.goldenpath.registry.v1.Kind\x12\x33\n\trisk_tier\x18\x04 \x01(\x0e\x32 .goldenpath.registry.v1.RiskTier\x12\r\n\x05owner\x18\x05 \x01(\t\x12\x10\n\x08use_case\x18\x06 \x01(\t\x12\x17\n\x0f\x61rtifact_digest\x18\x07 \x01(\t\x12\x1a\n\x12\x65nvironment_digest\x18\x08 \x01(\t\x12\x12\n\nmlflow_run\x18\t \x01(\t\x12\x0f\n\x07project\x18\n \x01(\t\x12\x34\n\x08\x64\x61tasets\x18\x0b \x03(\x0b\x32\".goldenpath.registry.v1.DatasetRef\x12\x45\n\x07metrics\x18\x0c \x03(\x0b\x32\x34.goldenpath.registry.v1.ModelRegistered.MetricsEntry\x12\x30\n\x07promise\x18\r \x01(\x0b\x32\x1f.goldenpath.registry.v1.Promise\x12\x15\n\rcode_revision\x18\x0e \x01(\t\x12/\n\x0b\x63ommit_time\x18\x0f \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x34\n\rregistered_by\x18\x10 \x01(\x0b\x32\x1d.goldenpath.registry.v1.Actor\x12\x31\n\rregistered_at\x18\x11 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x16\n\x0eprofile_digest\x18\x12 \x01(\t\x1a.\n\x0cMetricsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x01:\x02\x38\x01\"g\n\rModelPromoted\x12\r\n\x05model\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\r\x12\r\n\x05\x61lias\x18\x03 \x01(\t\x12\x18\n\x10previous_version\x18\x04 \x01(\r\x12\r\n\x05\x65poch\x18\x05 \x01(\x04\"w\n\x0cModelDemoted\x12\r\n\x05model\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\r\x12\r\n\x05\x61lias\x18\x03 \x01(\t\x12\x19\n\x11successor_version\x18\x04 \x01(\r\x12\r\n\x05\x65poch\x18\x05 \x01(\x04\x12\x0e\n\x06reason\x18\x06 \x01(\t\"q\n\x0cModelRetired\x12\r\n\x05model\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\r\x12\x31\n\nretired_by\x18\x03 \x01(\x0b\x32\x1d.goldenpath.registry.v1.Actor\x12\x0e\n\x06reason\x18\x04 \x01(\t\"\xdf\x01\n\x11\x44\x61tasetRegistered\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\r\x12\x0e\n\x06\x64igest\x18\x03 \x01(\t\x12\x1a\n\x12\x64\x61tasheet_revision\x18\x04 \x01(\r\x12\r\n\x05owner\x18\x05 \x01(\t\x12\x0f\n\x07licence\x18\x06 \x01(\t\x12\x15\n\rpersonal_data\x18\x07 \x01(\t\x12\x12\n\nunanswered\x18\x08 \x03(\t\x12\x34\n\rregistered_by\x18\t \x01(\x0b\x32\x1d.goldenpath.registry.v1.Actor*<\n\x04Kind\x12\x14\n\x10KIND_UNSPECIFIED\x10\x00\x12\x0e\n\nKIND_MODEL\x10\x01\x12\x0e\n\nKIND_AGENT\x10\x02*g\n\x08RiskTier\x12\x19\n\x15RISK_TIER_UNSPECIFIED\x10\x00\x12\x15\n\x11RISK_TIER_MINIMAL\x10\x01\x12\x15\n\x11RISK_TIER_LIMITED\x10\x02\x12\x12\n\x0eRISK_TIER_HIGH\x10\x03*Q\n\tDirection\x12\x19\n\x15\x44IRECTION_UNSPECIFIED\x10\x00\x12\x13\n\x0f\x44IRECTION_LOWER\x10\x01\x12\x14\n\x10\x44IRECTION_HIGHER\x10\x02*\xf6\x01\n\x08Question\x12\x18\n\x14QUESTION_UNSPECIFIED\x10\x00\x12\x14\n\x10QUESTION_PURPOSE\x10\x01\x12\x18\n\x14QUESTION_COMPOSITION\x10\x02\x12\x1f\n\x1bQUESTION_COLLECTION_PROCESS\x10\x03\x12\x1a\n\x16QUESTION_PREPROCESSING\x10\x04\x12\x17\n\x13QUESTION_KNOWN_GAPS\x10\x05\x12\x1a\n\x16QUESTION_PERSONAL_DATA\x10\x06\x12\x14\n\x10QUESTION_LICENCE\x10\x07\x12\x18\n\x14QUESTION_MAINTENANCE\x10\x08\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -36,36 +37,42 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_DRIFTSETTINGS_FEATURETOLERANCESENTRY']._serialized_options = b'8\001'
   _globals['_MODELREGISTERED_METRICSENTRY']._loaded_options = None
   _globals['_MODELREGISTERED_METRICSENTRY']._serialized_options = b'8\001'
-  _globals['_KIND']._serialized_start=2046
-  _globals['_KIND']._serialized_end=2106
-  _globals['_RISKTIER']._serialized_start=2108
-  _globals['_RISKTIER']._serialized_end=2211
-  _globals['_DIRECTION']._serialized_start=2213
-  _globals['_DIRECTION']._serialized_end=2294
-  _globals['_QUESTION']._serialized_start=2297
-  _globals['_QUESTION']._serialized_end=2543
-  _globals['_PROMISE']._serialized_start=96
-  _globals['_PROMISE']._serialized_end=206
-  _globals['_DATASETREF']._serialized_start=208
-  _globals['_DATASETREF']._serialized_end=267
-  _globals['_ACTOR']._serialized_start=269
-  _globals['_ACTOR']._serialized_end=311
-  _globals['_DRIFTSETTINGS']._serialized_start=314
-  _globals['_DRIFTSETTINGS']._serialized_end=561
-  _globals['_DRIFTSETTINGS_FEATURETOLERANCESENTRY']._serialized_start=505
-  _globals['_DRIFTSETTINGS_FEATURETOLERANCESENTRY']._serialized_end=561
-  _globals['_ROLLOUTSETTINGS']._serialized_start=564
-  _globals['_ROLLOUTSETTINGS']._serialized_end=781
-  _globals['_MODELREGISTERED']._serialized_start=784
-  _globals['_MODELREGISTERED']._serialized_end=1477
-  _globals['_MODELREGISTERED_METRICSENTRY']._serialized_start=1431
-  _globals['_MODELREGISTERED_METRICSENTRY']._serialized_end=1477
-  _globals['_MODELPROMOTED']._serialized_start=1479
-  _globals['_MODELPROMOTED']._serialized_end=1582
-  _globals['_MODELDEMOTED']._serialized_start=1584
-  _globals['_MODELDEMOTED']._serialized_end=1703
-  _globals['_MODELRETIRED']._serialized_start=1705
-  _globals['_MODELRETIRED']._serialized_end=1818
-  _globals['_DATASETREGISTERED']._serialized_start=1821
-  _globals['_DATASETREGISTERED']._serialized_end=2044
+  _globals['_KIND']._serialized_start=2490
+  _globals['_KIND']._serialized_end=2550
+  _globals['_RISKTIER']._serialized_start=2552
+  _globals['_RISKTIER']._serialized_end=2655
+  _globals['_DIRECTION']._serialized_start=2657
+  _globals['_DIRECTION']._serialized_end=2738
+  _globals['_QUESTION']._serialized_start=2741
+  _globals['_QUESTION']._serialized_end=2987
+  _globals['_PROMISE']._serialized_start=128
+  _globals['_PROMISE']._serialized_end=238
+  _globals['_DATASETREF']._serialized_start=240
+  _globals['_DATASETREF']._serialized_end=299
+  _globals['_ACTOR']._serialized_start=301
+  _globals['_ACTOR']._serialized_end=343
+  _globals['_DRIFTSETTINGS']._serialized_start=346
+  _globals['_DRIFTSETTINGS']._serialized_end=593
+  _globals['_DRIFTSETTINGS_FEATURETOLERANCESENTRY']._serialized_start=537
+  _globals['_DRIFTSETTINGS_FEATURETOLERANCESENTRY']._serialized_end=593
+  _globals['_COST']._serialized_start=595
+  _globals['_COST']._serialized_end=635
+  _globals['_COSTMATRIX']._serialized_start=638
+  _globals['_COSTMATRIX']._serialized_end=839
+  _globals['_OUTCOMESETTINGS']._serialized_start=842
+  _globals['_OUTCOMESETTINGS']._serialized_end=1005
+  _globals['_ROLLOUTSETTINGS']._serialized_start=1008
+  _globals['_ROLLOUTSETTINGS']._serialized_end=1225
+  _globals['_MODELREGISTERED']._serialized_start=1228
+  _globals['_MODELREGISTERED']._serialized_end=1921
+  _globals['_MODELREGISTERED_METRICSENTRY']._serialized_start=1875
+  _globals['_MODELREGISTERED_METRICSENTRY']._serialized_end=1921
+  _globals['_MODELPROMOTED']._serialized_start=1923
+  _globals['_MODELPROMOTED']._serialized_end=2026
+  _globals['_MODELDEMOTED']._serialized_start=2028
+  _globals['_MODELDEMOTED']._serialized_end=2147
+  _globals['_MODELRETIRED']._serialized_start=2149
+  _globals['_MODELRETIRED']._serialized_end=2262
+  _globals['_DATASETREGISTERED']._serialized_start=2265
+  _globals['_DATASETREGISTERED']._serialized_end=2488
 # @@protoc_insertion_point(module_scope)

@@ -7,6 +7,7 @@ Key and ce_subject: model/NAME or dataset/NAME.
 
 from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
+from google.protobuf import duration_pb2 as _duration_pb2
 from google.protobuf import message as _message
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
@@ -299,6 +300,118 @@ class DriftSettings(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___DriftSettings: _TypeAlias = DriftSettings  # noqa: Y015
+
+@_typing.final
+class Cost(_message.Message):
+    """What one kind of decision costs, in the currency of the amount."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    FIXED_FIELD_NUMBER: _builtins.int
+    OF_AMOUNT_FIELD_NUMBER: _builtins.int
+    fixed: _builtins.float
+    """For every record, 0 or more."""
+    of_amount: _builtins.float
+    """Of the record's amount, as a factor, 0 or more."""
+    def __init__(
+        self,
+        *,
+        fixed: _builtins.float = ...,
+        of_amount: _builtins.float = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["fixed", b"fixed", "of_amount", b"of_amount"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Cost: _TypeAlias = Cost  # noqa: Y015
+
+@_typing.final
+class CostMatrix(_message.Message):
+    """What decisions cost, by what was decided and what turned out."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PASSED_FIELD_NUMBER: _builtins.int
+    MISSED_FIELD_NUMBER: _builtins.int
+    FALSE_ALARM_FIELD_NUMBER: _builtins.int
+    CAUGHT_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def passed(self) -> Global___Cost:
+        """Decided not to be positive, and wasn't."""
+
+    @_builtins.property
+    def missed(self) -> Global___Cost:
+        """Decided not to be positive, and was."""
+
+    @_builtins.property
+    def false_alarm(self) -> Global___Cost:
+        """Decided to be positive, and wasn't."""
+
+    @_builtins.property
+    def caught(self) -> Global___Cost:
+        """Decided to be positive, and was."""
+
+    def __init__(
+        self,
+        *,
+        passed: Global___Cost | None = ...,
+        missed: Global___Cost | None = ...,
+        false_alarm: Global___Cost | None = ...,
+        caught: Global___Cost | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["caught", b"caught", "false_alarm", b"false_alarm", "missed", b"missed", "passed", b"passed"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["caught", b"caught", "false_alarm", b"false_alarm", "missed", b"missed", "passed", b"passed"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CostMatrix: _TypeAlias = CostMatrix  # noqa: Y015
+
+@_typing.final
+class OutcomeSettings(_message.Message):
+    """How what turns out to be true is followed. Without `within` the promise isn't judged in production."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    WITHIN_FIELD_NUMBER: _builtins.int
+    THRESHOLD_FIELD_NUMBER: _builtins.int
+    AMOUNT_FIELD_NUMBER: _builtins.int
+    SEGMENTS_FIELD_NUMBER: _builtins.int
+    COST_FIELD_NUMBER: _builtins.int
+    threshold: _builtins.float
+    """The score from which on a record is decided to be positive, above 0 and below 1. 0: a half."""
+    amount: _builtins.str
+    """The numeric input that says what a record is about, in the currency; empty: nothing does."""
+    @_builtins.property
+    def within(self) -> _duration_pb2.Duration:
+        """How long after a prediction its outcome may come: then the record is due, and counts."""
+
+    @_builtins.property
+    def segments(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Inputs of text by whose values performance is shown apart."""
+
+    @_builtins.property
+    def cost(self) -> Global___CostMatrix:
+        """What decisions cost; what the metric `cost` is the mean of."""
+
+    def __init__(
+        self,
+        *,
+        within: _duration_pb2.Duration | None = ...,
+        threshold: _builtins.float = ...,
+        amount: _builtins.str = ...,
+        segments: _abc.Iterable[_builtins.str] | None = ...,
+        cost: Global___CostMatrix | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["cost", b"cost", "within", b"within"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["amount", b"amount", "cost", b"cost", "segments", b"segments", "threshold", b"threshold", "within", b"within"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___OutcomeSettings: _TypeAlias = OutcomeSettings  # noqa: Y015
 
 @_typing.final
 class RolloutSettings(_message.Message):

@@ -153,6 +153,7 @@ class Version(_message.Message):
     RETIRED_FIELD_NUMBER: _builtins.int
     TRACEPARENT_FIELD_NUMBER: _builtins.int
     REFERENCE_LOG_LOSS_FIELD_NUMBER: _builtins.int
+    OUTCOMES_FIELD_NUMBER: _builtins.int
     signature_json: _builtins.str
     """The model's signature as MLflow writes it: JSON with inputs and outputs; empty where it has none."""
     input_example_json: _builtins.str
@@ -185,6 +186,10 @@ class Version(_message.Message):
     def rollout(self) -> _events_pb2.RolloutSettings:
         """How it gets its traffic."""
 
+    @_builtins.property
+    def outcomes(self) -> _events_pb2.OutcomeSettings:
+        """How what turns out to be true is followed."""
+
     def __init__(
         self,
         *,
@@ -199,10 +204,11 @@ class Version(_message.Message):
         retired: _builtins.bool = ...,
         traceparent: _builtins.str = ...,
         reference_log_loss: _builtins.float = ...,
+        outcomes: _events_pb2.OutcomeSettings | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["drift", b"drift", "registered", b"registered", "rollout", b"rollout"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["drift", b"drift", "outcomes", b"outcomes", "registered", b"registered", "rollout", b"rollout"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["drift", b"drift", "files", b"files", "flavor", b"flavor", "input_example_json", b"input_example_json", "reference_log_loss", b"reference_log_loss", "registered", b"registered", "requirements", b"requirements", "retired", b"retired", "rollout", b"rollout", "signature_json", b"signature_json", "traceparent", b"traceparent"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["drift", b"drift", "files", b"files", "flavor", b"flavor", "input_example_json", b"input_example_json", "outcomes", b"outcomes", "reference_log_loss", b"reference_log_loss", "registered", b"registered", "requirements", b"requirements", "retired", b"retired", "rollout", b"rollout", "signature_json", b"signature_json", "traceparent", b"traceparent"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -371,6 +377,7 @@ class RegisterVersionRequest(_message.Message):
     PROMISE_FIELD_NUMBER: _builtins.int
     DRIFT_FIELD_NUMBER: _builtins.int
     ROLLOUT_FIELD_NUMBER: _builtins.int
+    OUTCOMES_FIELD_NUMBER: _builtins.int
     model: _builtins.str
     """The model's name: 1 to 63 of a-z, 0-9 and -, starting with a letter."""
     kind: _events_pb2.Kind.ValueType
@@ -401,6 +408,10 @@ class RegisterVersionRequest(_message.Message):
     def rollout(self) -> _events_pb2.RolloutSettings:
         """How it gets its traffic."""
 
+    @_builtins.property
+    def outcomes(self) -> _events_pb2.OutcomeSettings:
+        """How what turns out to be true is followed."""
+
     def __init__(
         self,
         *,
@@ -415,10 +426,11 @@ class RegisterVersionRequest(_message.Message):
         promise: _events_pb2.Promise | None = ...,
         drift: _events_pb2.DriftSettings | None = ...,
         rollout: _events_pb2.RolloutSettings | None = ...,
+        outcomes: _events_pb2.OutcomeSettings | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["drift", b"drift", "promise", b"promise", "rollout", b"rollout"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["drift", b"drift", "outcomes", b"outcomes", "promise", b"promise", "rollout", b"rollout"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["datasets", b"datasets", "drift", b"drift", "kind", b"kind", "mlflow_run", b"mlflow_run", "model", b"model", "owner", b"owner", "project", b"project", "promise", b"promise", "risk_tier", b"risk_tier", "rollout", b"rollout", "use_case", b"use_case"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["datasets", b"datasets", "drift", b"drift", "kind", b"kind", "mlflow_run", b"mlflow_run", "model", b"model", "outcomes", b"outcomes", "owner", b"owner", "project", b"project", "promise", b"promise", "risk_tier", b"risk_tier", "rollout", b"rollout", "use_case", b"use_case"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -1,0 +1,171 @@
+"""The join of records and outcomes: records wait until their outcome came or won't, then count, in their own order.
+
+A batch of a version that follows its outcomes waits in the transaction that moved the stream, so each waits once. It is
+due when its newest record's time and the promised `within` have gone by, as records and outcomes tell the time (or,
+where they stopped coming, our clock). What is due is counted in one transaction: its outcomes are closed, the day's
+sums and the confidence sequences grow, and a broken promise is told. An outcome that comes after that changes no
+number; it is there for whoever asks whether another version would have done better.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from datetime import UTC, date, datetime, time
+from typing import Final
+
+import numpy as np
+
+from goldenpath.modelserver.v1 import events_pb2 as records_pb
+from goldenpath.monitor.v1 import events_pb2 as pb
+from goldenpath.monitor.v1.packed_pb2 import PackedBatch
+from services.chassis import instruments, telemetry
+from services.chassis.topics import MONITOR
+from services.monitor import batches, due, events
+from services.monitor.domain import tallies
+from services.monitor.domain.promise import FOLLOWED, Kept, Promise, Segment, carrying
+from services.monitor.due import Rows
+from services.monitor.join_store import Day, Join
+from services.monitor.store import MonitorUnitOfWork, Watch
+from services.profile.columns import Numbers
+
+DEGRADED: Final = "degraded"
+_MOST_TOLD: Final = 20  # segments of a signal
+
+
+async def wait(
+    watch: Watch,
+    arrived: Sequence[tuple[PackedBatch, datetime]],
+    promise: Promise,
+    uow: MonitorUnitOfWork,
+    *,
+    most: int,
+) -> None:
+    """Let batches, each with its newest record's time, wait; where more than `most` records do, keep half of them."""
+    halvings = await uow.join.halvings(watch.model)
+    kept = [(*due.waiting_body(body, halvings), newest_at) for body, newest_at in arrived]
+    waiting = await uow.join.wait(watch.id, [each for each in kept if each[1]], within=promise.within, at=uow.now)
+    if waiting > most:
+        halvings = await uow.join.halve(watch.model)
+        held = await uow.join.all_open(watch.id)
+        await uow.join.thin(watch.id, {each.id: due.thinned(each.body, halvings) for each in held})
+
+
+async def count_due(watch_id: int, promise: Promise, uow: MonitorUnitOfWork) -> bool:
+    """Count what is due of a watch, or a part of it; False where nothing is."""
+    watch = await uow.watches.get(watch_id)
+    await uow.watches.lock(watch.model, watch.environment)
+    came = await uow.join.due(watch.id, uow.now)
+    if not came:
+        return False
+    told = [records_pb.InferenceRecorded.FromString(each.body) for each in came]
+    ids = [one for batch in told for one in batches.ids_of(batch)]
+    rows = due.rows_of(told, await uow.join.outcomes(watch.model, ids), promise)
+    await uow.join.counted(watch.id, [each.id for each in came], len(ids), uow.now)
+    before = await uow.join.kept(watch.id)
+    kept = Kept.from_bytes(before) if before else Kept()
+    for each in rows:
+        kept = kept.after(promise, each.day, _losses(each, promise), known=each.known, missing=each.missing)
+    await uow.join.save(watch.id, kept.to_bytes())
+    await _add_days(watch, rows, promise, uow.join)
+    instruments.MONITOR_DUE.labels("known").inc(sum(each.known for each in rows))
+    instruments.MONITOR_DUE.labels("missing").inc(sum(each.missing for each in rows))
+    await _tell(watch, kept, promise, uow)
+    return True
+
+
+async def performance(watch: int, promise: Promise, join: Join) -> pb.Performance | None:
+    """How a watch keeps its promise; None where nothing came due yet."""
+    told = await join.kept(watch)
+    return await _performance(watch, Kept.from_bytes(told), promise, join) if told else None
+
+
+async def _performance(watch: int, kept: Kept, promise: Promise, join: Join) -> pb.Performance:
+    surest = kept.surest()
+    newest = max((began for began, _ in kept.days), default=date.min)
+    days = await join.days(watch, newest - FOLLOWED if kept.days else date.min)
+    whole = [tallies.from_bytes(each.sums) for each in days if not each.feature]
+    sums = tallies.all_of(promise, whole)
+    found = pb.Performance(
+        metric=promise.metric,
+        limit=promise.loss_limit,
+        bound=promise.bound,
+        known=kept.known,
+        missing=kept.missing,
+        metrics=tallies.metrics_of(sums, promise.cost),
+    )
+    if surest is not None:
+        began, watched = surest
+        found.lower, found.upper = watched.interval()
+        found.loss = watched.bound * watched.total / watched.rows if watched.rows else 0.0
+        found.rows = watched.rows
+        found.since.FromDatetime(datetime.combine(began, time(), UTC))
+        found.segments.extend(_segments([each for each in days if each.feature and each.day >= began], promise))
+    return found
+
+
+async def _tell(watch: Watch, kept: Kept, promise: Promise, uow: MonitorUnitOfWork) -> None:
+    """Tell that the promise is broken, once in a role: a person, or a newer version, ends that."""
+    surest = kept.surest()
+    broken = surest is not None and surest[1].interval()[0] > promise.loss_limit
+    if not broken or watch.ended_at is not None or await uow.signals.any_of(watch.id, DEGRADED):
+        return
+    found = await _performance(watch.id, kept, promise, uow.join)
+    signal = events.degraded_of(watch, found, promise, uow.now)
+    with telemetry.span(f"signal {watch.model}"):
+        telemetry.about(watch.model, watch.version)
+        await uow.signals.raise_(watch.id, DEGRADED, signal, since=signal.since.ToDatetime(UTC), at=uow.now)
+        uow.emit(MONITOR, "performance.degraded", f"model/{watch.model}", pb.PerformanceDegraded(signal=signal))
+
+
+def _segments(days: Sequence[Day], promise: Promise) -> list[pb.SegmentPerformance]:
+    together: dict[tuple[str, str], Segment] = {}
+    for day in days:
+        so_far = together.get((day.feature, day.value), Segment(day.feature, day.value, 0, 0.0))
+        together[day.feature, day.value] = Segment(
+            day.feature, day.value, so_far.rows + day.rows, so_far.loss + day.loss
+        )
+    return [
+        pb.SegmentPerformance(
+            feature=each.feature, value=each.value, rows=each.rows, loss=each.loss / each.rows, share=share
+        )
+        for each, share in carrying(list(together.values()), promise.loss_limit)[:_MOST_TOLD]
+    ]
+
+
+def _losses(rows: Rows, promise: Promise) -> Numbers:
+    return promise.losses(rows.scores, rows.outcomes, rows.amounts) if promise.judged else np.zeros(0)
+
+
+async def _add_days(watch: Watch, rows: Sequence[Rows], promise: Promise, join: Join) -> None:
+    """Add what came due to the sums of its days and their segments."""
+    more = [day for each in rows for day in _days_of(each, promise)]
+    before = {_of(day): day for day in await join.days(watch.id, min(each.day for each in rows))}
+    together: dict[tuple[date, str, str], Day] = {}
+    for day in more:
+        so_far = together.get(_of(day)) or before.get(_of(day))
+        together[_of(day)] = _sum(so_far, day) if so_far else day
+    await join.save_days(watch.id, list(together.values()))
+
+
+def _days_of(rows: Rows, promise: Promise) -> Iterator[Day]:
+    losses = _losses(rows, promise)
+    everything = np.ones(rows.known, dtype=np.bool_)
+    chosen = [("", "", everything)]
+    chosen += [
+        (feature, str(value), values == value)
+        for feature, values in rows.segments.items()
+        for value in np.unique(values)
+    ]
+    for feature, value, which in chosen:
+        sums = tallies.sums_of(promise, rows.scores[which], rows.outcomes[which], rows.amounts[which])
+        loss = float(losses[which].sum()) if promise.judged else 0.0
+        yield Day(rows.day, feature, value, int(which.sum()), loss, tallies.to_bytes(sums))
+
+
+def _of(day: Day) -> tuple[date, str, str]:
+    return day.day, day.feature, day.value
+
+
+def _sum(one: Day, two: Day) -> Day:
+    sums = tallies.together(tallies.from_bytes(one.sums), tallies.from_bytes(two.sums))
+    return Day(one.day, one.feature, one.value, one.rows + two.rows, one.loss + two.loss, tallies.to_bytes(sums))
