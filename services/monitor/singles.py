@@ -117,16 +117,16 @@ def columns_of(raws: Sequence[Raw], all_told: Sequence[Told], dead: list[tuple[R
 
     Those that name no model or version, or whose id isn't a UUID, are added to the dead.
     """
-    places: dict[Served, list[tuple[Raw, Told, bytes]]] = {}
+    places: dict[tuple[str, int, str, int, bool], list[tuple[Raw, Told, bytes]]] = {}
     for raw, told in zip(raws, all_told, strict=True):
         try:
             record_id = _id_of(told)
         except Invalid as error:
             dead.append((raw, error))
         else:
-            place = Served(told.model, told.version, told.environment, told.epoch or 1, told.candidate)
+            place = (told.model, told.version, told.environment, told.epoch or 1, told.candidate)
             places.setdefault(place, []).append((raw, told, record_id))
-    return [_columns(place, rows) for place, rows in places.items()]
+    return [_columns(Served(*place), rows) for place, rows in places.items()]
 
 
 def _read_singly(raws: Iterable[Raw], form: str, dead: list[tuple[Raw, Invalid]]) -> list[Predictions]:
