@@ -75,7 +75,7 @@ def _walk(layout: Layout, stream: bytes, starts: Counts, ends: Counts) -> _Walke
     stream += bytes(longest)  # who doesn't fit goes astray, but not out of it
     at, walked = starts, _Walked(np.ones(starts.size, dtype=bool))
     for segment in layout.segments:
-        window = _windows(stream, at, len(segment.pattern) + WORD)
+        window = _windows(stream, at, _words(segment) * WORD)
         walked.fits &= _agree(segment, window)
         at = at + len(segment.pattern)
         if segment.tail:
@@ -88,9 +88,15 @@ def _walk(layout: Layout, stream: bytes, starts: Counts, ends: Counts) -> _Walke
             at = at + lengths
         walked.windows.append(window)
     walked.fits &= at == ends
-    walked.windows = [window[walked.fits] for window in walked.windows]
-    walked.tails = [tail[walked.fits] for tail in walked.tails]
+    if not walked.fits.all():
+        walked.windows = [window[walked.fits] for window in walked.windows]
+        walked.tails = [tail[walked.fits] for tail in walked.tails]
     return walked
+
+
+def _words(segment: Segment) -> int:
+    """How many words a segment fills, with at least a byte of what comes behind."""
+    return len(segment.pattern) // WORD + 1
 
 
 def _windows(stream: bytes, at: Counts, width: int) -> Bytes:
@@ -108,12 +114,12 @@ def _tails(stream: bytes, at: Counts, lengths: Counts) -> Bytes:
 
 def _agree(segment: Segment, window: Bytes) -> NDArray[np.bool_]:
     """Which events have the pattern where it isn't free: compared by words, with what is behind it free."""
-    words = len(segment.pattern) // WORD + 1
-    pattern, same = np.zeros(words * WORD, np.uint8), np.zeros(words * WORD, np.uint8)
+    pattern, same = np.zeros((2, window.shape[1]), np.uint8)
     pattern[: len(segment.pattern)] = segment.pattern
     same[: len(segment.pattern)] = np.frombuffer(segment.free, np.uint8) - 1  # 255 where not free
-    held = np.ascontiguousarray(window[:, : words * WORD]).view(np.uint64)
-    return np.asarray(~((held ^ pattern.view(np.uint64)) & same.view(np.uint64)).any(axis=1))
+    different = window.view(np.uint64) ^ pattern.view(np.uint64)
+    different &= same.view(np.uint64)
+    return np.asarray(np.bitwise_or.reduce(different, axis=1) == 0)
 
 
 def _told(layout: Layout, walked: _Walked, appended_us: Counts) -> Predictions | None:

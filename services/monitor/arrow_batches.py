@@ -9,6 +9,7 @@ batch. Without server and batch the event's source and id name the batch.
 
 from __future__ import annotations
 
+import struct
 import uuid
 from typing import Any, Final
 
@@ -22,6 +23,7 @@ from goldenpath.modelserver.v1 import events_pb2 as pb
 from goldenpath.monitor.v1.packed_pb2 import PackedBatch
 from services.chassis.cloudevents import CloudEvent
 from services.chassis.errors import Invalid
+from services.monitor.arrow_sizes import unpacked_bytes
 from services.monitor.batches import ID_BYTES, LABEL, SCORE
 from services.monitor.packed import MOST_ROWS, Batch, number_column, text_column, whole, zigzagged
 from services.monitor.predictions import random_ids
@@ -45,9 +47,12 @@ def read(event: CloudEvent, appended_ms: int) -> Batch:
     Raises:
         Invalid: it is no Arrow stream, says not where it was served, or has a column that is neither numbers nor text.
     """
-    table = _table(event.data)
-    told = {key.decode(): value.decode() for key, value in (table.schema.metadata or {}).items()}
-    columns = {name: _plain(table.column(name)) for name in table.column_names}
+    try:
+        table = _table(event.data)
+        told = {key.decode(): value.decode() for key, value in (table.schema.metadata or {}).items()}
+        columns = {name: _plain(table.column(name)) for name in table.column_names}
+    except (arrow.ArrowException, OSError, struct.error, UnicodeDecodeError) as error:
+        raise Invalid(f"the body is no Arrow stream: {error}", where="value") from None
     ids = _ids(columns.pop(RECORD_ID, None), table.num_rows)
     times = _times(columns.pop(EVENT_TIME, None), table.num_rows, appended_ms)
     score, label = columns.pop(SCORE, None), columns.pop(LABEL, None)
@@ -66,22 +71,17 @@ def read(event: CloudEvent, appended_ms: int) -> Batch:
         inputs=[_column(name, column) for name, column in columns.items()],
         outputs=outputs,
     )
-    return whole(body)
+    return whole(body.SerializeToString())
 
 
 def _table(data: bytes) -> Any:
-    try:
-        stream: Any = open_stream(data)  # type: ignore[no-untyped-call]  # pyarrow is typed in part
-        batches, rows, size = [], 0, 0
-        for batch in stream:
-            batches.append(batch)
-            rows, size = rows + batch.num_rows, size + batch.nbytes
-            if rows > MOST_ROWS or size > _MOST_BYTES:
-                raise Invalid(f"a batch has at most {MOST_ROWS:,} records and {_MOST_BYTES:,} bytes")
-        table = arrow.Table.from_batches(batches, stream.schema)
-        table.validate(full=True)
-    except (arrow.ArrowException, OSError) as error:
-        raise Invalid(f"the body is no Arrow stream: {error}", where="value") from None
+    if unpacked_bytes(data) > _MOST_BYTES:
+        raise Invalid(f"a batch has at most {_MOST_BYTES:,} bytes", where="value")
+    stream: Any = open_stream(data)  # type: ignore[no-untyped-call]  # pyarrow is typed in part
+    table = stream.read_all()
+    if table.num_rows > MOST_ROWS:
+        raise Invalid(f"a batch has at most {MOST_ROWS:,} records", where="value")
+    table.validate(full=True)
     if len(set(table.column_names)) != table.num_columns:
         raise Invalid("two columns have the same name", where="value")
     return table
@@ -103,9 +103,18 @@ def _column(name: str, column: Any) -> Any:
 def _plain(column: Any) -> Any:
     """A column in one piece, its text written out: each record batch may have a dictionary of its own."""
     if types.is_dictionary(column.type):
-        written = [chunk.dictionary_decode() for chunk in column.chunks]
+        written = [_written(chunk) for chunk in column.chunks]
         column = arrow.chunked_array(written, type=column.type.value_type)
     return column.combine_chunks()
+
+
+def _written(chunk: Any) -> Any:
+    """Coded values, written out, unless that would be endless: a long text that is there once may be named often."""
+    if _is_text(chunk.type.value_type):
+        longest = max((len(text) for text in chunk.dictionary.to_pylist() if text), default=0)
+        if longest * len(chunk) > _MOST_BYTES:
+            raise Invalid(f"a column has at most {_MOST_BYTES:,} bytes when it is written out", where="value")
+    return chunk.dictionary_decode()
 
 
 def _is_text(kind: Any) -> bool:

@@ -49,7 +49,8 @@ class Arrived:
     """A batch of records that arrived, checked.
 
     Args:
-        body: The batch.
+        head: The batch without its records.
+        data: Its bytes.
         rows: How many records it holds.
         newest_at: Its newest record's event time.
         panes: Its counts under its version's profile, by event time; none where the version has no profile, or the
@@ -57,7 +58,8 @@ class Arrived:
         traceparent: The trace context in which it was sent.
     """
 
-    body: PackedBatch
+    head: PackedBatch
+    data: bytes
     rows: int
     newest_at: datetime
     panes: tuple[Pane, ...]
@@ -72,9 +74,9 @@ class Arrived:
     @property
     def place(self) -> Place:
         """Where its records were served; without a role where they count in no window."""
-        body = self.body
-        role = batches.ROLES.get(body.arm, "")
-        return Place(body.model, body.environment or PRODUCTION, role, body.version, body.epoch)
+        head = self.head
+        role = batches.ROLES.get(head.arm, "")
+        return Place(head.model, head.environment or PRODUCTION, role, head.version, head.epoch)
 
 
 async def take_position(position: deployer_pb.Position, uow: MonitorUnitOfWork) -> None:
@@ -143,8 +145,8 @@ async def take_records(
     open_records: int = OPEN_RECORDS,
 ) -> None:
     """Records arrived: each that is new enters its watch's evidence, and waits for its outcome, once."""
-    new = await uow.records.admit([(batch.body.server, batch.body.batch) for batch in arrived], uow.now)
-    fresh = [batch for batch in _first_of_each(arrived) if (batch.body.server, batch.body.batch) in new]
+    new = await uow.records.admit([(batch.head.server, batch.head.batch) for batch in arrived], uow.now)
+    fresh = [batch for batch in _first_of_each(arrived) if (batch.head.server, batch.head.batch) in new]
     await pairing.pair_records(fresh, judges, uow)
     served = sorted((batch for batch in fresh if batch.place.role), key=lambda batch: batch.place)
     for place, group in groupby(served, key=lambda batch: batch.place):
@@ -153,7 +155,7 @@ async def take_records(
             judge, served_here = judges.get((watch.model, watch.version)), list(group)
             await _watch_records(watch, served_here, judge, uow, kept=kept)
             if judge is not None and judge.promise is not None:
-                waiting = [(batch.body, batch.newest_at) for batch in served_here]
+                waiting = [(PackedBatch.FromString(batch.data), batch.newest_at) for batch in served_here]
                 await joining.wait(watch, waiting, judge.promise, uow, most=open_records)
 
 
@@ -176,13 +178,13 @@ async def _watch_records(
     watch: Watch, arrived: Sequence[Arrived], judge: Judge | None, uow: MonitorUnitOfWork, *, kept: int
 ) -> None:
     seen = list(accumulate((batch.rows for batch in arrived), initial=watch.rows_seen))
-    newest = [(batch.body, upto) for batch, upto in zip(arrived, seen[1:], strict=True) if upto > seen[-1] - kept]
-    bodies = [(kept_of(body), upto) for body, upto in newest]
+    newest = [(batch.data, upto) for batch, upto in zip(arrived, seen[1:], strict=True) if upto > seen[-1] - kept]
+    bodies = [(kept_of(data), upto) for data, upto in newest]
     await uow.records.keep(watch.id, bodies, at=uow.now, older_than=seen[-1] - kept)
     await uow.watches.count(
         watch.id,
         rows=seen[-1] - watch.rows_seen,
-        dropped=sum(batch.body.dropped for batch in arrived),
+        dropped=sum(batch.head.dropped for batch in arrived),
         newest=max(batch.newest_at for batch in arrived),
     )
     counted = [batch for batch in arrived if batch.panes]
@@ -237,4 +239,4 @@ async def _tell(watch: Watch, finding: Finding, uow: MonitorUnitOfWork) -> None:
 
 def _first_of_each(arrived: Sequence[Arrived]) -> list[Arrived]:
     """Each batch once, should the same poll hold it twice."""
-    return list({(batch.body.server, batch.body.batch): batch for batch in reversed(arrived)}.values())[::-1]
+    return list({(batch.head.server, batch.head.batch): batch for batch in reversed(arrived)}.values())[::-1]

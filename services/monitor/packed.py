@@ -30,7 +30,7 @@ CONTINUED: Final = 128  # the bit of a varint's byte after which more come
 LONGEST: Final = 10  # bytes of a varint
 AHEAD: Final = timedelta(seconds=5)  # a record's own clock may be so far ahead of the broker's
 _DOUBLES: Final = np.dtype("<f8")
-_SIGNED: Final[dict[int, np.dtype[np.signedinteger]]] = {1: np.dtype("i1"), 8: np.dtype("i8")}
+_SMALL: Final = bytes((byte >> 1 ^ -(byte & 1)) & 255 for byte in range(256))  # each varint of one byte, as int8
 MOST_ROWS: Final = 1_000_000  # no server closes a batch with more
 
 
@@ -39,12 +39,14 @@ class Batch:
     """A batch that is whole.
 
     Args:
-        body: The batch.
+        head: The batch without its records.
+        data: Its bytes, of which nothing is held a second time.
         columns: Its inputs and its score, by name.
         times_us: Its records' event times, microseconds since 1970-01-01 UTC, shape (rows,).
     """
 
-    body: PackedBatch
+    head: PackedBatch
+    data: bytes
     columns: Mapping[str, Column]
     times_us: Counts
 
@@ -63,18 +65,20 @@ def read(event: CloudEvent) -> Batch:
     if event.content_type.startswith(PROTOBUF):
         cloudevents.check_schema(event, pb.InferenceRecorded)
         try:
-            return whole(PackedBatch.FromString(event.data))
+            return whole(event.data)
         except (DecodeError, Invalid):
             pass  # packed otherwise, or broken
-    return whole(PackedBatch.FromString(cloudevents.body(event, pb.InferenceRecorded).SerializeToString()))
+    return whole(cloudevents.body(event, pb.InferenceRecorded).SerializeToString())
 
 
-def whole(body: PackedBatch) -> Batch:
-    """A batch, checked.
+def whole(data: bytes) -> Batch:
+    """A batch of its bytes, checked.
 
     Raises:
+        DecodeError: they are none.
         Invalid: it names no model or server, its columns differ in length, or a code has no entry in its dictionary.
     """
+    body = PackedBatch.FromString(data)
     if not body.model or not body.version or not body.server or not body.batch:
         raise Invalid("a batch names its model, version, server and number")
     rows, rest = divmod(len(body.record_ids), ID_BYTES)
@@ -84,21 +88,37 @@ def whole(body: PackedBatch) -> Batch:
     outputs = {column.name: _column(column, rows) for column in body.outputs}
     inputs = {column.name: _column(column, rows) for column in body.inputs}
     score = {SCORE: outputs[SCORE]} if SCORE in outputs else {}
-    return Batch(body, score | inputs, times)
+    return Batch(head_of(body), data, score | inputs, times)
+
+
+def head_of(body: PackedBatch) -> PackedBatch:
+    """A batch without its records: who served them, where, and which batch it is."""
+    return PackedBatch(
+        model=body.model,
+        version=body.version,
+        environment=body.environment,
+        epoch=body.epoch,
+        arm=body.arm,
+        server=body.server,
+        batch=body.batch,
+        dropped=body.dropped,
+    )
 
 
 def clamped(times_us: Counts, appended: datetime) -> Counts:
     """Event times, those from the future as the broker's own time and a little, those from before 1970 as 1970."""
-    return np.clip(times_us, 0, int((appended + AHEAD).timestamp() * 1e6))
+    latest = int((appended + AHEAD).timestamp() * 1e6)
+    return np.minimum(np.maximum(times_us, 0), latest)
 
 
-def told_of(body: PackedBatch) -> pb.InferenceRecorded:
+def told_of(data: bytes) -> pb.InferenceRecorded:
     """A batch as its sender told it, with what the monitor seldom reads."""
-    return pb.InferenceRecorded.FromString(body.SerializeToString())
+    return pb.InferenceRecorded.FromString(data)
 
 
-def kept_of(body: PackedBatch) -> Kept:
+def kept_of(data: bytes) -> Kept:
     """What the sample keeps of a batch, readable by the sender's contract."""
+    body = PackedBatch.FromString(data)
     predictions = PackedBatch(record_ids=body.record_ids, outputs=body.outputs)
     return Kept(predictions.SerializeToString(), PackedBatch(inputs=body.inputs).SerializeToString())
 
@@ -129,9 +149,9 @@ def zigzags(packed: bytes, rows: int, where: str) -> NDArray[np.signedinteger]:
     Raises:
         Invalid: they are more or fewer.
     """
+    if len(packed) == rows and packed.isascii():  # no byte has CONTINUED
+        return np.frombuffer(packed.translate(_SMALL), dtype=np.int8)
     digits = np.frombuffer(packed, dtype=np.uint8)
-    if digits.size == rows and digits.max() < CONTINUED:
-        return _unzigzagged(digits)
     ends = digits < CONTINUED
     held = int(np.count_nonzero(ends))
     if held != rows or not ends[-1]:
@@ -164,6 +184,5 @@ def _of_many_widths(digits: NDArray[np.uint8], ends: Counts) -> NDArray[np.uint6
     return _joined(wide)
 
 
-def _unzigzagged(zigzag: NDArray[np.unsignedinteger]) -> NDArray[np.signedinteger]:
-    signed = _SIGNED[zigzag.itemsize]
-    return np.asarray((zigzag >> 1).view(signed) ^ -(zigzag & 1).view(signed))
+def _unzigzagged(zigzag: NDArray[np.uint64]) -> Counts:
+    return np.asarray((zigzag >> 1).view(np.int64) ^ -(zigzag & 1).view(np.int64))

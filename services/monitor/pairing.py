@@ -32,7 +32,7 @@ async def pair_records(
     arrived: Sequence[Arrived], judges: Mapping[tuple[str, int], Judge | None], uow: MonitorUnitOfWork
 ) -> None:
     """Records arrived, each for the first time: those of mirrored deployments meet their other side."""
-    copies = [batch for batch in arrived if batch.body.arm == records_pb.ARM_SHADOW]
+    copies = [batch for batch in arrived if batch.head.arm == records_pb.ARM_SHADOW]
     deployments = {(batch.place.model, batch.place.environment) for batch in arrived}
     if not copies and not await uow.pairs.awake(list(deployments)):
         return
@@ -108,5 +108,5 @@ def _shadow_of(batch: Arrived, judges: Mapping[tuple[str, int], Judge | None], u
 def _by_deployment(arrived: Sequence[Arrived]) -> dict[tuple[str, str], list[records_pb.InferenceRecorded]]:
     made: dict[tuple[str, str], list[records_pb.InferenceRecorded]] = {}
     for batch in arrived:
-        made.setdefault((batch.place.model, batch.place.environment), []).append(told_of(batch.body))
+        made.setdefault((batch.place.model, batch.place.environment), []).append(told_of(batch.data))
     return made

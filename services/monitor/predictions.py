@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from goldenpath.modelserver.v1 import events_pb2 as pb
 from goldenpath.monitor.v1.packed_pb2 import PackedBatch
 from services.monitor.batches import ID_BYTES, LABEL, SCORE
-from services.monitor.packed import Batch, number_column, text_column, zigzagged
+from services.monitor.packed import Batch, head_of, number_column, text_column, zigzagged
 from services.profile import CodedText, Column, Kind, ReferenceProfile, Role
 from services.profile.columns import Counts, Numbers
 
@@ -109,7 +109,7 @@ def gathered(told: Predictions, name: str, number: int, profile: ReferenceProfil
         outputs=[number_column(SCORE, told.score), *labels],
     )
     columns: dict[str, Column] = {SCORE: told.score, **numbers, **texts}
-    return Batch(body, columns, told.times_us)
+    return Batch(head_of(body), body.SerializeToString(), columns, told.times_us)
 
 
 def _names(told: Iterable[str], profile: ReferenceProfile | None, kind: Kind) -> list[str]:

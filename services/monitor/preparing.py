@@ -90,7 +90,7 @@ async def _prepare(raw: Raw, prepared: Prepared, one_by_one: list[tuple[Raw, Tol
     elif event.type == TYPE:
         told_by_arrow = event.content_type.startswith(arrow_batches.ARROW)
         batch = arrow_batches.read(event, raw.appended_ms) if told_by_arrow else packed.read(event)
-        judge = await _judge(batch.body.model, batch.body.version, prepared, judges)
+        judge = await _judge(batch.head.model, batch.head.version, prepared, judges)
         prepared.arrived.append(counted(batch, judge, _appended(raw), event.traceparent))
     elif event.type == logged.TYPE:
         body = logged.check(cloudevents.body(event, InferenceLogged))
@@ -117,9 +117,10 @@ def counted(batch: Batch, judge: Judge | None, appended_at: datetime, traceparen
         Invalid: it doesn't fit its version's profile.
     """
     times = packed.clamped(batch.times_us, appended_at)
-    counts = judge is not None and batch.body.arm in ROLES
+    counts = judge is not None and batch.head.arm in ROLES
     panes = cut(judge.profile, batch.columns, times) if judge and counts else ()
-    return Arrived(batch.body, batch.rows, datetime.fromtimestamp(int(times.max()) / 1e6, UTC), panes, traceparent)
+    newest_at = datetime.fromtimestamp(int(times.max()) / 1e6, UTC)
+    return Arrived(batch.head, batch.data, batch.rows, newest_at, panes, traceparent)
 
 
 def _appended(raw: Raw) -> datetime:

@@ -11,10 +11,8 @@ struct. Whatever that doesn't understand is read as protobuf says, at ten times 
 from __future__ import annotations
 
 import uuid
-from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
-from itertools import count
 from operator import itemgetter
 from typing import Annotated, Final, TypeVar
 
@@ -31,7 +29,7 @@ from services.monitor.alike import read_alike
 from services.monitor.batches import ID_BYTES
 from services.monitor.predictions import Predictions, Served, random_ids
 from services.profile import CodedText
-from services.profile.columns import Numbers
+from services.profile.columns import Numbers, coded
 
 V = TypeVar("V")
 TYPE: Final = "prediction.recorded"
@@ -119,16 +117,16 @@ def columns_of(raws: Sequence[Raw], all_told: Sequence[Told], dead: list[tuple[R
 
     Those that name no model or version, or whose id isn't a UUID, are added to the dead.
     """
-    places: dict[Served, list[tuple[Raw, Told, bytes]]] = {}
+    places: dict[tuple[str, int, str, int, bool], list[tuple[Raw, Told, bytes]]] = {}
     for raw, told in zip(raws, all_told, strict=True):
         try:
             record_id = _id_of(told)
         except Invalid as error:
             dead.append((raw, error))
         else:
-            place = Served(told.model, told.version, told.environment, told.epoch or 1, told.candidate)
+            place = (told.model, told.version, told.environment, told.epoch or 1, told.candidate)
             places.setdefault(place, []).append((raw, told, record_id))
-    return [_columns(place, rows) for place, rows in places.items()]
+    return [_columns(Served(*place), rows) for place, rows in places.items()]
 
 
 def _read_singly(raws: Iterable[Raw], form: str, dead: list[tuple[Raw, Invalid]]) -> list[Predictions]:
@@ -191,13 +189,6 @@ def _ids(told: Sequence[bytes]) -> NDArray[np.uint8]:
 
 def _time_us(raw: Raw, told: Told) -> int:
     return raw.appended_ms * 1000 if told.event_time is None else (told.event_time - _EPOCH) // _US
-
-
-def coded(texts: Iterable[str | None]) -> CodedText:
-    """Texts as codes; None is a missing value."""
-    codes: dict[str | None, int] = defaultdict(count().__next__, {None: -1})
-    found = np.array([codes[text] for text in texts], dtype=np.int64)
-    return CodedText(found, tuple(text for text in codes if text is not None))
 
 
 def _numbers(rows: Sequence[dict[str, float]]) -> Mapping[str, Numbers]:

@@ -7,10 +7,11 @@ batches travel. Coded text is never expanded.
 
 from __future__ import annotations
 
-from collections import Counter
+import itertools
+from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import Final, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +20,7 @@ from services.chassis.errors import Invalid
 
 Numbers: TypeAlias = NDArray[np.float64]
 Counts: TypeAlias = NDArray[np.int64]
+_DOUBLES: Final = np.dtype(np.float64)
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,25 +77,38 @@ def is_text(column: Column, name: str) -> bool:
 
 def numbers_of(column: Column, name: str) -> Numbers:
     """A column's values as float64, NaN where missing; Invalid where it holds text."""
-    if isinstance(column, CodedText) or is_text(column, name):
+    if isinstance(column, CodedText) or ((column.dtype != _DOUBLES or column.ndim != 1) and is_text(column, name)):
         raise Invalid("holds text where the reference has numbers", where=name)
-    return column.astype(np.float64, copy=False)
+    return column.astype(_DOUBLES, copy=False)
+
+
+def coded(texts: Iterable[str | None]) -> CodedText:
+    """Texts as codes; None is a missing value."""
+    codes: dict[str | None, int] = defaultdict(itertools.count().__next__, {None: -1})
+    found = np.array([codes[text] for text in texts], dtype=np.int64)
+    return CodedText(found, tuple(text for text in codes if text is not None))
+
+
+def coded_of(column: Column, name: str) -> CodedText:
+    """A column of text as codes; Invalid where it holds something else."""
+    if isinstance(column, CodedText):
+        return column
+    if not is_text(column, name):
+        raise Invalid("holds numbers where the reference has text", where=name)
+    text = coded(column.tolist())
+    for value in text.dictionary:
+        if not isinstance(value, str):
+            raise Invalid(f"holds {value!r}; text is str, and None where missing", where=name)
+    return text
 
 
 def texts_of(column: Column, name: str) -> Iterable[tuple[str | None, int]]:
     """How often each text occurs, None for missing values; Invalid where the column holds something else.
 
-    Of coded text, a value that stands twice in the dictionary comes twice.
+    A value that stands twice in a dictionary comes twice.
     """
-    if isinstance(column, CodedText):
-        return zip((None, *column.dictionary), column.rows_by_code(), strict=True)
-    if not is_text(column, name):
-        raise Invalid("holds numbers where the reference has text", where=name)
-    tally: Counter[str | None] = Counter(column.tolist())
-    for value in tally:
-        if value is not None and not isinstance(value, str):
-            raise Invalid(f"holds {value!r}; text is str, and None where missing", where=name)
-    return tally.items()
+    text = coded_of(column, name)
+    return zip((None, *text.dictionary), text.rows_by_code(), strict=True)
 
 
 def rows_of(columns: Mapping[str, Column]) -> int:

@@ -12,6 +12,7 @@ from enum import StrEnum
 from functools import cached_property
 from hashlib import sha256
 from itertools import pairwise
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -19,7 +20,10 @@ from services.chassis.errors import Invalid
 from services.profile import binning
 from services.profile.columns import Column, Counts, Numbers, is_text, numbers_of, rows_of, slice_of, texts_of
 from services.profile.dispersion import BLOCKS, LEAST_BLOCK_ROWS, overdispersion
-from services.profile.relations import NO_CUT, Relations, relations_of
+from services.profile.relations import Relations, relations_of
+
+if TYPE_CHECKING:
+    from services.profile.counting import Counter
 
 CELLS = 168  # hours of the week
 
@@ -66,14 +70,19 @@ class Feature:
     categories: tuple[str, ...]
 
     @property
+    def is_text(self) -> bool:
+        """Whether it is one of categories."""
+        return self.kind is Kind.CATEGORICAL
+
+    @property
     def bins(self) -> int:
         """How many bins it has, the one of missing values included."""
         return int(self.counts.size)
 
     @cached_property
     def uppers(self) -> Numbers:
-        """Numeric: the inclusive upper edge of each bin but that of missing values, shape (bins - 1,)."""
-        return np.append(self.edges, np.inf)
+        """Numeric: the inclusive upper edge of each bin, shape (bins,); missing values come after infinity."""
+        return np.append(self.edges, (np.inf, np.nan))
 
     @cached_property
     def index(self) -> dict[str, int]:
@@ -154,38 +163,11 @@ class ReferenceProfile:
         return self.bins + len(self.relations)
 
     @cached_property
-    def numeric(self) -> tuple[Feature, ...]:
-        """The numeric features, in their order."""
-        return tuple(feature for feature in self.features if feature.kind is Kind.NUMERIC)
+    def counter(self) -> Counter:
+        """What counts batches under it, made ready once."""
+        from services.profile import counting  # it knows this module
 
-    @cached_property
-    def numeric_places(self) -> Counts:
-        """Where the numeric features are among the features."""
-        return np.flatnonzero([feature.kind is Kind.NUMERIC for feature in self.features])
-
-    @cached_property
-    def numeric_cuts(self) -> Numbers:
-        """What lies above it is on a numeric feature's upper side; infinity where its sides tell nothing."""
-        cuts = self.relations.cuts[self.numeric_places].tolist()
-        held = zip(self.numeric, cuts, strict=True)
-        return np.array([feature.edges[cut] if cut != NO_CUT else np.inf for feature, cut in held])
-
-    @cached_property
-    def numeric_bins(self) -> Counts:
-        """Where the numeric features' bins are in a window's counts, feature after feature."""
-        numeric = [feature.kind is Kind.NUMERIC for feature in self.features]
-        return np.flatnonzero(np.repeat(numeric, np.diff(self.offsets)))
-
-    @cached_property
-    def first_bins(self) -> Counts:
-        """Where each numeric feature's bins begin among those of the numeric features."""
-        return np.cumsum([0, *(feature.bins for feature in self.numeric[:-1])])
-
-    @cached_property
-    def present_bins(self) -> Counts:
-        """Where among the bins of the numeric features those are that aren't of missing values."""
-        lasts = np.cumsum([feature.bins for feature in self.numeric]) - 1
-        return np.setdiff1d(np.arange(self.numeric_bins.size), lasts)
+        return counting.Counter(self)
 
     @cached_property
     def digest(self) -> str:

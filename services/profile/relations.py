@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from services.profile.columns import CodedText, Column, Counts
+from services.profile.columns import Column, Counts, coded_of, numbers_of
 
 if TYPE_CHECKING:
     from services.profile.reference import Feature
@@ -95,14 +95,11 @@ def side_of(feature: Feature, cut: int, column: Column) -> NDArray[np.bool_]:
     """Which records lie on a feature's upper side, shape (rows,)."""
     if cut == NO_CUT:
         return np.zeros(len(column), dtype=bool)
-    if isinstance(column, CodedText):
-        try:
-            return np.asarray(column.codes == column.dictionary.index(feature.categories[0]))
-        except ValueError:  # no record has it
-            return np.zeros(len(column), dtype=bool)
     if feature.categories:
-        return np.asarray(column == feature.categories[0], dtype=bool)
-    return np.asarray(column.astype(np.float64, copy=False) > feature.edges[cut])
+        text = coded_of(column, feature.name)
+        commonest = [each == feature.categories[0] for each in text.dictionary]
+        return np.asarray(np.array([*commonest, False])[text.codes])  # the code -1 is the last
+    return np.asarray(numbers_of(column, feature.name) > feature.edges[cut])
 
 
 def _cut(feature: Feature) -> int:

@@ -11,12 +11,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from services.chassis.errors import Invalid
-from services.profile.columns import Column, Counts, Numbers, numbers_of, rows_of
-from services.profile.reference import Kind, ReferenceProfile
-from services.profile.relations import NO_CUT, packed, side_of
+from services.profile.columns import Column, Counts, rows_of
+from services.profile.reference import ReferenceProfile
 
 _HEADER = struct.Struct("<4s32sq")  # what it is, its profile's digest, rows; then a little-endian int64 per bin
 _MAGIC = b"GPW1"
@@ -93,48 +91,9 @@ def count(profile: ReferenceProfile, columns: Mapping[str, Column]) -> Window:
     Raises:
         Invalid: A feature has no column, or one of another kind, or columns differ in length.
     """
-    for feature in profile.features:
-        if feature.name not in columns:
-            raise Invalid("the batch has no such column", where=feature.name)
-    used = {feature.name: columns[feature.name] for feature in profile.features}
+    try:
+        used = {feature.name: columns[feature.name] for feature in profile.features}
+    except KeyError as missing:
+        raise Invalid("the batch has no such column", where=str(missing.args[0])) from None
     rows = rows_of(used)
-    counts = np.empty(profile.size, dtype=np.int64)
-    numbers = np.array([numbers_of(used[feature.name], feature.name) for feature in profile.numeric])
-    if len(profile.relations):
-        counts[profile.bins :] = profile.relations.count(packed(_sides(profile, used, numbers, rows)), rows)
-    counts[profile.numeric_bins] = _numeric(profile, numbers, rows)
-    for place, feature in enumerate(profile.features):
-        if feature.kind is Kind.CATEGORICAL:
-            counts[profile.offsets[place] : profile.offsets[place + 1]] = feature.count(used[feature.name])
-    return Window(profile, rows, counts)
-
-
-def _sides(profile: ReferenceProfile, columns: Mapping[str, Column], numbers: Numbers, rows: int) -> NDArray[np.bool_]:
-    """Which records lie on each feature's upper side, shape (features, rows)."""
-    sides = np.zeros((len(profile.features), rows), dtype=bool)
-    if profile.numeric:
-        sides[profile.numeric_places] = numbers > profile.numeric_cuts[:, np.newaxis]
-    for place, cut in enumerate(profile.relations.cuts.tolist()):
-        if profile.features[place].kind is Kind.CATEGORICAL and cut != NO_CUT:
-            sides[place] = side_of(profile.features[place], cut, columns[profile.features[place].name])
-    return sides
-
-
-def _numeric(profile: ReferenceProfile, numbers: Numbers, rows: int) -> Counts:
-    """The numeric features' counts, feature after feature: what `Feature.count` gives, for all of them at once.
-
-    Args:
-        profile: What the bins are.
-        numbers: The numeric features' values, shape (features, rows); they are sorted in place.
-        rows: How many records there are.
-    """
-    if not profile.numeric:
-        return np.empty(0, dtype=np.int64)
-    numbers.sort(axis=1)  # missing values come last
-    upto = [row.searchsorted(each.uppers, side="right") for row, each in zip(numbers, profile.numeric, strict=True)]
-    ends = np.full(profile.numeric_bins.size, rows)
-    ends[profile.present_bins] = np.concatenate(upto)
-    counts = ends.copy()
-    counts[1:] -= ends[:-1]
-    counts[profile.first_bins] = ends[profile.first_bins]
-    return counts
+    return Window(profile, rows, profile.counter.count(used, rows))

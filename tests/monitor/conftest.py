@@ -12,7 +12,6 @@ import pytest
 from pydantic import SecretStr
 
 from goldenpath.modelserver.v1 import events_pb2 as pb
-from goldenpath.monitor.v1.packed_pb2 import PackedBatch
 from services.chassis.clock import ManualClock
 from services.chassis.database import Database
 from services.monitor import handlers
@@ -66,7 +65,7 @@ class Bench:
 
     def arrived(self, body: pb.InferenceRecorded) -> Arrived:
         """A batch, counted."""
-        return counted(whole(PackedBatch.FromString(body.SerializeToString())), self.judge, self.clock.now(), "")
+        return counted(whole(body.SerializeToString()), self.judge, self.clock.now(), "")
 
     async def rows(self, query: str, *values: Any) -> list[Any]:
         """What a query gives."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import io
 import uuid
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Any
 
@@ -14,8 +15,9 @@ import pytest
 from services.chassis.cloudevents import CloudEvent, headers_of
 from services.chassis.errors import Invalid
 from services.chassis.parking import Raw
-from services.monitor import batches, queries
+from services.monitor import arrow_batches, batches, queries
 from services.monitor.arrow_batches import ARROW, read
+from services.monitor.arrow_sizes import unpacked_bytes
 from services.monitor.packed import told_of
 from services.monitor.pane_store import Panes
 from services.profile import count, empty, profile_of
@@ -33,7 +35,7 @@ NOW_MS = 1_780_000_000_000
 SERVED = {"model": "credit", "version": "1"}
 
 
-def event_of(columns: dict[str, Any], *, served: dict[str, str] | None = None, pieces: int = 1) -> CloudEvent:
+def event_of(columns: dict[str, Any], *, served: dict[str, Any] | None = None, pieces: int = 1) -> CloudEvent:
     """A stream of the columns, in some record batches."""
     table = pa.table(columns).replace_schema_metadata(SERVED if served is None else served)
     sink = io.BytesIO()
@@ -70,7 +72,7 @@ def test_text_may_come_in_dictionaries_that_differ_from_batch_to_batch_and_hold_
     sink = io.BytesIO()
     with ipc.new_stream(sink, table.schema) as stream:
         stream.write_table(table)
-    told_again = told_of(read(replace_data(sink.getvalue()), NOW_MS).body)
+    told_again = told_of(read(replace_data(sink.getvalue()), NOW_MS).data)
     assert batches.texts_of(told_again.inputs[0]) == ["Rome", None, None, "Rome", "Oslo", "Oslo"]
 
 
@@ -111,7 +113,7 @@ def test_times_ids_score_and_label_are_told_by_their_names() -> None:
         "n": [1, 2],
     }
     batch = read(event_of(columns), NOW_MS)
-    body = told_of(batch.body)
+    body = told_of(batch.data)
     assert batches.ids_of(body) == ids
     assert batch.times_us.tolist() == [int(each.timestamp() * 1e6) for each in when]
     assert batches.scores_of(body) == [0.1, 0.9]
@@ -124,6 +126,7 @@ def test_times_ids_score_and_label_are_told_by_their_names() -> None:
     [
         pytest.param({"n": [1.0]}, {}, id="served nowhere"),
         pytest.param({"n": [1.0]}, {"model": "credit", "version": "one"}, id="a version in words"),
+        pytest.param({"n": [1.0]}, {"model": b"\xff", "version": "1"}, id="a model whose name is no text"),
         pytest.param({"n": pa.array([], pa.float64())}, SERVED, id="no records"),
         pytest.param({"n": pa.array([[1.0]])}, SERVED, id="lists"),
         pytest.param({"n": pa.array([datetime(2026, 1, 1, tzinfo=UTC)])}, SERVED, id="times as an input"),
@@ -134,9 +137,55 @@ def test_times_ids_score_and_label_are_told_by_their_names() -> None:
         pytest.param({"n": [1.0], "score": ["high"]}, SERVED, id="a score that is text"),
     ],
 )
-def test_a_stream_that_makes_no_sense_is_refused(columns: dict[str, Any], served: dict[str, str]) -> None:
+def test_a_stream_that_makes_no_sense_is_refused(columns: dict[str, Any], served: dict[str, Any]) -> None:
     with pytest.raises(Invalid):
         read(event_of(columns, served=served), NOW_MS)
+
+
+def packed_stream(codec: str | None, *columns: Any) -> bytes:
+    """A stream of columns, compressed or not."""
+    table = pa.table({f"c{place}": column for place, column in enumerate(columns)}).replace_schema_metadata(SERVED)
+    sink = io.BytesIO()
+    with ipc.new_stream(sink, table.schema, options=ipc.IpcWriteOptions(compression=codec)) as stream:
+        stream.write_table(table)
+    return sink.getvalue()
+
+
+@pytest.mark.parametrize("codec", [None, "lz4", "zstd"])
+def test_a_streams_size_is_known_before_it_is_unpacked(codec: str | None) -> None:
+    town = pa.array(["Rome", "Oslo", None] * 1_000).dictionary_encode()
+    data = packed_stream(codec, np.zeros(3_000), RANDOM.random(3_000), town)
+    held = [buffer.size for part in (town.indices, town.dictionary) for buffer in part.buffers() if buffer]
+    assert sum(held) + 2 * 24_000 <= unpacked_bytes(data) <= sum(held) + 2 * 24_000 + 64 * 9  # each is padded to 64
+    assert read(replace_data(data), NOW_MS).rows == 3_000
+
+
+@pytest.fixture
+def allocated() -> Iterator[Any]:
+    """A pool that counts what Arrow allocates from it, once it is set."""
+    usual = pa.default_memory_pool()
+    yield pa.proxy_memory_pool(usual)
+    pa.set_memory_pool(usual)
+
+
+@pytest.mark.parametrize(
+    "column",
+    [
+        pytest.param(np.zeros(2_000_000), id="numbers"),
+        pytest.param(pa.array(["x" * 16_000_000]).dictionary_encode(), id="a dictionary's text"),
+        pytest.param(pa.array(["x" * 6_000] * 2_000).dictionary_encode(), id="a text that is named often"),
+    ],
+)
+def test_a_small_stream_that_would_unpack_to_a_huge_one_takes_no_memory(
+    column: Any, allocated: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(arrow_batches, "_MOST_BYTES", 8_000_000)
+    data = packed_stream("zstd", column)
+    assert len(data) < 100_000
+    pa.set_memory_pool(allocated)
+    with pytest.raises(Invalid, match="bytes"):
+        read(replace_data(data), NOW_MS)
+    assert allocated.max_memory() < 100_000
 
 
 @pytest.mark.parametrize("cut", [0, 3, 100, -20])

@@ -39,10 +39,6 @@ def test_a_batch_counts_as_the_columns_that_it_was_made_from() -> None:
     assert count(profile, found.columns) == count(profile, columns | {"score": scores})
 
 
-def packed(batch: pb.InferenceRecorded) -> PackedBatch:
-    return PackedBatch.FromString(batch.SerializeToString())
-
-
 def event_of(batch: pb.InferenceRecorded) -> CloudEvent:
     return emitted(batch, "inference.recorded", subject="model/credit")
 
@@ -65,7 +61,7 @@ def test_whatever_a_batch_holds_it_is_read_as_the_contract_says(rows: list[Any],
     assert isinstance(found.columns["c"], CodedText)
     assert found.columns["c"].codes.tolist() == list(codes)
     assert found.times_us.tolist() == list(times)
-    assert told_of(found.body) == pb.InferenceRecorded.FromString(told)
+    assert told_of(found.data) == pb.InferenceRecorded.FromString(told)
 
 
 def _whole(numbers: Sequence[float], codes: Sequence[int], times: Sequence[int]) -> pb.InferenceRecorded:
@@ -142,7 +138,7 @@ def test_a_record_from_the_future_counts_as_the_brokers_time_and_a_little(ahead:
     appended = datetime(2026, 1, 1, tzinfo=UTC)
     batch = a_batch()
     batch.event_times_us[3] = int((appended.timestamp() + ahead.total_seconds()) * 1e6)
-    times = clamped(whole(packed(batch)).times_us, appended)
+    times = clamped(whole(batch.SerializeToString()).times_us, appended)
     assert times.max() == int((appended + AHEAD).timestamp() * 1e6)
 
 
@@ -157,6 +153,6 @@ def test_chosen_records_of_several_batches_come_as_one() -> None:
 
 def test_what_is_kept_is_the_records_themselves() -> None:
     batch = a_batch()
-    kept = kept_of(packed(batch))
+    kept = kept_of(batch.SerializeToString())
     assert pb.InferenceRecorded.FromString(kept.inputs).inputs == batch.inputs
     assert pb.InferenceRecorded.FromString(kept.predictions).record_ids == batch.record_ids

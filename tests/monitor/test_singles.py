@@ -128,15 +128,15 @@ def test_what_an_event_leaves_out_is_missing_and_what_nobody_asked_for_is_passed
     batch = gathered(told, "records/0/0", 1, profile)
     assert set(batch.columns) == {"age", "education", "gains", "score"}
     assert np.isnan(np.asarray(batch.columns["gains"])).tolist() == [True, False]
-    assert batches.texts_of(told_of(batch.body).inputs[-1])[0] is None
+    assert batches.texts_of(told_of(batch.data).inputs[-1])[0] is None
     assert count(profile, batch.columns).rows == 2
 
 
 def test_a_gathered_batch_is_what_a_model_server_sends(bench: Bench) -> None:
     (told,) = read_bodies([prediction(row, label="yes") for row in range(ROWS)])
     batch = gathered(told, "records/0/0", 1, bench.judge.profile)
-    body, sent = told_of(batch.body), batch_of(COLUMNS, SCORES)
-    assert whole(batch.body).rows == ROWS
+    body, sent = told_of(batch.data), batch_of(COLUMNS, SCORES)
+    assert whole(batch.data).rows == ROWS
     assert {column.name: list(column.numbers) for column in body.inputs} == {
         column.name: list(column.numbers) for column in sent.inputs
     }

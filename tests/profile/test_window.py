@@ -54,6 +54,15 @@ def test_a_dictionary_that_differs_from_batch_to_batch_makes_no_difference() -> 
     assert count(PROFILE, {"amount": amount, "city": one}) == count(PROFILE, {"amount": amount, "city": two})
 
 
+def test_a_text_that_stands_twice_in_a_dictionary_is_one_text() -> None:
+    commonest = PROFILE.feature("city").categories[0]
+    once = CodedText(np.array([0, 0, 1], dtype=np.int8), (commonest, "Paris"))
+    twice = CodedText(np.array([0, 2, 1], dtype=np.int8), (commonest, "Paris", commonest))
+    amount = np.arange(3.0)
+    assert len(PROFILE.relations) == 1
+    assert count(PROFILE, {"amount": amount, "city": twice}) == count(PROFILE, {"amount": amount, "city": once})
+
+
 def test_bytes_and_window_are_each_others_image() -> None:
     window = count(PROFILE, RECORDS)
     assert Window.from_bytes(window.to_bytes(), PROFILE) == window
