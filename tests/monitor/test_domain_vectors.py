@@ -12,8 +12,10 @@ from services.monitor.domain.budget import Settings
 from services.monitor.domain.findings import Finding, Noticed
 from services.monitor.domain.judge import Judge
 from services.monitor.domain.panes import cut
+from services.monitor.predictions import Predictions, Served, gathered, random_ids
 from services.profile import Column, profile_of
 from services.profile.columns import Numbers
+from services.profile.vectors import component_of
 
 WIDTH = 64
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
@@ -51,3 +53,24 @@ def test_a_move_into_any_direction_is_noticed_and_the_vector_is_named(length: fl
     found = findings(whither * length / np.linalg.norm(whither), 4_000)
     assert isinstance(found[0], Noticed)
     assert found[0].features[0].feature.startswith("text·")
+
+
+def test_single_predictions_bring_their_numbers_by_name_and_count_as_the_same_vectors() -> None:
+    vectors, length = embeddings(50), RANDOM.poisson(9, 50).astype(float)
+    numbers = {component_of("text", place): vectors[:, place] for place in range(WIDTH)}
+    times = np.full(50, int(NOON.timestamp() * 1e6))
+    place = Served("texts", 1, "production", 1, candidate=False)
+    told = Predictions(place, random_ids(50), times, numbers | {"length": length}, {}, np.zeros(50), None)
+    batch = gathered(told, "records/0/0", 1, JUDGE.profile)
+    (pane,) = cut(JUDGE.profile, batch.columns, times)
+    (expected,) = cut(JUDGE.profile, {"text": vectors, "length": length}, times)
+    assert pane.window == expected.window
+    assert {column.name for column in batch.body.inputs} == {"length", *numbers}
+
+
+def test_a_single_prediction_that_lacks_a_number_lacks_the_vector() -> None:
+    numbers = {component_of("text", place): np.zeros(1) for place in range(WIDTH - 1)}
+    place, times = Served("texts", 1, "production", 1, candidate=False), np.array([int(NOON.timestamp() * 1e6)])
+    told = Predictions(place, random_ids(1), times, numbers | {"length": np.ones(1)}, {}, np.zeros(1), None)
+    (pane,) = cut(JUDGE.profile, gathered(told, "records/0/0", 1, JUDGE.profile).columns, times)
+    assert [pane.window.of(feature.name)[-1] for feature in JUDGE.profile.features] == [0, *[1] * 9]
