@@ -23,6 +23,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from hashlib import shake_256
 from itertools import count as counting
+from typing import Any
 
 import numpy as np
 
@@ -81,6 +82,23 @@ class Vector:
 def component_of(name: str, place: int) -> str:
     """The column of a vector's number, as model servers name it."""
     return f"{name}[{place}]"
+
+
+def stacked(rows: Sequence[Any], name: str) -> Numbers:
+    """Vectors of a column, shape (rows, width), of a list or an array of numbers per row, NaN where it is None.
+
+    Raises:
+        Invalid: they aren't of one length, or aren't of numbers.
+    """
+    widths = sorted({len(row) for row in rows if row is not None})
+    if len(widths) != 1:
+        found = " and ".join(map(str, widths)) or "no"
+        raise Invalid(f"its vectors have {found} numbers", where=name, fix="give them one length")
+    missing = np.full(widths[0], np.nan)
+    try:
+        return np.array([missing if row is None else row for row in rows], dtype=np.float64)
+    except (TypeError, ValueError):
+        raise Invalid("its lists hold something else than numbers", where=name) from None
 
 
 def vectors_of(columns: Mapping[str, Column]) -> tuple[Vector, ...]:

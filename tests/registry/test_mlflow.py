@@ -205,11 +205,16 @@ def test_lists_of_numbers_are_profiled_as_a_tensors_vectors(tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize(
-    ("vectors", "words"),
-    [([[1.0, 2.0], [3.0]], "have 1 and 2 numbers"), ([[1.0, 2.0], [3.0, None]], "row 1 has a number that is missing")],
+    ("vectors", "kind", "words"),
+    [
+        pytest.param([[1.0, 2.0], [3.0]], pa.float64(), "have 1 and 2 numbers", id="of two lengths"),
+        pytest.param([[1.0, 2.0], [3.0, None]], pa.float64(), "row 1 has a number that is missing", id="with a gap"),
+        pytest.param([None, None], pa.float64(), "have no numbers", id="none"),
+        pytest.param([["a"], ["b"]], pa.string(), "hold something else than numbers", id="of text"),
+    ],
 )
-def test_lists_that_are_no_vectors_are_refused(tmp_path: Path, vectors: Any, words: str) -> None:
-    parquet.write_table(pa.table({"text": vectors}), tmp_path / "reference.parquet")
+def test_lists_that_are_no_vectors_are_refused(tmp_path: Path, vectors: Any, kind: Any, words: str) -> None:
+    parquet.write_table(pa.table({"text": pa.array(vectors, pa.list_(kind))}), tmp_path / "reference.parquet")
     with pytest.raises(Invalid, match=words) as refused:
         reference_of(tmp_path / "reference.parquet", TENSOR)
     assert refused.value.where == "text"

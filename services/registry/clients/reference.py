@@ -20,6 +20,7 @@ from services.chassis.errors import Invalid
 from services.profile import profile_of
 from services.profile.columns import Counts
 from services.profile.seasons import with_seasons
+from services.profile.vectors import stacked
 
 REFERENCE_PATH: Final = "goldenpath/reference.parquet"
 SCORE: Final = "__score__"
@@ -78,26 +79,12 @@ def _times(column: Any) -> Counts:
     return times.astype(np.int64)
 
 
-def _vectors(rows: NDArray[Any], name: str) -> NDArray[np.generic]:
-    """Lists of numbers, shape (rows, width), NaN where there is none.
-
-    Raises:
-        Invalid: they aren't of one length.
-    """
-    widths = sorted({len(row) for row in rows if row is not None})
-    if len(widths) != 1:
-        found = " and ".join(map(str, widths)) or "no"
-        raise Invalid(f"its vectors have {found} numbers", where=name, fix="give them one length")
-    missing = np.full(widths[0], np.nan)
-    return np.stack([missing if row is None else row for row in rows])
-
-
 def _array(column: Any, name: str = "") -> NDArray[np.generic]:
     """A column as numbers with NaN for what is missing, as text with None, or as vectors."""
     from pyarrow import lib, types  # type: ignore[attr-defined] # pyarrow is typed in part
 
     if types.is_list(column.type) or types.is_large_list(column.type) or types.is_fixed_size_list(column.type):
-        return _vectors(column.to_numpy(), name)
+        return stacked(column.to_numpy(), name)
     if types.is_dictionary(column.type):
         column = column.cast(column.type.value_type)
     if types.is_boolean(column.type) or types.is_integer(column.type):
