@@ -83,6 +83,27 @@ def environment(name: str, requirements: Sequence[str]) -> Path:
     return python
 
 
+def asked(python: Path, script: str, question: str = "") -> Any:
+    """What a script of a peer's environment answers, as JSON on a line that begins with RESULT.
+
+    None of them tells its makers that it was run.
+
+    Raises:
+        Unavailable: it fails, or takes longer than an hour.
+    """
+    silent = {"DO_NOT_TRACK": "1", "NML_DISABLE_USAGE_LOGGING": "1"}
+    command: list[str | Path] = [python, "-c", script]
+    try:
+        ended = subprocess.run(
+            command, check=True, capture_output=True, text=True, input=question, env=os.environ | silent, timeout=3_600
+        )
+    except subprocess.CalledProcessError as error:
+        raise Unavailable(f"it can't be run here: {error.stderr.strip()[-300:]}", where=str(python)) from None
+    except subprocess.TimeoutExpired:
+        raise Unavailable("it took longer than an hour", where=str(python)) from None
+    return json.loads(next(line for line in ended.stdout.splitlines() if line.startswith("RESULT ")).split(" ", 1)[1])
+
+
 @dataclass(frozen=True)
 class Peer:
     """A server to be measured beside ours.

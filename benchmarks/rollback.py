@@ -48,7 +48,7 @@ def measure() -> list[Figure]:
             bootstrap=world.running.endpoints().kafka.bootstrap,
             records=_people(),
             rate=_RATE,
-            label_delay=_LABEL_DELAY,
+            label_delay=lambda _: _LABEL_DELAY,
         )
         traffic.start()
         try:

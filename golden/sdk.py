@@ -131,7 +131,8 @@ def log_reference(
     and its loss there promises too much.
 
     Args:
-        frame: The model's inputs, one row each; columns of numbers, booleans or text. At least one row.
+        frame: The model's inputs, one row each; columns of numbers, booleans, text, or vectors (lists or arrays of
+            numbers, all of one length). At least one row.
         scores: What the model gave for them: the probability of the positive class (the second of two), or for a
             regression the value; finite, shape (rows,).
         label: What was true: 1 for the positive class and 0 for the other, or the value; NaN where unknown.
@@ -213,20 +214,25 @@ def _in_utc(times: ArrayLike) -> NDArray[Any]:
     return pd.to_datetime(values, utc=True).tz_localize(None).to_numpy()
 
 
+def _every(column: pd.Series[Any], *kinds: type) -> bool:
+    """Whether all values that aren't missing are of some kinds."""
+    return bool(column.dropna().map(lambda value: isinstance(value, kinds)).all())
+
+
 def _plain(column: pd.Series[Any]) -> pd.Series[Any]:
-    """The column as numbers or as text: a pandas category is text in disguise."""
+    """The column as numbers, text or vectors: a pandas category is text in disguise."""
     import pandas as pd
 
     if str(column.name) in {SCORE, LABEL, TIME}:
         raise Invalid("the reference adds this column itself", where=str(column.name), fix="leave it out of the frame")
     if isinstance(column.dtype, pd.CategoricalDtype):
         column = column.astype(object)
-    if column.dtype.kind in "biuf" or column.dropna().map(lambda value: isinstance(value, str)).all():
+    if column.dtype.kind in "biuf" or _every(column, str) or _every(column, list, np.ndarray):
         return column
     raise Invalid(
         f"a column of {column.dtype} can't be profiled",
         where=str(column.name),
-        fix="make it numbers or text, as the model's signature has it",
+        fix="make it numbers, text or vectors, as the model's signature has it",
     )
 
 

@@ -24,6 +24,7 @@ from services.profile.effects import (
     wasserstein,
 )
 from services.profile.reference import Feature
+from services.profile.vectors import with_numbers
 
 ROOM: Final = 2.0  # times the largest difference: a year has more weeks than a reference
 GROUPS: Final = 10  # of bins: a person reads these effects on about ten, and few rows fill sixty bins unevenly
@@ -70,6 +71,7 @@ def suggest(columns: Mapping[str, Column], effect: str, stretches: int) -> list[
         stretches: Into how many stretches of equal length the rows are cut.
     """
     profile = profile_of(columns)
+    columns = with_numbers(profile.vectors, columns)
     bounds = np.linspace(0, rows_of(columns), stretches + 1).astype(int).tolist()
     suggestions = []
     for feature in profile.features:

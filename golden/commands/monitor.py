@@ -198,6 +198,10 @@ def _columns(path: Path) -> dict[str, Column]:
 def _column(series: Any) -> Column:
     import numpy as np
 
+    from services.profile.vectors import stacked
+
     if series.dtype.kind in "biuf":
         return np.asarray(series.to_numpy(), dtype=np.float64)
+    if series.map(lambda value: isinstance(value, list | np.ndarray)).any():
+        return stacked(series.to_list(), str(series.name))
     return np.array([None if value != value else str(value) for value in series.astype(object)], dtype=object)  # noqa: PLR0124 - NaN differs from itself

@@ -20,7 +20,8 @@ from fastapi import FastAPI, HTTPException, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from opentelemetry.instrumentation.fastapi import FastAPIInstrumentor
-from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from prometheus_client import REGISTRY
+from prometheus_client.exposition import choose_encoder
 from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException as StarletteHTTPException
 
@@ -80,9 +81,10 @@ def create_app(
         return {name: text if text == "ok" or name in checks else f"degraded: {text}" for name, text in answers.items()}
 
     @app.get("/metrics", tags=["operations"])
-    async def metrics() -> Response:
-        """Metrics in Prometheus' text format."""
-        return Response(generate_latest(), media_type=CONTENT_TYPE_LATEST)
+    async def metrics(request: Request) -> Response:
+        """Metrics in Prometheus' text format, or where it is asked for in OpenMetrics', with traces as exemplars."""
+        encode, kind = choose_encoder(request.headers.get("accept", ""))
+        return Response(encode(REGISTRY), media_type=kind)
 
     app.add_exception_handler(GoldenpathError, _on_known)
     app.add_exception_handler(RequestValidationError, _on_malformed)

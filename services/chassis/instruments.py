@@ -105,6 +105,12 @@ MONITOR_DRIFTING: Final = Gauge(
     "goldenpath_monitor_drifting_parts", "Features, or parts of them, beyond their tolerance.", _DEPLOYMENT
 )
 
+MONITOR_SIGNALS: Final = Counter(
+    "goldenpath_monitor_signals",
+    "Findings by what they say: noticed, detected or cleared; with the trace of the newest as its exemplar.",
+    [*_DEPLOYMENT, "level"],
+)
+
 SPANS: Final = {
     "publish TOPIC": "A relay sends an event; its parent is the context in which the event was created.",
     "process TYPE": "A consumer handles an event; its parent is the hop that carried it.",

@@ -141,6 +141,12 @@ def about(model: str, version: int = 0) -> None:
         present.set_attribute("goldenpath.version", version)
 
 
+def exemplar() -> dict[str, str] | None:
+    """The present trace, as a metric's exemplar; None where there is none."""
+    context = trace.get_current_span().get_span_context()
+    return {"trace_id": f"{context.trace_id:032x}"} if context.is_valid else None
+
+
 def hop_of(headers: Sequence[tuple[str, bytes]]) -> str:
     """The traceparent of the hop that carried an event, out of its headers; empty where it came without."""
     values = (value for name, value in headers if name == "traceparent" and value)

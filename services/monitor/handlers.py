@@ -203,6 +203,10 @@ async def _judge(
         with telemetry.span(f"signal {watch.model}", links=links):
             telemetry.about(watch.model, watch.version)
             await _tell(watch, finding, uow)
+            said = type(finding).__name__.lower()
+            instruments.MONITOR_SIGNALS.labels(watch.model, watch.environment, watch.role, said).inc(
+                exemplar=telemetry.exemplar()
+            )
 
 
 def _gauge(watch: Watch, state: State, judge: Judge) -> None:

@@ -115,4 +115,7 @@ def gathered(told: Predictions, name: str, number: int, profile: ReferenceProfil
 def _names(told: Iterable[str], profile: ReferenceProfile | None, kind: Kind) -> list[str]:
     if profile is None:
         return sorted(told)
-    return [each.name for each in profile.features if each.kind is kind and each.role is Role.INPUT]
+    made = {name for vector in profile.vectors for name in vector.features}
+    single = [each.name for each in profile.features if each.kind is kind and each.role is Role.INPUT]
+    parts = [name for vector in profile.vectors for name in vector.components if kind is Kind.NUMERIC]
+    return [name for name in single if name not in made] + parts

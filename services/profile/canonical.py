@@ -16,6 +16,7 @@ from services.chassis.errors import Invalid
 from services.profile.binning import MOST_BINS
 from services.profile.reference import CELLS, Feature, Kind, ReferenceProfile, Role, Seasons
 from services.profile.relations import MOST_PAIRS, NO_CUT, Relations, none
+from services.profile.vectors import MOST_WIDTH, Vector
 
 FORMAT = "goldenpath.reference-profile/1"
 _RELATIONS = ("cuts", "first", "second", "together")
@@ -32,6 +33,8 @@ def write(profile: ReferenceProfile) -> bytes:
     }
     if len(profile.relations):
         document["relations"] = {name: getattr(profile.relations, name).tolist() for name in _RELATIONS}
+    if profile.vectors:
+        document["vectors"] = {vector.name: vector.mean.tolist() for vector in profile.vectors}
     if profile.seasons is not None:
         held = np.flatnonzero(profile.seasons.counts.any(axis=1)).tolist()
         document["seasons"] = {
@@ -80,6 +83,8 @@ def _profile_of(document: Any) -> ReferenceProfile:
     _expect(bool(np.all(relations.together <= profile.rows)), "more rows go together than there are")
     if "seasons" in document:
         profile = replace(profile, seasons=_seasons_of(document["seasons"], profile))
+    if "vectors" in document:
+        profile = replace(profile, vectors=_vectors_of(document["vectors"], features))
     names = [(feature.role is Role.SCORE, feature.name) for feature in profile.features]
     _expect(bool(names) and names == sorted(names), "features aren't in order")
     _expect(len({name for _, name in names}) == len(names), "two features share a name")
@@ -102,6 +107,17 @@ def _seasons_of(document: Any, profile: ReferenceProfile) -> Seasons:
     _expect(overdispersion.shape == (len(profile.features),), "its hours have not one overdispersion per feature")
     _expect(bool(np.all(overdispersion >= 1.0)), "its hours have an overdispersion below 1")
     return Seasons(seasons, overdispersion)
+
+
+def _vectors_of(document: Any, features: tuple[Feature, ...]) -> tuple[Vector, ...]:
+    vectors = tuple(Vector(_text(name), np.array(mean, dtype=np.float64)) for name, mean in document.items())
+    _expect(bool(vectors), "it has an empty list of vectors")
+    numeric = {feature.name for feature in features if feature.kind is Kind.NUMERIC}
+    for vector in vectors:
+        _expect(vector.mean.ndim == 1 and 0 < vector.mean.size <= MOST_WIDTH, f"{vector.name} is no vector")
+        _expect(bool(np.isfinite(vector.mean).all()), f"{vector.name} has a mean that isn't finite")
+        _expect(numeric.issuperset(vector.features), f"{vector.name} lacks a number that stands for it")
+    return vectors
 
 
 def _relations_of(document: Any, features: tuple[Feature, ...]) -> Relations:

@@ -21,6 +21,7 @@ from services.profile import binning
 from services.profile.columns import Column, Counts, Numbers, is_text, numbers_of, rows_of, slice_of, texts_of
 from services.profile.dispersion import BLOCKS, LEAST_BLOCK_ROWS, overdispersion
 from services.profile.relations import Relations, relations_of
+from services.profile.vectors import Vector, vectors_of, with_numbers
 
 if TYPE_CHECKING:
     from services.profile.counting import Counter
@@ -135,12 +136,14 @@ class ReferenceProfile:
         features: The features.
         relations: Which of them go together, and how often.
         seasons: The same by hour of the week; None where nobody knows when the rows came.
+        vectors: Its vectors, each of which some of the features stand for.
     """
 
     rows: int
     features: tuple[Feature, ...]
     relations: Relations
     seasons: Seasons | None = None
+    vectors: tuple[Vector, ...] = ()
 
     @cached_property
     def offsets(self) -> Counts:
@@ -199,13 +202,16 @@ def profile_of(columns: Mapping[str, Column], *, scores: Mapping[str, Column] | 
     """The profile of a reference.
 
     Args:
-        columns: The model's inputs, by name; rows in time order.
+        columns: The model's inputs, by name; rows in time order. Of vectors (`vectors`) the shape is (rows, width).
         scores: What the model answered for the same rows, by the name of its output.
 
     Raises:
-        Invalid: There is no row, or columns differ in length, hold neither text nor numbers, or share a name.
+        Invalid: There is no row, or columns differ in length, hold neither text nor numbers, or share a name; or
+            a vector isn't whole.
     """
     scores = scores or {}
+    vectors = vectors_of(columns)
+    columns = with_numbers(vectors, columns)
     everything = {**columns, **scores}
     if len(everything) != len(columns) + len(scores):
         raise Invalid("an input and a score have the same name", fix="rename the output")
@@ -214,7 +220,7 @@ def profile_of(columns: Mapping[str, Column], *, scores: Mapping[str, Column] | 
         raise Invalid("the reference has no rows")
     inputs = [_feature(name, Role.INPUT, columns[name]) for name in sorted(columns)]
     features = (*inputs, *(_feature(name, Role.SCORE, scores[name]) for name in sorted(scores)))
-    return ReferenceProfile(rows, features, relations_of(features, everything, rows))
+    return ReferenceProfile(rows, features, relations_of(features, everything, rows), vectors=vectors)
 
 
 def _feature(name: str, role: Role, column: Column) -> Feature:

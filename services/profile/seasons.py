@@ -16,6 +16,7 @@ import numpy as np
 from services.profile.columns import Column, Counts, picked
 from services.profile.dispersion import pearson, ratio
 from services.profile.reference import CELLS, ReferenceProfile, Seasons
+from services.profile.vectors import with_numbers
 from services.profile.window import count
 
 MOST_INTEGERS = 1_000_000  # of all cells: some two megabytes as text; a wider profile keeps no cells
@@ -48,6 +49,7 @@ def with_seasons(profile: ReferenceProfile, columns: Mapping[str, Column], times
     """
     if CELLS * profile.size > MOST_INTEGERS:
         return profile
+    columns = with_numbers(profile.vectors, columns)
     hours = times_us // HOUR_US
     present = np.unique(hours)
     counted = np.array([count(profile, _at(columns, np.flatnonzero(hours == hour))).counts for hour in present])

@@ -65,7 +65,7 @@ def gateway(status: int) -> Iterator[str]:
 @contextmanager
 def traffic(kafka: str, model: str, url: str) -> Iterator[Traffic[Applicant]]:
     records = repeat(Applicant({"age": 40.0}))
-    made = Traffic(model, gateway=url, bootstrap=kafka, records=records, rate=50, label_delay=timedelta())
+    made = Traffic(model, gateway=url, bootstrap=kafka, records=records, rate=50, label_delay=lambda _: timedelta())
     made.start()
     try:
         yield made

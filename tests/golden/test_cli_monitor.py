@@ -201,6 +201,14 @@ def test_a_suggestion_is_written_as_golden_yaml_takes_it(reference: Path, golden
     assert drift["feature_tolerances"]["trend"] > 0.4
 
 
+def test_vectors_are_allowed_for_as_what_stands_for_them(tmp_path: Path, golden: Any) -> None:
+    vectors = np.random.default_rng(2).normal(size=(2_000, 3)) + np.linspace(0, 4, 2_000)[:, np.newaxis]
+    pd.DataFrame({"text": [None, *vectors]}).to_parquet(tmp_path / "reference.parquet")
+    told = json.loads(golden("tolerances", str(tmp_path / "reference.parquet"), "--json").out)
+    assert {each["feature"] for each in told} == {f"text·{which}" for which in ("distance", *range(1, 9))}
+    assert told[0]["largest"] > 0.4
+
+
 def test_the_shipped_tolerances_are_the_monitors() -> None:
     assert dict(TOLERANCES) == {name: measure.tolerance for name, measure in MEASURES.items()}
 

@@ -106,6 +106,14 @@ def test_a_category_is_logged_as_the_text_that_it_stands_for(mlflow: Any, run: A
     assert list(reference_of(mlflow, run)["work"]) == ["a", "b"]
 
 
+@pytest.mark.parametrize("make", [list, np.array])
+def test_vectors_are_logged_as_they_are(mlflow: Any, run: Any, make: Any) -> None:
+    golden.log_reference(pd.DataFrame({"text": [make([1.0, 2.0]), None, make([3.0, 4.0])]}), scores=[0.1, 0.2, 0.3])
+
+    logged = list(reference_of(mlflow, run)["text"])
+    assert (list(logged[0]), logged[1], list(logged[2])) == ([1.0, 2.0], None, [3.0, 4.0])
+
+
 @pytest.mark.parametrize(
     ("frame", "given", "where"),
     [
@@ -123,7 +131,7 @@ def test_a_category_is_logged_as_the_text_that_it_stands_for(mlflow: Any, run: A
         ),
         pytest.param(FRAME.assign(__score__=1.0), {"scores": [0.1] * 3}, "__score__", id="a taken name"),
         pytest.param(FRAME.assign(when=pd.Timestamp(0)), {"scores": [0.1] * 3}, "when", id="moments"),
-        pytest.param(FRAME.assign(things=pd.Series([[1], [2], [3]])), {"scores": [0.1] * 3}, "things", id="lists"),
+        pytest.param(FRAME.assign(things=pd.Series([{1}, {2}, {3}])), {"scores": [0.1] * 3}, "things", id="sets"),
     ],
 )
 def test_a_reference_that_could_not_be_profiled_is_refused(frame: Any, given: dict[str, Any], where: str) -> None:

@@ -13,7 +13,14 @@ from goldenpath.modelserver.v1 import events_pb2 as pb
 from goldenpath.registry.v1 import registry_service_pb2 as registry_pb
 from goldenpath.registry.v1.registry_service_pb2_grpc import RegistryServiceServicer
 from services.chassis.errors import NotFound
+from services.modelserver.batches import Packer
+from services.modelserver.columns import Entry
+from services.modelserver.predict import Prediction
+from services.modelserver.route import Route
+from services.modelserver.schema import Tensor, schema_of
+from services.modelserver.signature import Matrix
 from services.profile import Column, ReferenceProfile, profile_of
+from services.profile.columns import Numbers
 
 NUMBERS = counting(1)
 SERVER = str(uuid.uuid4())
@@ -66,6 +73,17 @@ def batch_of(
         ],
     }
     return pb.InferenceRecorded(**(body | more))
+
+
+def served(vectors: Numbers, model: str) -> list[pb.InferenceRecorded]:
+    """What a model server of one tensor tells of a request for some vectors, as it checks and packs it."""
+    signature = Matrix("text", "FP64", vectors.shape[1])
+    packer = Packer(model, 1, "production", "0" * 64, signature.columns)
+    rows = schema_of(signature).rows([Tensor(signature.name, "FP64", vectors.shape, vectors.tolist())])
+    now, ids = datetime.now(UTC), [uuid.uuid4().bytes for _ in vectors]
+    scores = Prediction([0.5] * rows.size, None)
+    entry = Entry(Route(epoch=1), ids, int(now.timestamp() * 1e6), rows, scores, 100, "")
+    return [batch.body for batch in packer.close([entry], now=now, dropped=lambda: 0, lost=lambda _: None)]
 
 
 def column_of(name: str, column: Column) -> pb.Column:

@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import timedelta
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
+import httpx
 import numpy as np
 import pytest
+from prometheus_client.openmetrics.parser import text_string_to_metric_families
 
-from services.chassis import instruments
+from services.chassis import instruments, telemetry
 from services.chassis.cloudevents import headers_of
 from services.chassis.errors import Unavailable
+from services.chassis.http_server import create_app
 from services.chassis.parking import Raw
-from services.chassis.testing import emitted
+from services.chassis.testing import Issuer, emitted
 from services.monitor import queries
 from services.monitor.domain.judge import Judge
 from services.monitor.domain.state import State
@@ -25,6 +30,7 @@ from tests.monitor.conftest import Bench
 from tests.monitor.made_up import batch_of, credit
 
 RANDOM = np.random.default_rng(21)
+TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
 BODIES = [batch_of(credit(RANDOM, 100), RANDOM.beta(1, 9, 100)) for _ in range(30)]
 
 
@@ -122,6 +128,24 @@ async def test_how_a_deployment_stands_is_a_metric(bench: Bench) -> None:
     assert instruments.MONITOR_SEEN.labels(*labels)._value.get() == 3_000
     assert instruments.MONITOR_DRIFTING.labels(*labels)._value.get() == 0
     assert instruments.MONITOR_EVIDENCE.labels(*labels)._value.get() < 1
+
+
+async def test_the_count_of_signals_links_to_the_trace_of_the_newest(bench: Bench, tmp_path: Path) -> None:
+    await bench.see(1_000, environment="linked")
+    with telemetry.continuing(f"00-{TRACE}-00f067aa0ba902b7-01"):
+        await bench.see(1_000, environment="linked", broken={"education": "school"})
+    app = create_app("monitor", verifier=Issuer(tmp_path).verifier(), checks={}, deadline=timedelta(seconds=3))
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://test") as client:
+        plain = await client.get("/metrics")
+        linked = await client.get("/metrics", headers={"accept": "application/openmetrics-text;version=1.0.0"})
+    read: Any = text_string_to_metric_families  # prometheus_client is typed in part
+    families = {family.name: family for family in read(linked.text)}
+    samples = families["goldenpath_monitor_signals"].samples
+    ours = [sample for sample in samples if sample.name.endswith("_total") and sample.labels["environment"] == "linked"]
+    assert {(sample.labels["level"], sample.value) for sample in ours} == {("detected", 1.0)}
+    assert [sample.exemplar.labels for sample in ours if sample.exemplar] == [{"trace_id": TRACE}]
+    assert linked.headers["content-type"].startswith("application/openmetrics-text")
+    assert (plain.headers["content-type"].startswith("text/plain"), TRACE in plain.text) == (True, False)
 
 
 async def test_while_the_registry_is_down_nothing_moves(bench: Bench) -> None:

@@ -40,7 +40,7 @@ from services.monitor.app import parts_of
 from services.profile import profile_of
 from tests.chassis.kit import publish_undecodable
 from tests.monitor.conftest import settings_for
-from tests.monitor.made_up import MadeUpRegistry, batch_of, column_of, credit, profile
+from tests.monitor.made_up import MadeUpRegistry, batch_of, column_of, credit, profile, served
 
 DRAIN = timedelta(seconds=1)
 
@@ -252,6 +252,30 @@ async def test_a_stuck_feed_is_told_and_its_repair_too(monitor: Running) -> None
     await monitor.serve(8_000, batch=500)
     assert (await monitor.signal(cleared=True)).signal.id == signal.id
     assert await monitor.emitted("drift.cleared", signal.id)
+
+
+async def test_the_embeddings_of_a_model_server_are_watched_and_others_are_refused(monitor: Running) -> None:
+    """From the request's tensor to the report: a move of two deviations in no direction of ours."""
+    reference = monitor.random.normal(size=(5_000, 16))
+    of_texts = profile_of({"text": reference}, scores={"score": np.full(5_000, 0.5)})
+    monitor.registry.profiles["texts", 1] = of_texts.to_bytes()
+    for by in (0.0, 0.5):
+        for body in served(monitor.random.normal(by, size=(1_000, 16)), "texts"):
+            await monitor.send(body, "inference.recorded", partition=0)
+    (short,) = served(np.zeros((10, 15)), "texts")
+    await monitor.send(short, "inference.recorded", partition=0)
+
+    async def told() -> Any:
+        answer = await monitor.ask(monitor.stub.ListSignals, pb.ListSignalsRequest(model="texts"))
+        return answer.records and answer.records[-1].signal
+
+    signal = await eventually(told, what="a signal about an embedding")
+    report = await monitor.stub.GetReport(pb.GetReportRequest(model="texts"), metadata=monitor.metadata)
+    assert {effect.feature.split("·")[0] for effect in signal.features} == {"text"}
+    assert {effect.feature for effect in report.features} == {feature.name for feature in of_texts.features}
+    assert report.rows_seen == 2_000
+    (dead,) = await _read(monitor.kafka, f"{monitor.topic}.dlq", 1)
+    assert b"has 15 numbers, the reference's have 16" in dict(dead.headers)["dlq_what"]
 
 
 async def test_a_sample_comes_with_the_outcomes_that_others_told(monitor: Running) -> None:

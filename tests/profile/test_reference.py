@@ -118,7 +118,7 @@ def test_bytes_and_profile_are_each_others_image() -> None:
         pytest.param({}, id="no columns"),
         pytest.param({"x": np.empty(0)}, id="no rows"),
         pytest.param({"x": np.zeros(2), "y": np.zeros(3)}, id="different lengths"),
-        pytest.param({"x": np.zeros((2, 2))}, id="two dimensions"),
+        pytest.param({"x": np.zeros((2, 2, 2))}, id="three dimensions"),
         pytest.param({"x": np.array(["2026-01-01"], dtype="datetime64[D]")}, id="dates"),
         pytest.param({"x": np.array(["a", 1], dtype=object)}, id="text and numbers mixed"),
     ],

@@ -193,6 +193,33 @@ def test_columns_of_every_type_are_profiled_with_their_gaps(tmp_path: Path) -> N
     assert np.isnan(loss)
 
 
+TENSOR = '{"inputs": [{"name": "text", "type": "tensor", "tensor-spec": {"dtype": "float64", "shape": [-1, 2]}}]}'
+
+
+def test_lists_of_numbers_are_profiled_as_a_tensors_vectors(tmp_path: Path) -> None:
+    vectors = [[1.0, 2.0], None, [3.0, 6.0]]
+    parquet.write_table(pa.table({"text": vectors, "__score__": [0.1, 0.2, 0.3]}), tmp_path / "reference.parquet")
+    profile = ReferenceProfile.from_bytes(reference_of(tmp_path / "reference.parquet", TENSOR)[0])
+    assert profile.vectors[0].mean.tolist() == [2.0, 4.0]
+    assert int(profile.feature("text·distance").counts[-1]) == 1
+
+
+@pytest.mark.parametrize(
+    ("vectors", "kind", "words"),
+    [
+        pytest.param([[1.0, 2.0], [3.0]], pa.float64(), "have 1 and 2 numbers", id="of two lengths"),
+        pytest.param([[1.0, 2.0], [3.0, None]], pa.float64(), "row 1 has a number that is missing", id="with a gap"),
+        pytest.param([None, None], pa.float64(), "have no numbers", id="none"),
+        pytest.param([["a"], ["b"]], pa.string(), "hold something else than numbers", id="of text"),
+    ],
+)
+def test_lists_that_are_no_vectors_are_refused(tmp_path: Path, vectors: Any, kind: Any, words: str) -> None:
+    parquet.write_table(pa.table({"text": pa.array(vectors, pa.list_(kind))}), tmp_path / "reference.parquet")
+    with pytest.raises(Invalid, match=words) as refused:
+        reference_of(tmp_path / "reference.parquet", TENSOR)
+    assert refused.value.where == "text"
+
+
 def test_the_log_loss_is_over_the_rows_whose_label_is_known() -> None:
     scores = np.array([0.9, 0.2, 0.5])
     assert log_loss(scores, np.array([1.0, 0.0, np.nan])) == pytest.approx(-(np.log(0.9) + np.log(0.8)) / 2)

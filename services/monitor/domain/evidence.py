@@ -41,7 +41,8 @@ JEFFREYS = 0.5
 SHIFTS = {0.1: 0.35, 0.25: 0.3, 0.5: 0.2, 1.0: 0.15}  # reference deviations, to both sides, and the prior of each:
 # any shift between is within a factor of 1.6 of one; the smallest is the hardest to see, so it gets the most
 SPREADS = (0.5, 0.8, 1.25, 2.0)  # factors of the variance
-GAINS = (0.02, 0.1, 0.5)  # of all rows, moved into one group
+GAINS = {0.02: 0.5, 0.1: 0.3, 0.5: 0.2}  # of all rows, moved into one group, and the prior of each: as of shifts, the
+# smallest is the hardest to see, and the others have nats to spare
 LOSS = 0.5  # of one group's rows
 SHARES = {
     True: (0.7, 0.1, 0.15, 0.05),  # of a number's prior: small shifts are the commonest change, and hardest to see
@@ -184,7 +185,7 @@ def _prior(part: Part, groups: int, width: int) -> Numbers:
         (
             location * np.repeat(list(SHIFTS.values()), 2) / 2,
             np.full(len(SPREADS), scale / len(SPREADS)),
-            *(ours * (gain / len(GAINS) / groups) for _ in GAINS),
+            *(ours * (gain * prior / groups) for prior in GAINS.values()),
             ours * (loss / groups),
         )
     )

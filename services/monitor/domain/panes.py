@@ -16,6 +16,7 @@ import numpy as np
 from services.profile import Column, Window, count
 from services.profile.columns import Counts, picked
 from services.profile.reference import ReferenceProfile
+from services.profile.vectors import with_numbers
 
 LENGTH = timedelta(seconds=10)
 MOST = 360  # an hour of panes that weren't joined yet; some 2 kB each
@@ -44,6 +45,7 @@ def cut(profile: ReferenceProfile, columns: Mapping[str, Column], times_us: Coun
         columns: The batch's columns, by name.
         times_us: Its records' event times, microseconds since 1970-01-01 UTC, at least one.
     """
+    columns = with_numbers(profile.vectors, columns)
     length = LENGTH // timedelta(microseconds=1)
     first, last = int(times_us.min()) // length, int(times_us.max()) // length
     if first == last:

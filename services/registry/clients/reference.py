@@ -20,6 +20,7 @@ from services.chassis.errors import Invalid
 from services.profile import profile_of
 from services.profile.columns import Counts
 from services.profile.seasons import with_seasons
+from services.profile.vectors import stacked
 
 REFERENCE_PATH: Final = "goldenpath/reference.parquet"
 SCORE: Final = "__score__"
@@ -48,7 +49,7 @@ def reference_of(path: Path, signature: str) -> tuple[bytes, float]:
         table = parquet.ParquetFile(path).read()  # type: ignore[no-untyped-call] # pyarrow is typed in part
     except (lib.ArrowException, OSError) as error:
         raise Invalid(f"the file isn't Parquet: {str(error).partition(chr(10))[0]}", where=REFERENCE_PATH) from None
-    columns = {name: _array(table.column(name)) for name in _inputs(table.column_names, signature)}
+    columns = {name: _array(table.column(name), name) for name in _inputs(table.column_names, signature)}
     scores = {_OUTPUT: _array(table.column(SCORE))} if SCORE in table.column_names else {}
     profile = profile_of(columns, scores=scores)
     if TIME in table.column_names:
@@ -78,10 +79,12 @@ def _times(column: Any) -> Counts:
     return times.astype(np.int64)
 
 
-def _array(column: Any) -> NDArray[np.generic]:
-    """A column as numbers with NaN for what is missing, or as text with None."""
+def _array(column: Any, name: str = "") -> NDArray[np.generic]:
+    """A column as numbers with NaN for what is missing, as text with None, or as vectors."""
     from pyarrow import lib, types  # type: ignore[attr-defined] # pyarrow is typed in part
 
+    if types.is_list(column.type) or types.is_large_list(column.type) or types.is_fixed_size_list(column.type):
+        return stacked(column.to_numpy(), name)
     if types.is_dictionary(column.type):
         column = column.cast(column.type.value_type)
     if types.is_boolean(column.type) or types.is_integer(column.type):
