@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import timedelta
 from pathlib import Path
@@ -29,6 +29,7 @@ from tests.chassis.kit import TYPE, Service, both_partitions, has_effects, make_
 from tests.faults.link import Link
 
 CONNECTIONS = 4
+PROBE_S = 4  # what `golden doctor` waits for a service
 EVENTS = 20
 IN_USE = f"all {CONNECTIONS} connections to the database are in use"
 
@@ -49,14 +50,42 @@ async def link(database: Any) -> AsyncIterator[Link]:
     await made.stop()
 
 
+@pytest.mark.parametrize(
+    "trouble",
+    [
+        pytest.param(lambda link: link.hold(), id="silent"),
+        pytest.param(lambda link: link.slow(timedelta(seconds=2)), id="slow"),
+    ],
+)
+async def test_ready_says_that_the_database_doesnt_answer_before_whoever_asks_has_gone(
+    link: Link, database: Any, migrations: Path, issuer: Issuer, trouble: Callable[[Link], None]
+) -> None:
+    service = Service(make_database(through(link, database), migrations=migrations), *own_topics("any"))
+    await service.database.start()
+    async with asking(service, issuer) as client:
+        trouble(link)
+        async with asyncio.timeout(PROBE_S):
+            ready = await client.get("/readyz")
+        link.mend()
+    await service.database.stop()
+
+    assert (ready.status_code, list(ready.json())) == (503, ["database"])
+
+
+def through(link: Link, database: Any) -> str:
+    """How the database is reached by way of the link."""
+    port = database.dsn.rpartition(":")[2].partition("/")[0]
+    return str(database.dsn.replace(f":{port}/", f":{link.port}/"))
+
+
 @pytest.fixture
 async def far(
     _impatient: None, link: Link, database: Any, migrations: Path, kafka: str, unique: str
 ) -> AsyncIterator[Service]:
     """A service whose database is behind the link, with its topics on a real Kafka."""
-    port = database.dsn.rpartition(":")[2].partition("/")[0]
-    dsn = database.dsn.replace(f":{port}/", f":{link.port}/")
-    made = Service(make_database(dsn, migrations=migrations, connections=CONNECTIONS), *own_topics(unique))
+    made = Service(
+        make_database(through(link, database), migrations=migrations, connections=CONNECTIONS), *own_topics(unique)
+    )
     await made.database.start()
     await create_topics(KafkaAccess(kafka), topics=[made.ours, made.others])
     yield made
