@@ -5,7 +5,7 @@ distance in reference deviations and, of texts, the Jensen-Shannon distance, bot
 reference above 1,000 rows); NannyML by the Jensen-Shannon distance, beyond what the reference's own chunks vary by.
 Each is asked twice: as it is shipped, beside the share of quiet windows in which any of the 25 columns differs; and
 with its thresholds multiplied by the least factor that a million quiet rows don't reach. That is one false alarm in a
-million rows or so, many more than the monitor has (`benchmarks.judge`).
+million rows or so; the monitor's own rate is a figure of `benchmarks.judge`.
 
 The reference has 50,000 rows, the data and the changes are `benchmarks.judge`'s. A change comes anywhere in a window;
 rows are counted from the change to the end of the window that shows it. Medians over streams. Neither looks at
