@@ -12,6 +12,8 @@ import structlog
 
 from services.chassis import instruments, upkeep
 from services.chassis.database import Database
+from services.chassis.database_errors import translated
+from services.chassis.errors import Conflict, Unavailable
 from services.chassis.parking import Parking, Raw
 from services.monitor import handlers, logged, singles
 from services.monitor.clients import Judges
@@ -98,10 +100,13 @@ class Intake:
             savepoint = uow.connection.transaction()
             await savepoint.start()
             try:
-                prepared = await prepare([parked.raw], self._judges)
-                await self._take(prepared, [parked.raw], uow)
+                with translated():
+                    prepared = await prepare([parked.raw], self._judges)
+                    await self._take(prepared, [parked.raw], uow)
                 if prepared.dead:
                     raise prepared.dead[0][1]  # noqa: TRY301  # it dies like any other error here
+            except (Unavailable, Conflict):
+                raise  # the database or the registry: it is tried again
             except Exception as error:  # noqa: BLE001 - whatever it is, the operator sees it at the dead letter
                 await savepoint.rollback()
                 uow.forget_events()
