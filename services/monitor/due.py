@@ -80,6 +80,8 @@ def rows_of(
     told: Sequence[records_pb.InferenceRecorded], known: Mapping[uuid.UUID, Known], promise: Promise
 ) -> list[Rows]:
     """Batches that came due, with what is known of their records, by id."""
+    if not promise.classified:  # a label says nothing about a value
+        known = {one: each for one, each in known.items() if each[0] is not None}
     ids = [one for batch in told for one in batches.ids_of(batch)]
     scores = [score for batch in told for score in batches.scores_of(batch)]
     labels = [label for batch in told for label in batches.labels_of(batch)]

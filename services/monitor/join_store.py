@@ -29,9 +29,10 @@ _AT_ONCE: Final = 64  # batches that are counted in one transaction
 
 @dataclass(frozen=True, slots=True)
 class Open:
-    """A batch that waits: its id, and itself."""
+    """A batch that waits: its id, its records, and itself."""
 
     id: int
+    rows: int
     body: bytes
 
 
@@ -98,7 +99,7 @@ class Join:
     async def all_open(self, watch: int) -> list[Open]:
         """Every batch of a watch that waits."""
         rows = await self._connection.fetch(
-            "SELECT id, body FROM open_batches WHERE watch = $1 AND counted_at IS NULL ORDER BY id", watch
+            "SELECT id, rows, body FROM open_batches WHERE watch = $1 AND counted_at IS NULL ORDER BY id", watch
         )
         return [_open(row) for row in rows]
 
@@ -132,7 +133,7 @@ class Join:
     async def due(self, watch: int, now: datetime) -> list[Open]:
         """The next batches of a watch that count, in the order in which they came due."""
         rows = await self._connection.fetch(
-            """SELECT b.id, b.body FROM open_batches b JOIN watches w ON w.id = b.watch
+            """SELECT b.id, b.rows, b.body FROM open_batches b JOIN watches w ON w.id = b.watch
                LEFT JOIN joins j ON j.model = w.model
                WHERE b.watch = $1 AND b.counted_at IS NULL
                AND (b.due_by <= $2 OR b.due_at <= least(j.newest_outcome_at,
@@ -216,4 +217,4 @@ class Join:
 
 
 def _open(row: Row) -> Open:
-    return Open(row["id"], row["body"])
+    return Open(row["id"], row["rows"], row["body"])

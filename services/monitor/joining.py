@@ -56,16 +56,19 @@ async def count_due(watch_id: int, promise: Promise, uow: MonitorUnitOfWork) -> 
     came = await uow.join.due(watch.id, uow.now)
     if not came:
         return False
-    told = [records_pb.InferenceRecorded.FromString(each.body) for each in came]
+    halvings = await uow.join.halvings(watch.model)  # another watch of the model may have made it keep less
+    bodies = [due.thinned(each.body, halvings)[0] if halvings else each.body for each in came]
+    told = [batch for batch in map(records_pb.InferenceRecorded.FromString, bodies) if batch.record_ids]
     ids = [one for batch in told for one in batches.ids_of(batch)]
     rows = due.rows_of(told, await uow.join.outcomes(watch.model, ids), promise)
-    await uow.join.counted(watch.id, [each.id for each in came], len(ids), uow.now)
+    await uow.join.counted(watch.id, [each.id for each in came], sum(each.rows for each in came), uow.now)
     before = await uow.join.kept(watch.id)
     kept = Kept.from_bytes(before) if before else Kept()
     for each in rows:
         kept = kept.after(promise, each.day, each.losses(promise), known=int(each.known.sum()))
     await uow.join.save(watch.id, kept.to_bytes())
-    await _add_days(watch, rows, promise, uow.join)
+    if rows:
+        await _add_days(watch, rows, promise, uow.join)
     instruments.MONITOR_DUE.labels("known").inc(sum(int(each.known.sum()) for each in rows))
     instruments.MONITOR_DUE.labels("missing").inc(sum(int((~each.known).sum()) for each in rows))
     await _tell(watch, kept, promise, uow)
@@ -106,7 +109,7 @@ async def _tell(watch: Watch, kept: Kept, promise: Promise, uow: MonitorUnitOfWo
     """Tell that the promise is broken, once in a role: a person, or a newer version, ends that."""
     surest = kept.surest()
     broken = surest is not None and surest[1].interval()[0] > promise.loss_limit
-    if not broken or watch.ended_at is not None or await uow.signals.any_of(watch.id, DEGRADED):
+    if not broken or watch.ended_at is not None or await uow.signals.degraded(watch.id):
         return
     found = await _performance(watch.id, kept, promise, uow.join)
     signal = events.degraded_of(watch, found, promise, uow.now)
@@ -114,6 +117,9 @@ async def _tell(watch: Watch, kept: Kept, promise: Promise, uow: MonitorUnitOfWo
         telemetry.about(watch.model, watch.version)
         await uow.signals.raise_(watch.id, DEGRADED, signal, since=signal.since.ToDatetime(UTC), at=uow.now)
         uow.emit(MONITOR, "performance.degraded", f"model/{watch.model}", pb.PerformanceDegraded(signal=signal))
+        instruments.MONITOR_SIGNALS.labels(watch.model, watch.environment, watch.role, DEGRADED).inc(
+            exemplar=telemetry.exemplar()
+        )
 
 
 def _segments(days: Sequence[Day], promise: Promise) -> list[pb.SegmentPerformance]:

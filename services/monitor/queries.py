@@ -51,7 +51,7 @@ async def report(watch: Watch, judge: Judge | None, connection: Connection) -> p
     """How a version in its role stands now."""
     state = _state_of(watch)
     standing = judge.standing(state) if judge and state else None
-    signal = await Signals(connection).standing(watch.id)
+    signal = await Signals(connection).standing(watch.id) or await Signals(connection).degraded(watch.id)
     scored = await _scored(watch.model, await Records(connection).predictions(watch.id), connection)
     answer = pb.GetReportResponse(
         model=watch.model,
@@ -63,7 +63,7 @@ async def report(watch: Watch, judge: Judge | None, connection: Connection) -> p
         rows_dropped=watch.rows_dropped,
         features=[events.effect_of(effect) for effect in standing.features] if standing else [],
         log_evidence=standing.log_evidence if standing else 0.0,
-        state="detected" if signal else "noticed" if state and state.noticed else "quiet",
+        state=signal.level if signal else "noticed" if state and state.noticed else "quiet",
         signal=signal.body if signal else None,
         false_alarms_per_year=judge.settings.false_alarms_per_year if judge else 0.0,
         outcomes=sum(record.known is not None for record in scored),

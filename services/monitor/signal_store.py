@@ -80,12 +80,12 @@ class Signals:
         )
         return _signal(row) if row else None
 
-    async def any_of(self, watch: int, level: str) -> bool:
-        """Whether a signal of that level was ever raised about a watch."""
-        found: bool = await self._connection.fetchval(
-            "SELECT EXISTS (SELECT FROM signals WHERE watch = $1 AND level = $2)", watch, level
+    async def degraded(self, watch: int) -> StoredSignal | None:
+        """The signal that a watch broke its promise; None where none was raised."""
+        row = await self._connection.fetchrow(
+            "SELECT * FROM signals WHERE watch = $1 AND level = 'degraded' ORDER BY ordinal DESC LIMIT 1", watch
         )
-        return found
+        return _signal(row) if row else None
 
     async def page(self, model: str, environment: str, before: int, limit: int) -> list[StoredSignal]:
         """Signals, newest first; empty names are any."""

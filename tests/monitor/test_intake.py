@@ -13,9 +13,9 @@ import numpy as np
 import pytest
 from prometheus_client.openmetrics.parser import text_string_to_metric_families
 
-from services.chassis import instruments, telemetry
+from services.chassis import instruments, parking, telemetry
 from services.chassis.cloudevents import headers_of
-from services.chassis.errors import Unavailable
+from services.chassis.errors import Invalid, Unavailable
 from services.chassis.http_server import create_app
 from services.chassis.parking import Raw
 from services.chassis.testing import Issuer, emitted
@@ -159,3 +159,21 @@ async def test_while_the_registry_is_down_nothing_moves(bench: Bench) -> None:
     with pytest.raises(Unavailable):
         await intake.take(0, 0, raws()[:5])
     assert await intake.places([0]) == {0: 0}
+
+
+async def test_what_is_replayed_while_the_registry_is_away_is_tried_again(bench: Bench) -> None:
+    class Away(Remembered):
+        async def of(self, _model: str, _version: int) -> Judge:
+            raise Unavailable("the registry doesn't answer")
+
+    intake = replica(bench)
+    await intake.places([0])
+    await intake.bury(0, 0, raws()[0], Invalid("by a release that couldn't read it"))
+    async with bench.database.begin() as uow:
+        (dead,) = await parking.list_dead(uow.connection, after=0, limit=10)
+        await parking.replay(uow.connection, dead["id"], actor="ada", reason="mended")
+    away: Any = Away(bench.judge)
+    with pytest.raises(Unavailable):
+        await Intake("test", "records", bench.database, away, kept=10_000).retry_one()
+    assert await intake.retry_one()
+    assert (await outcome(bench))[0] > 0

@@ -224,3 +224,41 @@ async def test_outcomes_that_come_only_where_they_are_bad_break_no_promise(promi
     assert found.missing > 6_000
     assert found.metrics["log_loss"] > 1.5  # of those that came
     assert not await signals(promised)
+
+
+async def test_records_of_another_version_count_by_the_share_that_is_kept_when_they_are_due(promised: Bench) -> None:
+    body = await arrive(promised, rows=500)
+    await turn_out(promised, body)
+    promised.open_records = 100
+    await arrive(promised, rows=500, version=2, arm=pb.ARM_CANDIDATE)
+    (row,) = await promised.rows("SELECT halvings FROM joins")
+    promised.clock.advance(PATIENCE * WEEK)
+    found = await count(promised)
+    kept = sum(is_kept(one.bytes, row["halvings"]) for one in batches.ids_of(body))
+    assert (found.known, found.missing) == (kept, 0)
+    assert await promised.rows("SELECT open_rows FROM promises WHERE open_rows <> 0") == []
+
+
+async def test_a_label_says_nothing_about_a_value(bench: Bench) -> None:
+    bench.judge = Judge(profile(), Settings(), Promise("rmse", 0.4, WEEK))
+    body = await arrive(bench)
+    async with bench.database.begin() as uow:
+        for record in batches.ids_of(body):
+            told_wrong = ingest_pb.OutcomeRecorded(model="credit", record_id=str(record), label="yes")
+            await handlers.take_outcome(told_wrong, uow)
+    bench.clock.advance(PATIENCE * WEEK)
+    found = await count(bench)
+    assert (found.known, found.missing) == (0, 400)
+
+
+async def test_a_report_says_that_the_promise_is_broken(promised: Bench) -> None:
+    for _ in range(20):
+        await turn_out(promised, await arrive(promised), [1.0] * 400)
+    promised.clock.advance(PATIENCE * WEEK)
+    await count(promised)
+    async with promised.database.read() as connection:
+        watch = await queries.find_watch("credit", "production", 1, connection)
+        report = await queries.report(watch, promised.judge, connection)
+    assert report.state == "degraded"
+    assert "broke its promise" in report.sentence
+    assert report.performance.lower > PROMISE.limit

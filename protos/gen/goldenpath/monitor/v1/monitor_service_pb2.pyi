@@ -94,7 +94,7 @@ class GetReportResponse(_message.Message):
     log_evidence: _builtins.float
     """Natural logarithm of the combined e-value."""
     state: _builtins.str
-    """quiet, noticed, or detected."""
+    """quiet, noticed, detected, or degraded."""
     false_alarms_per_year: _builtins.float
     """Expected false alarms per year."""
     outcomes: _builtins.int
@@ -111,7 +111,9 @@ class GetReportResponse(_message.Message):
 
     @_builtins.property
     def signal(self) -> _events_pb2.Signal:
-        """The signal that stands; absent where none does."""
+        """The signal that stands: of drift that hasn't cleared, or else of a promise that was broken in this role; absent
+        where none does.
+        """
 
     @_builtins.property
     def newest_record_at(self) -> _timestamp_pb2.Timestamp:
