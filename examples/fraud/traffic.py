@@ -64,6 +64,11 @@ def payments(seed: int = DOCUMENTED.seed) -> Iterator[Payment]:
         yield one if one == twin else replace(one, twin=twin)
 
 
+def payments_a_day() -> float:
+    """How many payments a day of that world has."""
+    return len(simulate(DOCUMENTED)) / DOCUMENTED.days
+
+
 def outbreak(payment: Payment) -> Payment:
     """The payment, now that the new scenario goes on."""
     return payment.twin or payment

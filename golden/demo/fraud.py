@@ -92,6 +92,11 @@ class FraudPlay(Play):
         before = traffic.tally()
         decision = story.decided(signal, decisions.VERB_ROLL_BACK)
         story.taken_back(1, decision, traffic, before)
+        a_day = feed.payments_a_day()
+        with self._screen.step("money", "deployer") as step:
+            found = decision.comparison
+            low, high = a_day * found.difference_lower, a_day * found.difference_upper
+            step.say(f"{low:,.0f} to {high:,.0f} euros a day aren't lost any more, at {a_day:,.0f} payments a day")
 
     def _in_short_days(self) -> Path:
         """The example, with outcomes expected within as many of the demo's days."""

@@ -200,7 +200,7 @@ class Story:
             if decision.verb != verb:
                 raise Conflict(f"decided {decisions.Verb.Name(decision.verb)}: {decision.reason}")
             numbers = decision.comparison
-            if numbers.measure != "log_loss":
+            if numbers.measure not in {"log_loss", "cost"}:
                 raise Conflict(f"decided by {numbers.measure or 'nothing'}, though labels had come")
             helps = numbers.target_loss < numbers.current_loss
             if helps != (verb == decisions.VERB_ROLL_BACK):

@@ -142,6 +142,7 @@ def _comparison(outcome: Outcome, deployment: Deployment) -> events_pb2.Comparis
         difference_upper=numbers.upper,
         rows=numbers.rows,
         rows_with_outcome=numbers.rows_with_outcome,
+        records_a_day=numbers.records_a_day,
     )
 
 

@@ -12,6 +12,7 @@ ROLES: Final = {pb.ARM_STABLE: "stable", pb.ARM_CANDIDATE: "candidate"}
 SCORE: Final = "score"
 LABEL: Final = "label"
 ID_BYTES: Final = 16
+_DAY_US: Final = 86_400_000_000
 
 
 def ids_of(batch: pb.InferenceRecorded) -> list[uuid.UUID]:
@@ -56,6 +57,13 @@ def picked(batches: Iterable[pb.InferenceRecorded], rows: list[int]) -> list[pb.
         for column in batch.inputs:
             parts.setdefault(column.name, []).append(column)
     return [_joined(name, columns, rows) for name, columns in parts.items()]
+
+
+def a_day(batches: Iterable[pb.InferenceRecorded]) -> float:
+    """How many records come a day, by their own time, of batches that lie close; 0 where that can't be told."""
+    times = [moment for batch in batches for moment in batch.event_times_us]
+    span = max(times, default=0) - min(times, default=0)
+    return len(times) * _DAY_US / span if span else 0.0
 
 
 def only(batch: pb.InferenceRecorded, rows: Sequence[int]) -> pb.InferenceRecorded:

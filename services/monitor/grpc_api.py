@@ -77,7 +77,10 @@ class MonitorApi(MonitorServiceServicer):
     async def GetSample(self, request: pb.GetSampleRequest, _: Context) -> pb.GetSampleResponse:
         """The kept sample of records that a signal speaks of."""
         async with self._database.read() as connection:
-            return await queries.sample(request.signal_id, request.limit, connection)
+            watch = await queries.watch_of_signal(request.signal_id, connection)
+        judge = await self._judges.of(watch.model, watch.version)
+        async with self._database.read() as connection:
+            return await queries.sample(request.signal_id, request.limit, connection, judge.promise if judge else None)
 
     async def GetDisagreement(self, request: pb.GetDisagreementRequest, _: Context) -> pb.GetDisagreementResponse:
         """How often a mirrored candidate answered otherwise than the stable version did."""

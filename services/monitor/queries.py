@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from math import isnan
 from typing import Final
 
+import numpy as np
+
 from goldenpath.modelserver.v1.events_pb2 import InferenceRecorded
 from goldenpath.monitor.v1 import monitor_service_pb2 as pb
 from services.chassis.database import Connection
@@ -14,6 +16,7 @@ from services.chassis.errors import Invalid, NotFound
 from services.monitor import batches, events, joining
 from services.monitor.domain.findings import FeatureEffect
 from services.monitor.domain.judge import Judge
+from services.monitor.domain.promise import Promise
 from services.monitor.domain.replay import replay
 from services.monitor.domain.sample import Scored, chosen, log_loss, outcomes_of
 from services.monitor.domain.state import State
@@ -98,8 +101,19 @@ async def history(watch: Watch, judge: Judge, connection: Connection) -> pb.GetH
     )
 
 
-async def sample(signal_id: str, limit: int, connection: Connection) -> pb.GetSampleResponse:
-    """The kept records that a signal speaks of.
+async def watch_of_signal(signal_id: str, connection: Connection) -> Watch:
+    """Which version in which role a signal is about.
+
+    Raises:
+        NotFound: there is no such signal.
+    """
+    return await Watches(connection).get((await Signals(connection).get(signal_id)).watch)
+
+
+async def sample(
+    signal_id: str, limit: int, connection: Connection, promise: Promise | None = None
+) -> pb.GetSampleResponse:
+    """The kept records that a signal speaks of, with what decisions about them cost where the promise says that.
 
     Raises:
         NotFound: there is no such signal.
@@ -118,13 +132,22 @@ async def sample(signal_id: str, limit: int, connection: Connection) -> pb.GetSa
     rows = chosen([record.known is not None for record in scored], limit or DEFAULT_SAMPLED)
     outcomes = outcomes_of(scored)
     known = [outcomes[row] for row in rows]
-    return pb.GetSampleResponse(
-        inputs=batches.picked([InferenceRecorded.FromString(batch.inputs) for batch in kept], rows),
+    inputs = batches.picked([InferenceRecorded.FromString(batch.inputs) for batch in kept], rows)
+    answer = pb.GetSampleResponse(
+        inputs=inputs,
         scores=[scored[row].score for row in rows],
         outcomes=known,
         rows=len(rows),
         rows_with_outcome=sum(not isnan(outcome) for outcome in known),
     )
+    if promise is not None and promise.cost is not None:
+        amounts = next((column.numbers for column in inputs if column.name == promise.amount), [0.0] * len(known))
+        passed, flagged = promise.costs(np.array(known), np.nan_to_num(np.array(amounts)))
+        answer.costs_if_passed.extend(passed)
+        answer.costs_if_flagged.extend(flagged)
+        answer.threshold = promise.threshold
+        answer.records_a_day = batches.a_day(InferenceRecorded.FromString(batch.predictions) for batch in kept)
+    return answer
 
 
 def _state_of(watch: Watch) -> State | None:

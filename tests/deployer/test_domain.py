@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from services.chassis.errors import Conflict, Invalid, NotFound
 from services.deployer.domain.comparison import Comparison
 from services.deployer.domain.deployment import Arm, Deployment, Place, Role
-from services.deployer.domain.going_back import Served, Signal, Trouble, Verb, decide, target_of
+from services.deployer.domain.going_back import Served, Signal, Trouble, Verb, decide, numbers, target_of
 from services.deployer.domain.policy import Policy, from_json, to_json
 from services.deployer.domain.rollout import Rollout, State, next_of
 from services.deployer.domain.routing import Address, routing_of
@@ -276,3 +276,9 @@ def test_a_version_that_comes_again_as_the_candidate_is_held_back_no_longer() ->
 
 def test_nothing_is_routed_before_the_first_version_serves() -> None:
     assert routing_of([EMPTY.with_candidate(1, "a")], {}).routes == ()
+
+
+def test_what_going_back_saves_is_said_a_day_with_its_assumption() -> None:
+    found = Comparison("cost", 4.0, 1.0, 2.5, 3.5, 500, 400, records_a_day=1_000.0)
+    saved = "going back saves 2,500 to 3,500 a day, if days to come are like these records"
+    assert numbers(found) == f"cost 4.000 → 1.000 on 400 records; {saved}"

@@ -11,7 +11,14 @@ from scipy.spatial.distance import jensenshannon
 
 from services.chassis.errors import Invalid
 from services.deployer.domain.canary import Judgement, Word, judge, look_of, out_of_time, share_difference, wilson
-from services.deployer.domain.comparison import Reference, compare_losses, compare_shifts, jensen_shannon
+from services.deployer.domain.comparison import (
+    Costs,
+    Reference,
+    compare_costs,
+    compare_losses,
+    compare_shifts,
+    jensen_shannon,
+)
 from services.deployer.domain.guard import look_at
 from services.deployer.domain.losses import losses
 from services.deployer.domain.policy import Policy
@@ -259,3 +266,21 @@ def test_the_version_whose_scores_moved_is_the_one_in_trouble() -> None:
     same = compare_shifts(steady, other, reference, reference, confidence=0.95)
     assert not same.helps
     assert not same.harms
+
+
+def test_costs_are_compared_by_what_each_versions_scores_would_have_decided() -> None:
+    passed, flagged = np.array([0.0, 90.0, 60.0, np.nan]), np.array([2.0, 2.0, 2.0, np.nan])
+    costs = Costs(passed, flagged, threshold=0.5, records_a_day=1_000.0)
+    found = compare_costs(np.array([0.1, 0.1, 0.9, 0.9]), np.array([0.9, 0.9, 0.9, 0.1]), costs, confidence=0.95)
+    assert (found.measure, found.rows, found.rows_with_outcome) == ("cost", 4, 3)
+    assert (found.current, found.target) == pytest.approx((92 / 3, 2.0))
+    differences = np.array([-2.0, 88.0, 0.0])
+    half = 1.959964 * differences.std(ddof=1) / np.sqrt(3)
+    assert (found.lower, found.upper) == pytest.approx((differences.mean() - half, differences.mean() + half))
+    assert found.records_a_day == 1_000.0
+
+
+def test_costs_of_one_known_outcome_compare_nothing() -> None:
+    one = np.array([1.0, np.nan])
+    with pytest.raises(Invalid, match="too few"):
+        compare_costs(one, one, Costs(one, one, 0.5, 0.0), confidence=0.95)

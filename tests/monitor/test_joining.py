@@ -209,6 +209,12 @@ async def test_cost_is_promised_by_a_matrix(bench: Bench) -> None:
     await count(bench)
     (signal,) = await signals(bench)
     assert signal.performance.metrics["cost"] == pytest.approx(10.0, rel=0.05)
+    async with bench.database.read() as connection:
+        sample = await queries.sample(signal.id, 500, connection, promise)
+    assert set(sample.costs_if_passed) == {10.0}
+    assert set(sample.costs_if_flagged) == {1.0}
+    assert sample.threshold == 0.9
+    assert sample.records_a_day == pytest.approx(4_000 / (9 * 60) * 86_400)
 
 
 async def test_outcomes_that_come_only_where_they_are_bad_break_no_promise(promised: Bench) -> None:

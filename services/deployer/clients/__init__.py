@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, Protocol
 
+from services.deployer.domain.comparison import Costs
 from services.deployer.domain.deployment import Place, Role
 from services.deployer.domain.losses import Values
 from services.deployer.domain.routing import Address
@@ -35,11 +36,13 @@ class Sample:
         columns: The inputs by name: a list of numbers (NaN is missing) or of texts (None is missing).
         scores: What the version in trouble gave each, shape (records,).
         outcomes: What turned out to be true, NaN where it isn't known, shape (records,).
+        costs: What decisions about them cost; None where the version doesn't say.
     """
 
     columns: Mapping[str, Sequence[Any]]
     scores: Values
     outcomes: Values
+    costs: Costs | None = None
 
 
 class Governance(Protocol):

@@ -18,7 +18,7 @@ from goldenpath.registry.v1 import registry_service_pb2 as registry_pb2
 from goldenpath.registry.v1 import registry_service_pb2_grpc as registry_grpc
 from services.chassis.errors import Conflict, Denied, GoldenpathError
 from services.deployer.clients import Admission, Sample
-from services.deployer.domain.comparison import Reference
+from services.deployer.domain.comparison import Costs, Reference
 from services.deployer.domain.deployment import Place, Role
 from services.deployer.domain.policy import Policy
 from services.deployer.domain.shadow import Disagreement
@@ -137,7 +137,11 @@ class MonitorClient:
         for column in answer.inputs:
             texts = [*column.dictionary, None]
             columns[column.name] = [texts[code] for code in column.codes] if column.codes else list(column.numbers)
-        return Sample(columns, np.array(answer.scores), np.array(answer.outcomes))
+        costs = None
+        if answer.threshold:
+            passed, flagged = np.array(answer.costs_if_passed), np.array(answer.costs_if_flagged)
+            costs = Costs(passed, flagged, answer.threshold, answer.records_a_day)
+        return Sample(columns, np.array(answer.scores), np.array(answer.outcomes), costs)
 
     async def disagreement(self, place: Place, candidate: Role, *, within: timedelta) -> Disagreement:
         """Ask how a mirrored candidate's answers compare with the stable's."""

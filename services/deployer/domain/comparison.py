@@ -8,7 +8,7 @@ in common cancels, and its interval says whether noise alone could have made it.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from statistics import NormalDist
 from typing import Final
 
@@ -19,6 +19,7 @@ from services.chassis.errors import Invalid
 from services.deployer.domain.losses import Values, losses, measure_for
 
 SCORE_SHIFT: Final = "score_shift"
+COST: Final = "cost"
 _RESAMPLES: Final = 1000  # the interval's ends wander by under 0.2 standard errors from seed to seed
 _SEED: Final = 20260101  # the same records give the same decision, whoever recomputes it
 
@@ -28,13 +29,14 @@ class Comparison:
     """The version in trouble against the one that might come back.
 
     Args:
-        measure: log_loss, squared_error or score_shift; smaller is better.
+        measure: cost, log_loss, squared_error or score_shift; smaller is better.
         current: The measure of the version in trouble.
         target: The measure of the other one, on the same records.
         lower: The lower end of the interval of current minus target.
         upper: The upper end of it.
         rows: How many records were compared.
         rows_with_outcome: How many of them had an outcome.
+        records_a_day: How many such records there are a day; 0 where nobody can tell.
     """
 
     measure: str
@@ -44,6 +46,7 @@ class Comparison:
     upper: float
     rows: int
     rows_with_outcome: int
+    records_a_day: float = 0.0
 
     @property
     def helps(self) -> bool:
@@ -72,6 +75,27 @@ class Reference:
 
     edges: Values
     counts: Values
+
+
+@dataclass(frozen=True, slots=True)
+class Costs:
+    """What decisions about records cost, in the currency; shapes (records,), NaN where the outcome isn't known.
+
+    Args:
+        passed: What each costs if it is decided not to be positive.
+        flagged: What each costs if it is decided to be.
+        threshold: The score from which on it is decided to be.
+        records_a_day: How many such records there are a day, by their own time; 0 where nobody can tell.
+    """
+
+    passed: Values
+    flagged: Values
+    threshold: float
+    records_a_day: float
+
+    def of(self, scores: Values) -> Values:
+        """What a version's decisions cost, by its scores."""
+        return np.where(scores >= self.threshold, self.flagged, self.passed)
 
 
 def confidence_of_look(outcomes: int, minimum: int, confidence: float) -> float:
@@ -118,12 +142,24 @@ def compare_losses(current: Values, target: Values, outcomes: Values, *, confide
     measure = measure_for(np.concatenate([current[known], target[known]]), outcomes)
     lost = losses(measure, current[known], outcomes[known])
     other = losses(measure, target[known], outcomes[known])
+    return _paired(measure, lost, other, current.size, confidence)
+
+
+def compare_costs(current: Values, target: Values, costs: Costs, *, confidence: float) -> Comparison:
+    """Compare two versions by what their decisions cost on the records whose outcome is known; see `compare_losses`."""
+    known = ~np.isnan(costs.passed)
+    if int(known.sum()) < 2:  # noqa: PLR2004 - a spread needs two
+        raise Invalid("too few outcomes are known to compare costs")
+    lost, other = costs.of(current)[known], costs.of(target)[known]
+    found = _paired(COST, lost, other, current.size, confidence)
+    return replace(found, records_a_day=costs.records_a_day)
+
+
+def _paired(measure: str, lost: Values, other: Values, rows: int, confidence: float) -> Comparison:
     difference = lost - other
-    half = NormalDist().inv_cdf((1 + confidence) / 2) * float(difference.std(ddof=1)) / math.sqrt(rows)
+    half = NormalDist().inv_cdf((1 + confidence) / 2) * float(difference.std(ddof=1)) / math.sqrt(lost.size)
     middle = float(difference.mean())
-    return Comparison(
-        measure, float(lost.mean()), float(other.mean()), middle - half, middle + half, current.size, rows
-    )
+    return Comparison(measure, float(lost.mean()), float(other.mean()), middle - half, middle + half, rows, lost.size)
 
 
 def compare_shifts(

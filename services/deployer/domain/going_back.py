@@ -156,7 +156,11 @@ def _stay(signal: Signal, target: Role, comparison: Comparison, words: str) -> O
 
 
 def numbers(comparison: Comparison) -> str:
-    """A comparison in words: what the measure is now, what it would be, on how many records."""
+    """A comparison in words: what the measure is now, what it would be, on how many records, and what that saves."""
     name = comparison.measure.replace("_", " ")
     rows = comparison.rows_with_outcome or comparison.rows
-    return f"{name} {comparison.current:.3f} → {comparison.target:.3f} on {rows:,} records"
+    words = f"{name} {comparison.current:.3f} → {comparison.target:.3f} on {rows:,} records"
+    if not comparison.records_a_day:
+        return words
+    low, high = (end * comparison.records_a_day for end in (comparison.lower, comparison.upper))
+    return f"{words}; going back saves {low:,.0f} to {high:,.0f} a day, if days to come are like these records"

@@ -26,7 +26,13 @@ from services.chassis.database import Database
 from services.chassis.errors import GoldenpathError
 from services.chassis.leases import Lease, Leases
 from services.deployer.clients import Monitor, Servers
-from services.deployer.domain.comparison import Comparison, compare_losses, compare_shifts, confidence_of_look
+from services.deployer.domain.comparison import (
+    Comparison,
+    compare_costs,
+    compare_losses,
+    compare_shifts,
+    confidence_of_look,
+)
 from services.deployer.domain.deployment import Arm, Deployment, Role
 from services.deployer.domain.going_back import Outcome, Verb, decide
 from services.deployer.handlers import going_back
@@ -156,6 +162,8 @@ class DecisionsJob:
         scores = await self._servers.scores(case.place.model, endpoints[0].address, sample.columns)
         if enough:
             confidence = confidence_of_look(outcomes, policy.minimum_outcomes, policy.confidence)
+            if sample.costs is not None:
+                return compare_costs(sample.scores, scores, sample.costs, confidence=confidence)
             return compare_losses(sample.scores, scores, sample.outcomes, confidence=confidence)
         if known.reference is None or other.reference is None:
             return None

@@ -31,7 +31,7 @@ from services.chassis.errors import Invalid
 from services.monitor.domain.budget import DAYS_PER_YEAR
 from services.monitor.domain.confidence import Watched
 from services.monitor.domain.performance import CostMatrix
-from services.profile.columns import Numbers
+from services.profile.columns import Counts, Numbers
 
 FOLLOWED: Final = timedelta(days=28)
 CLASSIFIED: Final = frozenset({"log_loss", "brier", "auc", "average_precision", "f1", "accuracy", "cost"})
@@ -91,6 +91,13 @@ class Promise:
         factor = _MOST_COST if self.metric == "cost" else _MOST_ERRORS
         return known.get(self.metric) or max(factor * self.loss_limit, float(np.finfo(np.float64).tiny))
 
+    def costs(self, outcomes: Numbers, amounts: Numbers) -> tuple[Numbers, Numbers]:
+        """What each record costs if it is decided not to be positive, and if it is, shape (rows,); NaN if unknown."""
+        known = np.isin(outcomes, (0.0, 1.0))
+        cells = tuple((np.full(outcomes.size, decided), np.where(known, outcomes, 0).astype(int)) for decided in (0, 1))
+        passed, flagged = (np.where(known, _priced(self.cost, cell, amounts), np.nan) for cell in cells)
+        return passed, flagged
+
     def losses(self, scores: Numbers, outcomes: Numbers, amounts: Numbers) -> Numbers:
         """What each record lost, at most `bound`, shape (rows,).
 
@@ -119,9 +126,13 @@ def _wrong(promise: Promise, scores: Numbers, outcomes: Numbers, _: Numbers) -> 
 
 
 def _cost(promise: Promise, scores: Numbers, outcomes: Numbers, amounts: Numbers) -> Numbers:
-    cost = promise.cost or CostMatrix(fixed=((0.0, 0.0), (0.0, 0.0)))
-    cell = (scores >= promise.threshold).astype(np.int64), outcomes.astype(np.int64)
-    return np.asarray(np.asarray(cost.fixed)[cell] + np.asarray(cost.of_amount)[cell] * amounts)
+    return _priced(promise.cost, ((scores >= promise.threshold).astype(int), outcomes.astype(int)), amounts)
+
+
+def _priced(cost: CostMatrix | None, cell: tuple[Counts, Counts], amounts: Numbers) -> Numbers:
+    """What records cost, by what was decided and what each was; shapes (rows,)."""
+    prices = cost or CostMatrix(fixed=((0.0, 0.0), (0.0, 0.0)))
+    return np.asarray(np.asarray(prices.fixed)[cell] + np.asarray(prices.of_amount)[cell] * amounts)
 
 
 _LOSSES: Final[Mapping[str, Callable[[Promise, Numbers, Numbers, Numbers], Numbers]]] = {

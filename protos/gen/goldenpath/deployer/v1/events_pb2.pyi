@@ -242,8 +242,11 @@ class Comparison(_message.Message):
     DIFFERENCE_UPPER_FIELD_NUMBER: _builtins.int
     ROWS_FIELD_NUMBER: _builtins.int
     ROWS_WITH_OUTCOME_FIELD_NUMBER: _builtins.int
+    RECORDS_A_DAY_FIELD_NUMBER: _builtins.int
     measure: _builtins.str
-    """How the two were compared: log_loss, squared_error, or score_shift where no outcome is known yet."""
+    """How the two were compared: cost where the version says what decisions cost, log_loss, squared_error, or score_shift
+    where no outcome is known yet.
+    """
     current_version: _builtins.int
     """The version in trouble."""
     target_version: _builtins.int
@@ -260,6 +263,10 @@ class Comparison(_message.Message):
     """How many records were compared."""
     rows_with_outcome: _builtins.int
     """How many of them had an outcome."""
+    records_a_day: _builtins.float
+    """How many such records there are a day, by their own time: what a difference per record comes to. 0 where nobody can
+    tell.
+    """
     def __init__(
         self,
         *,
@@ -272,10 +279,11 @@ class Comparison(_message.Message):
         difference_upper: _builtins.float = ...,
         rows: _builtins.int = ...,
         rows_with_outcome: _builtins.int = ...,
+        records_a_day: _builtins.float = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["current_loss", b"current_loss", "current_version", b"current_version", "difference_lower", b"difference_lower", "difference_upper", b"difference_upper", "measure", b"measure", "rows", b"rows", "rows_with_outcome", b"rows_with_outcome", "target_loss", b"target_loss", "target_version", b"target_version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["current_loss", b"current_loss", "current_version", b"current_version", "difference_lower", b"difference_lower", "difference_upper", b"difference_upper", "measure", b"measure", "records_a_day", b"records_a_day", "rows", b"rows", "rows_with_outcome", b"rows_with_outcome", "target_loss", b"target_loss", "target_version", b"target_version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

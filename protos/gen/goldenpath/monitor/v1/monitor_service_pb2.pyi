@@ -543,10 +543,18 @@ class GetSampleResponse(_message.Message):
     OUTCOMES_FIELD_NUMBER: _builtins.int
     ROWS_FIELD_NUMBER: _builtins.int
     ROWS_WITH_OUTCOME_FIELD_NUMBER: _builtins.int
+    COSTS_IF_PASSED_FIELD_NUMBER: _builtins.int
+    COSTS_IF_FLAGGED_FIELD_NUMBER: _builtins.int
+    THRESHOLD_FIELD_NUMBER: _builtins.int
+    RECORDS_A_DAY_FIELD_NUMBER: _builtins.int
     rows: _builtins.int
     """How many records there are."""
     rows_with_outcome: _builtins.int
     """How many of them have an outcome."""
+    threshold: _builtins.float
+    """The score from which on a record is decided to be positive; 0 where nothing says what decisions cost."""
+    records_a_day: _builtins.float
+    """How many such records there are a day, by their own time; 0 where nobody can tell."""
     @_builtins.property
     def inputs(self) -> _containers.RepeatedCompositeFieldContainer[_events_pb2_2.Column]:
         """The inputs, a column per input of the signature, row for row."""
@@ -559,6 +567,16 @@ class GetSampleResponse(_message.Message):
     def outcomes(self) -> _containers.RepeatedScalarFieldContainer[_builtins.float]:
         """The outcome of each record: 1 or 0 of a classification, a value of a regression; NaN where it isn't known yet."""
 
+    @_builtins.property
+    def costs_if_passed(self) -> _containers.RepeatedScalarFieldContainer[_builtins.float]:
+        """Where the version says what decisions cost: what each record costs if it is decided not to be positive, in the
+        currency; NaN where its outcome isn't known yet.
+        """
+
+    @_builtins.property
+    def costs_if_flagged(self) -> _containers.RepeatedScalarFieldContainer[_builtins.float]:
+        """The same if it is decided to be positive."""
+
     def __init__(
         self,
         *,
@@ -567,10 +585,14 @@ class GetSampleResponse(_message.Message):
         outcomes: _abc.Iterable[_builtins.float] | None = ...,
         rows: _builtins.int = ...,
         rows_with_outcome: _builtins.int = ...,
+        costs_if_passed: _abc.Iterable[_builtins.float] | None = ...,
+        costs_if_flagged: _abc.Iterable[_builtins.float] | None = ...,
+        threshold: _builtins.float = ...,
+        records_a_day: _builtins.float = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["inputs", b"inputs", "outcomes", b"outcomes", "rows", b"rows", "rows_with_outcome", b"rows_with_outcome", "scores", b"scores"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["costs_if_flagged", b"costs_if_flagged", "costs_if_passed", b"costs_if_passed", "inputs", b"inputs", "outcomes", b"outcomes", "records_a_day", b"records_a_day", "rows", b"rows", "rows_with_outcome", b"rows_with_outcome", "scores", b"scores", "threshold", b"threshold"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
