@@ -62,10 +62,10 @@ class FraudPlay(Play):
 
     def _acts(self, running: Platform, story: Story, traffic: Traffic[Any]) -> None:
         self._train(running, 1)
-        self._train(running, 2)
         project = projects.load(self._in_short_days())
         self._screen.act("Version 1: a few rules about the request")
         first = self._admit(story, project, 1, said="rules that anybody can read")
+        self._train(running, 2)
         story.live(1)
         traffic.start()
         self._screen.act("Version 2: boosted trees that know customers and terminals")
