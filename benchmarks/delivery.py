@@ -29,7 +29,7 @@ from services.chassis.outbox import Relay
 from services.chassis.settings import KafkaAccess
 from services.chassis.topics import REGISTRY
 
-_FIRST = 200  # while producers connect and a new broker's code is compiled
+_FIRST = 1_000  # five seconds, while producers connect and a new broker's code is compiled
 _HOPS = 1_000
 _RATE = 200.0  # events a second, the load at which hops are measured
 _VOLUME = 20_000
