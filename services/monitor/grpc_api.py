@@ -76,6 +76,7 @@ class MonitorApi(MonitorServiceServicer):
 
     async def GetSample(self, request: pb.GetSampleRequest, _: Context) -> pb.GetSampleResponse:
         """The kept sample of records that a signal speaks of."""
+        queries.check_limit(request.limit)
         async with self._database.read() as connection:
             watch = await queries.watch_of_signal(request.signal_id, connection)
         judge = await self._judges.of(watch.model, watch.version)

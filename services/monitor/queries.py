@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from math import isnan
 from typing import Final
 
@@ -23,7 +23,7 @@ from services.monitor.domain.state import State
 from services.monitor.join_store import Join
 from services.monitor.joining import DEGRADED
 from services.monitor.pane_store import Panes
-from services.monitor.sample_store import Kept, Outcomes, Records
+from services.monitor.sample_store import Outcomes, Records
 from services.monitor.signal_store import Signals
 from services.monitor.store import Watch, Watches
 from services.profile import empty
@@ -55,7 +55,8 @@ async def report(watch: Watch, judge: Judge | None, connection: Connection) -> p
     state = _state_of(watch)
     standing = judge.standing(state) if judge and state else None
     signal = await Signals(connection).standing(watch.id) or await Signals(connection).degraded(watch.id)
-    scored = await _scored(watch.model, await Records(connection).predictions(watch.id), connection)
+    told = _read(await Records(connection).predictions(watch.id))
+    scored = await _scored(watch.model, told, connection)
     answer = pb.GetReportResponse(
         model=watch.model,
         environment=watch.environment,
@@ -101,6 +102,16 @@ async def history(watch: Watch, judge: Judge, connection: Connection) -> pb.GetH
     )
 
 
+def check_limit(limit: int) -> None:
+    """See that a sample may be so large.
+
+    Raises:
+        Invalid: more were asked for than are ever kept.
+    """
+    if limit > MOST_SAMPLED:
+        raise Invalid(f"a sample has at most {MOST_SAMPLED} records, not {limit}", where="limit")
+
+
 async def watch_of_signal(signal_id: str, connection: Connection) -> Watch:
     """Which version in which role a signal is about.
 
@@ -119,20 +130,19 @@ async def sample(
         NotFound: there is no such signal.
         Invalid: more were asked for than are ever kept.
     """
-    if limit > MOST_SAMPLED:
-        raise Invalid(f"a sample has at most {MOST_SAMPLED} records, not {limit}", where="limit")
+    check_limit(limit)
     signal = await Signals(connection).get(signal_id)
     watch = await Watches(connection).get(signal.watch)
     if signal.level == DEGRADED:  # of records that were counted: the newest know no outcome yet
-        bodies = await Join(connection).counted_since(watch.id, signal.since)
-        kept = [Kept(body, body) for body in bodies]
+        told = asked = _read(await Join(connection).counted_since(watch.id, signal.since))
     else:
         kept = await Records(connection).between(watch.id, signal.since, signal.cleared_at)
-    scored = await _scored(watch.model, [batch.predictions for batch in kept], connection)
+        told, asked = _read(batch.predictions for batch in kept), _read(batch.inputs for batch in kept)
+    scored = await _scored(watch.model, told, connection)
     rows = chosen([record.known is not None for record in scored], limit or DEFAULT_SAMPLED)
     outcomes = outcomes_of(scored)
     known = [outcomes[row] for row in rows]
-    inputs = batches.picked([InferenceRecorded.FromString(batch.inputs) for batch in kept], rows)
+    inputs = batches.picked(asked, rows)
     answer = pb.GetSampleResponse(
         inputs=inputs,
         scores=[scored[row].score for row in rows],
@@ -146,7 +156,7 @@ async def sample(
         answer.costs_if_passed.extend(passed)
         answer.costs_if_flagged.extend(flagged)
         answer.threshold = promise.threshold
-        answer.records_a_day = batches.a_day(InferenceRecorded.FromString(batch.predictions) for batch in kept)
+        answer.records_a_day = batches.a_day(told)
     return answer
 
 
@@ -175,9 +185,13 @@ async def list_signals(
     )
 
 
-async def _scored(model: str, predictions: Sequence[bytes], connection: Connection) -> list[Scored]:
+def _read(bodies: Iterable[bytes]) -> list[InferenceRecorded]:
+    """Kept batches, or parts of them."""
+    return [InferenceRecorded.FromString(body) for body in bodies]
+
+
+async def _scored(model: str, kept: Sequence[InferenceRecorded], connection: Connection) -> list[Scored]:
     """Each kept record's prediction and outcome."""
-    kept = [InferenceRecorded.FromString(body) for body in predictions]
     ids = [one for batch in kept for one in batches.ids_of(batch)]
     known = await Outcomes(connection).of(model, ids)
     scores = [score for batch in kept for score in batches.scores_of(batch)]
