@@ -107,7 +107,7 @@ MONITOR_DRIFTING: Final = Gauge(
 
 MONITOR_SIGNALS: Final = Counter(
     "goldenpath_monitor_signals",
-    "Findings by what they say: noticed, detected or cleared; with the trace of the newest as its exemplar.",
+    "Findings by what they say: noticed, detected, cleared or degraded; with the trace of the newest as its exemplar.",
     [*_DEPLOYMENT, "level"],
 )
 

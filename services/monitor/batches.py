@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from typing import Final
 
 from goldenpath.modelserver.v1 import events_pb2 as pb
+from services.profile.columns import coded
 
 ROLES: Final = {pb.ARM_STABLE: "stable", pb.ARM_CANDIDATE: "candidate"}
 SCORE: Final = "score"
@@ -40,9 +41,8 @@ def texts_of(column: pb.Column) -> list[str | None]:
 
 def text_column(name: str, texts: Sequence[str | None]) -> pb.Column:
     """Texts as a column; None is a missing value."""
-    codes: dict[str, int] = {}
-    coded = [-1 if text is None else codes.setdefault(text, len(codes)) for text in texts]
-    return pb.Column(name=name, dictionary=list(codes), codes=coded)
+    text = coded(texts)
+    return pb.Column(name=name, dictionary=text.dictionary, codes=text.codes.tolist())
 
 
 def picked(batches: Iterable[pb.InferenceRecorded], rows: list[int]) -> list[pb.Column]:

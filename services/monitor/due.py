@@ -61,8 +61,9 @@ class Rows:
         return lost
 
 
-def waiting_body(body: PackedBatch, halvings: int) -> tuple[bytes, int]:
-    """What waits of a batch that arrived, and how many records that are."""
+def waiting_body(data: bytes, halvings: int) -> tuple[bytes, int]:
+    """What waits of a batch that arrived, by its bytes, and how many records that are."""
+    body = PackedBatch.FromString(data)
     kept = PackedBatch(
         record_ids=body.record_ids, event_times_us=body.event_times_us, inputs=body.inputs, outputs=body.outputs
     ).SerializeToString()

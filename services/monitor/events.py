@@ -5,6 +5,7 @@ from __future__ import annotations
 import uuid
 from dataclasses import asdict
 from datetime import UTC, datetime
+from typing import Any
 
 from google.protobuf.timestamp_pb2 import Timestamp
 
@@ -47,14 +48,10 @@ def relation_of(relation: RelationEffect) -> pb.RelationEffect:
 
 def signal_of(watch: Watch, finding: Finding) -> pb.Signal:
     """A finding about a watch as a new signal."""
-    return pb.Signal(
-        id=str(uuid.uuid4()),
-        kind=pb.SIGNAL_KIND_DRIFT,
-        model=watch.model,
-        environment=watch.environment,
-        version=watch.version,
-        epoch=watch.epoch,
-        role=watch.role,
+    return _signal(
+        watch,
+        pb.SIGNAL_KIND_DRIFT,
+        finding.at,
         effect=finding.effect,
         features=[effect_of(effect) for effect in finding.features],
         since=timestamp_of(finding.since),
@@ -63,7 +60,6 @@ def signal_of(watch: Watch, finding: Finding) -> pb.Signal:
         false_alarms_per_year=finding.false_alarms_per_year,
         log_evidence=finding.log_evidence,
         sentence=finding.sentence,
-        raised_at=timestamp_of(finding.at),
         relations=[relation_of(relation) for relation in finding.relations],
     )
 
@@ -78,21 +74,31 @@ def degraded_of(watch: Watch, found: pb.Performance, promise: Promise, at: datet
         f"{found.limit:.4g} was promised at most, over {found.rows:,} records with outcomes since "
         f"{found.since.ToDatetime():%Y-%m-%d}{carried}"
     )
-    return pb.Signal(
-        id=str(uuid.uuid4()),
-        kind=pb.SIGNAL_KIND_PERFORMANCE,
-        model=watch.model,
-        environment=watch.environment,
-        version=watch.version,
-        epoch=watch.epoch,
-        role=watch.role,
+    return _signal(
+        watch,
+        pb.SIGNAL_KIND_PERFORMANCE,
+        at,
         since=found.since,
         rows_since=found.rows,
         rows_seen=watch.rows_seen,
         false_alarms_per_year=promise.false_alarms_per_year,
         sentence=sentence,
-        raised_at=timestamp_of(at),
         performance=found,
+    )
+
+
+def _signal(watch: Watch, kind: pb.SignalKind.ValueType, at: datetime, **found: Any) -> pb.Signal:
+    """A new signal about a watch, with what was found."""
+    return pb.Signal(
+        id=str(uuid.uuid4()),
+        kind=kind,
+        model=watch.model,
+        environment=watch.environment,
+        version=watch.version,
+        epoch=watch.epoch,
+        role=watch.role,
+        raised_at=timestamp_of(at),
+        **found,
     )
 
 

@@ -155,7 +155,7 @@ async def take_records(
             judge, served_here = judges.get((watch.model, watch.version)), list(group)
             await _watch_records(watch, served_here, judge, uow, kept=kept)
             if judge is not None and judge.promise is not None:
-                waiting = [(PackedBatch.FromString(batch.data), batch.newest_at) for batch in served_here]
+                waiting = [(batch.data, batch.newest_at) for batch in served_here]
                 await joining.wait(watch, waiting, judge.promise, uow, most=open_records)
 
 

@@ -27,6 +27,12 @@ _REPLAYED: Final = 10_000  # counted records of a watch that are kept, for whoev
 _AT_ONCE: Final = 64  # batches that are counted in one transaction
 
 
+_DUE: Final = """b.counted_at IS NULL AND (b.due_by <= $1 OR b.due_at <= least(j.newest_outcome_at,
+    (SELECT max(newest_record_at) FROM watches o WHERE o.model = w.model AND o.environment = w.environment)))"""
+# of a batch b, of a watch w, of a model whose outcomes are j: by the records' own time, as far as both have come, or by
+# ours
+
+
 @dataclass(frozen=True, slots=True)
 class Open:
     """A batch that waits: its id, its records, and itself."""
@@ -119,13 +125,9 @@ class Join:
     async def watches_due(self, now: datetime) -> list[int]:
         """The watches with due records: by the records' own time, as far as both sides have come, or by ours."""
         rows = await self._connection.fetch(
-            """SELECT w.id FROM watches w JOIN promises p ON p.watch = w.id AND p.open_rows > 0
-               LEFT JOIN joins j ON j.model = w.model
-               WHERE EXISTS (SELECT FROM open_batches b WHERE b.watch = w.id AND b.counted_at IS NULL
-                             AND (b.due_by <= $1 OR b.due_at <= least(j.newest_outcome_at,
-                                  (SELECT max(newest_record_at) FROM watches o
-                                   WHERE o.model = w.model AND o.environment = w.environment))))
-               ORDER BY w.id""",
+            f"""SELECT w.id FROM watches w JOIN promises p ON p.watch = w.id AND p.open_rows > 0
+                LEFT JOIN joins j ON j.model = w.model
+                WHERE EXISTS (SELECT FROM open_batches b WHERE b.watch = w.id AND {_DUE}) ORDER BY w.id""",  # noqa: S608 - a condition of ours
             now,
         )
         return [row["id"] for row in rows]
@@ -133,15 +135,11 @@ class Join:
     async def due(self, watch: int, now: datetime) -> list[Open]:
         """The next batches of a watch that count, in the order in which they came due."""
         rows = await self._connection.fetch(
-            """SELECT b.id, b.rows, b.body FROM open_batches b JOIN watches w ON w.id = b.watch
-               LEFT JOIN joins j ON j.model = w.model
-               WHERE b.watch = $1 AND b.counted_at IS NULL
-               AND (b.due_by <= $2 OR b.due_at <= least(j.newest_outcome_at,
-                    (SELECT max(newest_record_at) FROM watches o
-                     WHERE o.model = w.model AND o.environment = w.environment)))
-               ORDER BY b.due_at, b.id LIMIT $3""",
-            watch,
+            f"""SELECT b.id, b.rows, b.body FROM open_batches b JOIN watches w ON w.id = b.watch
+                LEFT JOIN joins j ON j.model = w.model
+                WHERE b.watch = $2 AND {_DUE} ORDER BY b.due_at, b.id LIMIT $3""",  # noqa: S608 - a condition of ours
             now,
+            watch,
             _AT_ONCE,
         )
         return [_open(row) for row in rows]

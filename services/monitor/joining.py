@@ -11,18 +11,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from datetime import UTC, date, datetime, time
-from typing import Final
+from typing import Final, NamedTuple, TypeAlias
 
 import numpy as np
 
 from goldenpath.modelserver.v1 import events_pb2 as records_pb
 from goldenpath.monitor.v1 import events_pb2 as pb
-from goldenpath.monitor.v1.packed_pb2 import PackedBatch
 from services.chassis import instruments, telemetry
 from services.chassis.topics import MONITOR
 from services.monitor import batches, due, events
 from services.monitor.domain import tallies
 from services.monitor.domain.promise import FOLLOWED, Kept, Promise, Segment, carrying
+from services.monitor.domain.tallies import Sums
 from services.monitor.due import Rows
 from services.monitor.join_store import Day, Join
 from services.monitor.store import MonitorUnitOfWork, Watch
@@ -31,9 +31,30 @@ DEGRADED: Final = "degraded"
 _MOST_TOLD: Final = 20  # segments of a signal
 
 
+_Place: TypeAlias = tuple[date, str, str]
+"""A day, and a segment's feature and value."""
+
+
+class _Added(NamedTuple):
+    """What records of a day and a segment add up to."""
+
+    rows: int
+    loss: float
+    sums: Sums
+
+    @classmethod
+    def of(cls, day: Day) -> _Added:
+        """What was kept of a day."""
+        return cls(day.rows, day.loss, tallies.from_bytes(day.sums))
+
+    def and_(self, more: _Added) -> _Added:
+        """Both together."""
+        return _Added(self.rows + more.rows, self.loss + more.loss, tallies.together(self.sums, more.sums))
+
+
 async def wait(
     watch: Watch,
-    arrived: Sequence[tuple[PackedBatch, datetime]],
+    arrived: Sequence[tuple[bytes, datetime]],
     promise: Promise,
     uow: MonitorUnitOfWork,
     *,
@@ -41,7 +62,7 @@ async def wait(
 ) -> None:
     """Let batches, each with its newest record's time, wait; where more than `most` records do, keep half of them."""
     halvings = await uow.join.halvings(watch.model)
-    kept = [(*due.waiting_body(body, halvings), newest_at) for body, newest_at in arrived]
+    kept = [(*due.waiting_body(data, halvings), newest_at) for data, newest_at in arrived]
     waiting = await uow.join.wait(watch.id, [each for each in kept if each[1]], within=promise.within, at=uow.now)
     if waiting > most:
         halvings = await uow.join.halve(watch.model)
@@ -62,15 +83,15 @@ async def count_due(watch_id: int, promise: Promise, uow: MonitorUnitOfWork) -> 
     ids = [one for batch in told for one in batches.ids_of(batch)]
     rows = due.rows_of(told, await uow.join.outcomes(watch.model, ids), promise)
     await uow.join.counted(watch.id, [each.id for each in came], sum(each.rows for each in came), uow.now)
-    before = await uow.join.kept(watch.id)
-    kept = Kept.from_bytes(before) if before else Kept()
+    told_before = await uow.join.kept(watch.id)
+    before = kept = Kept.from_bytes(told_before) if told_before else Kept()
     for each in rows:
         kept = kept.after(promise, each.day, each.losses(promise), known=int(each.known.sum()))
     await uow.join.save(watch.id, kept.to_bytes())
     if rows:
         await _add_days(watch, rows, promise, uow.join)
-    instruments.MONITOR_DUE.labels("known").inc(sum(int(each.known.sum()) for each in rows))
-    instruments.MONITOR_DUE.labels("missing").inc(sum(int((~each.known).sum()) for each in rows))
+    instruments.MONITOR_DUE.labels("known").inc(kept.known - before.known)
+    instruments.MONITOR_DUE.labels("missing").inc(kept.missing - before.missing)
     await _tell(watch, kept, promise, uow)
     return True
 
@@ -83,8 +104,7 @@ async def performance(watch: int, promise: Promise, join: Join) -> pb.Performanc
 
 async def _performance(watch: int, kept: Kept, promise: Promise, join: Join) -> pb.Performance:
     surest = kept.surest()
-    newest = max((began for began, _ in kept.days), default=date.min)
-    days = await join.days(watch, newest - FOLLOWED if kept.days else date.min)
+    days = await join.days(watch, kept.days[-1][0] - FOLLOWED if kept.days else date.min)
     whole = [tallies.from_bytes(each.sums) for each in days if not each.feature]
     sums = tallies.all_of(promise, whole)
     found = pb.Performance(
@@ -139,16 +159,16 @@ def _segments(days: Sequence[Day], promise: Promise) -> list[pb.SegmentPerforman
 
 async def _add_days(watch: Watch, rows: Sequence[Rows], promise: Promise, join: Join) -> None:
     """Add what came due to the sums of its days and their segments."""
-    more = [day for each in rows for day in _days_of(each, promise)]
-    before = {_of(day): day for day in await join.days(watch.id, min(each.day for each in rows))}
-    together: dict[tuple[date, str, str], Day] = {}
-    for day in more:
-        so_far = together.get(_of(day)) or before.get(_of(day))
-        together[_of(day)] = _sum(so_far, day) if so_far else day
-    await join.save_days(watch.id, list(together.values()))
+    before = {(day.day, day.feature, day.value): day for day in await join.days(watch.id, min(e.day for e in rows))}
+    together: dict[_Place, _Added] = {}
+    for place, more in (added for each in rows for added in _added(each, promise)):
+        so_far = together.get(place) or (_Added.of(before[place]) if place in before else None)
+        together[place] = so_far.and_(more) if so_far else more
+    days = [Day(*place, each.rows, each.loss, tallies.to_bytes(each.sums)) for place, each in together.items()]
+    await join.save_days(watch.id, days)
 
 
-def _days_of(rows: Rows, promise: Promise) -> Iterator[Day]:
+def _added(rows: Rows, promise: Promise) -> Iterator[tuple[_Place, _Added]]:
     losses, known = rows.losses(promise), rows.known
     everything = np.ones(known.size, dtype=np.bool_)
     chosen = [("", "", everything)]
@@ -160,14 +180,4 @@ def _days_of(rows: Rows, promise: Promise) -> Iterator[Day]:
     for feature, value, which in chosen:
         those = which & known
         sums = tallies.sums_of(promise, rows.scores[those], rows.outcomes[those], rows.amounts[those])
-        loss = float(losses[which].sum())
-        yield Day(rows.day, feature, value, int(which.sum()), loss, tallies.to_bytes(sums))
-
-
-def _of(day: Day) -> tuple[date, str, str]:
-    return day.day, day.feature, day.value
-
-
-def _sum(one: Day, two: Day) -> Day:
-    sums = tallies.together(tallies.from_bytes(one.sums), tallies.from_bytes(two.sums))
-    return Day(one.day, one.feature, one.value, one.rows + two.rows, one.loss + two.loss, tallies.to_bytes(sums))
+        yield (rows.day, feature, value), _Added(int(which.sum()), float(losses[which].sum()), sums)

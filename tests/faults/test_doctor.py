@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import signal
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -23,6 +24,7 @@ from services.chassis.cloudevents import event_of, headers_of
 from services.chassis.testing import eventually
 from tests.faults.bad_release import REASON
 from tests.faults.bus import Bus
+from tests.faults.link import Link
 from tests.faults.world import HANDLES_NOTHING, READS_NOTHING, Replica, World
 
 PATIENCE = timedelta(seconds=120)
@@ -85,22 +87,6 @@ async def test_a_database_whose_machine_is_gone_is_named_by_everybody(world: Wor
     await is_well(world)
 
 
-async def test_a_database_that_is_slow_is_named_by_whoever_needs_it(world: World) -> None:
-    world.links["monitor"].slow(timedelta(seconds=2))
-    finding = await finds(world, "monitor", "database: ")
-    assert finding.fix.startswith("is PostgreSQL up")
-    world.links["monitor"].mend()
-    await is_well(world)
-
-
-async def test_a_database_that_is_gone_without_a_word_is_named_by_whoever_needs_it(world: World) -> None:
-    world.links["deployer"].hold()
-    finding = await finds(world, "deployer", "database: ")
-    assert finding.fix.startswith("is PostgreSQL up")
-    world.links["deployer"].mend()
-    await is_well(world)
-
-
 async def test_events_that_come_again_are_no_finding(world: World) -> None:
     await start_projects(world, "again", 0, 5)
     await eventually(lambda: started(world, "again", 5), within=PATIENCE, what="every project")
@@ -119,11 +105,21 @@ async def test_a_broker_that_is_down_is_named_by_whoever_needs_it(world: World) 
     await is_well(world)
 
 
-async def test_a_database_that_is_down_is_named_by_whoever_needs_it(world: World) -> None:
-    world.links["registry"].close()
-    finding = await finds(world, "registry", "database: ")
+@pytest.mark.parametrize(
+    ("service", "fail"),
+    [
+        pytest.param("registry", Link.close, id="is down"),
+        pytest.param("monitor", lambda link: link.slow(timedelta(seconds=2)), id="is slow"),
+        pytest.param("deployer", Link.hold, id="is gone without a word"),
+    ],
+)
+async def test_a_database_in_trouble_is_named_by_whoever_needs_it(
+    world: World, service: str, fail: Callable[[Link], None]
+) -> None:
+    fail(world.links[service])
+    finding = await finds(world, service, "database: ")
     assert finding.fix.startswith("is PostgreSQL up")
-    world.links["registry"].mend()
+    world.links[service].mend()
     await is_well(world)
 
 

@@ -135,10 +135,7 @@ def compare_losses(current: Values, target: Values, outcomes: Values, *, confide
     """
     if not current.shape == target.shape == outcomes.shape:
         raise Invalid("scores and outcomes are of different records")
-    known = ~np.isnan(outcomes)
-    rows = int(known.sum())
-    if rows < 2:  # noqa: PLR2004 - a spread needs two
-        raise Invalid(f"{rows} outcomes are too few to compare losses")
+    known = _known(outcomes, "losses")
     measure = measure_for(np.concatenate([current[known], target[known]]), outcomes)
     lost = losses(measure, current[known], outcomes[known])
     other = losses(measure, target[known], outcomes[known])
@@ -147,12 +144,19 @@ def compare_losses(current: Values, target: Values, outcomes: Values, *, confide
 
 def compare_costs(current: Values, target: Values, costs: Costs, *, confidence: float) -> Comparison:
     """Compare two versions by what their decisions cost on the records whose outcome is known; see `compare_losses`."""
-    known = ~np.isnan(costs.passed)
-    if int(known.sum()) < 2:  # noqa: PLR2004 - a spread needs two
-        raise Invalid("too few outcomes are known to compare costs")
+    known = _known(costs.passed, "costs")
     lost, other = costs.of(current)[known], costs.of(target)[known]
     found = _paired(COST, lost, other, current.size, confidence)
     return replace(found, records_a_day=costs.records_a_day)
+
+
+def _known(outcomes: Values, what: str) -> npt.NDArray[np.bool_]:
+    """Which records have an outcome: at least two of them, of which a spread can be had."""
+    known = ~np.isnan(outcomes)
+    rows = int(known.sum())
+    if rows < 2:  # noqa: PLR2004 - a spread needs two
+        raise Invalid(f"{rows} outcomes are too few to compare {what}")
+    return known
 
 
 def _paired(measure: str, lost: Values, other: Values, rows: int, confidence: float) -> Comparison:
