@@ -31,7 +31,7 @@ demo: setup ## Show the main job on real data: train, gate, deploy, canary, drif
 	$(GOLDEN) demo $(ARGS)
 
 test: setup ## Run every test, on real Kafka, PostgreSQL and Envoy
-	.venv/bin/pytest --numprocesses $(WORKERS) --dist loadgroup $(ARGS)
+	.venv/bin/pytest --numprocesses $(WORKERS) --dist loadfile $(ARGS)
 
 test-fast: setup ## Run the tests that need no server
 	.venv/bin/pytest -m "not servers" $(ARGS)

@@ -27,15 +27,9 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "servers: starts a real Kafka, PostgreSQL, Envoy or service")
 
 
-@pytest.hookimpl(tryfirst=True)  # the processes' own hook, which reads the groups, would otherwise come before
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark every test that needs a server, so that `make test-fast` leaves it out; keep a file's tests together.
-
-    What a file's tests share is then made by one of the processes that run the tests, and not by each.
-    """
+    """Mark every test that needs a server, so that `make test-fast` leaves it out."""
     for item in items:
-        if item.get_closest_marker("xdist_group") is None:
-            item.add_marker(pytest.mark.xdist_group(str(item.path)))
         if isinstance(item, pytest.Function) and _SERVERS & set(item.fixturenames):
             item.add_marker(pytest.mark.servers)
 

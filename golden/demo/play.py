@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from golden.embedded.platform import Platform
 
 _RATE: Final = 200.0  # requests a second: what leaves two cores room for training beside it
+_LAST_SPANS: Final = timedelta(seconds=20)  # a span is written when it ends, and the last ones end after what they did
 _PROCESSES: Final = 6  # an episode is connected through at least so many
 
 
@@ -178,7 +179,7 @@ class Play(ABC):
         tally = traffic.tally()
         if tally.failures:
             raise Conflict(f"{tally.failures} of {tally.requests} requests failed: {'; '.join(tally.errors)}")
-        episodes = story_of(episodes_of(read_spans(running.folders.traces)), story.model, self._last_version)
+        episodes = self._episodes(running, story)
         minutes, rest = divmod(int(seconds), 60)
         self._console.print(
             f"\n[bold]{story.model}[/bold] · {minutes} min {rest} s · nothing failed in {tally.requests:,} requests\n"
@@ -195,6 +196,15 @@ class Play(ABC):
         self._console.print(f"\n  The story: golden trace {story.model}@2      The record: golden audit {story.model}")
         if not self._keep:
             self._console.print("  [dim]make demo ARGS=--keep leaves the platform running, to look around[/dim]")
+
+    def _episodes(self, running: Platform, story: Story) -> list[Episode]:
+        """The story in traces, once what every process still does of it has ended and is written."""
+        deadline = time.monotonic() + _LAST_SPANS.total_seconds()
+        while True:
+            episodes = story_of(episodes_of(read_spans(running.folders.traces)), story.model, self._last_version)
+            if not any(episode.missing_parents for episode in episodes) or time.monotonic() > deadline:
+                return episodes
+            time.sleep(_LAST_SPANS.total_seconds() / 20)
 
 
 def _example(name: str) -> Path:
