@@ -114,7 +114,13 @@ DEPLOYER = Topic(
 MONITOR = Topic(
     "monitor.events",
     owner="monitor",
-    types=_types("goldenpath.monitor.v1", "drift.noticed", "drift.detected", "drift.cleared", "performance.degraded")
+    types=_types(
+        "goldenpath.monitor.v1",
+        "drift.noticed",
+        "drift.detected",
+        "drift.cleared",
+        "performance.degraded",
+    )
     + _REJECTED,
 )
 RECORDS = Topic(

@@ -174,6 +174,7 @@ class Deployment(_message.Message):
     URL_FIELD_NUMBER: _builtins.int
     WARM_VERSION_FIELD_NUMBER: _builtins.int
     QUEUED_VERSION_FIELD_NUMBER: _builtins.int
+    TRAINING_FIELD_NUMBER: _builtins.int
     held: _builtins.bool
     """True while it is held."""
     held_reason: _builtins.str
@@ -204,6 +205,10 @@ class Deployment(_message.Message):
     def effective_at(self) -> _timestamp_pb2.Timestamp:
         """Since when it does."""
 
+    @_builtins.property
+    def training(self) -> _events_pb2.TrainingRequested:
+        """The request for training that nobody has answered yet; absent where there is none."""
+
     def __init__(
         self,
         *,
@@ -218,10 +223,11 @@ class Deployment(_message.Message):
         url: _builtins.str = ...,
         warm_version: _builtins.int = ...,
         queued_version: _builtins.int = ...,
+        training: _events_pb2.TrainingRequested | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["effective_at", b"effective_at", "position", b"position", "rollout", b"rollout"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["effective_at", b"effective_at", "position", b"position", "rollout", b"rollout", "training", b"training"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["effective", b"effective", "effective_at", b"effective_at", "endpoints", b"endpoints", "held", b"held", "held_for_signal", b"held_for_signal", "held_reason", b"held_reason", "position", b"position", "queued_version", b"queued_version", "rollout", b"rollout", "url", b"url", "warm_version", b"warm_version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["effective", b"effective", "effective_at", b"effective_at", "endpoints", b"endpoints", "held", b"held", "held_for_signal", b"held_for_signal", "held_reason", b"held_reason", "position", b"position", "queued_version", b"queued_version", "rollout", b"rollout", "training", b"training", "url", b"url", "warm_version", b"warm_version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1000,3 +1006,195 @@ class RetireResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___RetireResponse: _TypeAlias = RetireResponse  # noqa: Y015
+
+@_typing.final
+class RequestTrainingRequest(_message.Message):
+    """A model to train again."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MODEL_FIELD_NUMBER: _builtins.int
+    ENVIRONMENT_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    model: _builtins.str
+    """The model's name."""
+    environment: _builtins.str
+    """The environment; empty: production."""
+    reason: _builtins.str
+    """Why, in a sentence; required."""
+    def __init__(
+        self,
+        *,
+        model: _builtins.str = ...,
+        environment: _builtins.str = ...,
+        reason: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["environment", b"environment", "model", b"model", "reason", b"reason"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RequestTrainingRequest: _TypeAlias = RequestTrainingRequest  # noqa: Y015
+
+@_typing.final
+class RequestTrainingResponse(_message.Message):
+    """The request that stands."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TRAINING_FIELD_NUMBER: _builtins.int
+    CREATED_FIELD_NUMBER: _builtins.int
+    created: _builtins.bool
+    """True where it was made now; false where one stood already."""
+    @_builtins.property
+    def training(self) -> _events_pb2.TrainingRequested:
+        """The request."""
+
+    def __init__(
+        self,
+        *,
+        training: _events_pb2.TrainingRequested | None = ...,
+        created: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["training", b"training"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["created", b"created", "training", b"training"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RequestTrainingResponse: _TypeAlias = RequestTrainingResponse  # noqa: Y015
+
+@_typing.final
+class InputValue(_message.Message):
+    """One input of a row."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    NUMBER_FIELD_NUMBER: _builtins.int
+    TEXT_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """The input's name."""
+    number: _builtins.float
+    """Of a number."""
+    text: _builtins.str
+    """Of text."""
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        number: _builtins.float = ...,
+        text: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["number", b"number", "text", b"text", "value", b"value"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name", "number", b"number", "text", b"text", "value", b"value"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType_value: _TypeAlias = _typing.Literal["number", "text"]  # noqa: Y015
+    _WhichOneofArgType_value: _TypeAlias = _typing.Literal["value", b"value"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_value) -> _WhichOneofReturnType_value | None: ...
+
+Global___InputValue: _TypeAlias = InputValue  # noqa: Y015
+
+@_typing.final
+class ExplainRowRequest(_message.Message):
+    """A row to explain."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MODEL_FIELD_NUMBER: _builtins.int
+    VERSION_FIELD_NUMBER: _builtins.int
+    INPUTS_FIELD_NUMBER: _builtins.int
+    model: _builtins.str
+    """The model's name."""
+    version: _builtins.int
+    """The version, 1 or more."""
+    @_builtins.property
+    def inputs(self) -> _containers.RepeatedCompositeFieldContainer[Global___InputValue]:
+        """The row: every input of the signature; one that isn't named is missing."""
+
+    def __init__(
+        self,
+        *,
+        model: _builtins.str = ...,
+        version: _builtins.int = ...,
+        inputs: _abc.Iterable[Global___InputValue] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["inputs", b"inputs", "model", b"model", "version", b"version"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ExplainRowRequest: _TypeAlias = ExplainRowRequest  # noqa: Y015
+
+@_typing.final
+class Reason(_message.Message):
+    """One input's part in a score."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    INPUT_FIELD_NUMBER: _builtins.int
+    PART_FIELD_NUMBER: _builtins.int
+    STANDARD_ERROR_FIELD_NUMBER: _builtins.int
+    input: _builtins.str
+    """The input's name."""
+    part: _builtins.float
+    """What it adds to the score, in the score's unit; the parts and the baseline sum to the score."""
+    standard_error: _builtins.float
+    """How far sampling may have moved `part`: its standard error, 0 or more."""
+    def __init__(
+        self,
+        *,
+        input: _builtins.str = ...,
+        part: _builtins.float = ...,
+        standard_error: _builtins.float = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["input", b"input", "part", b"part", "standard_error", b"standard_error"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Reason: _TypeAlias = Reason  # noqa: Y015
+
+@_typing.final
+class ExplainRowResponse(_message.Message):
+    """Why a row scores as it does, in the sense of Shapley values (Lundberg and Lee 2017)."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SCORE_FIELD_NUMBER: _builtins.int
+    BASELINE_FIELD_NUMBER: _builtins.int
+    REASONS_FIELD_NUMBER: _builtins.int
+    BACKGROUND_ROWS_FIELD_NUMBER: _builtins.int
+    ARTIFACT_DIGEST_FIELD_NUMBER: _builtins.int
+    score: _builtins.float
+    """The score, computed now by the version's own bytes."""
+    baseline: _builtins.float
+    """The mean score of rows that look like the reference's, each input on its own."""
+    background_rows: _builtins.int
+    """How many rows stand for the reference."""
+    artifact_digest: _builtins.str
+    """The bytes that scored: SHA-256, 64 hex digits."""
+    @_builtins.property
+    def reasons(self) -> _containers.RepeatedCompositeFieldContainer[Global___Reason]:
+        """The inputs' parts, the largest first."""
+
+    def __init__(
+        self,
+        *,
+        score: _builtins.float = ...,
+        baseline: _builtins.float = ...,
+        reasons: _abc.Iterable[Global___Reason] | None = ...,
+        background_rows: _builtins.int = ...,
+        artifact_digest: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["artifact_digest", b"artifact_digest", "background_rows", b"background_rows", "baseline", b"baseline", "reasons", b"reasons", "score", b"score"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ExplainRowResponse: _TypeAlias = ExplainRowResponse  # noqa: Y015

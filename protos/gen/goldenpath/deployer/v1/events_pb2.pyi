@@ -3,7 +3,7 @@
 isort:skip_file
 What the deployer tells, on the topic deployer.events. Key and ce_subject: model/NAME.
 A decision is told when it is made (rollback_decided, held); an effect (started, advanced, promoted, rolled_back,
-retired) only once the proxy shows it.
+retired) only once the proxy shows it. A request for training (training.requested) is told when it is made.
 """
 
 from collections import abc as _abc
@@ -548,6 +548,56 @@ class DeploymentFailed(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___DeploymentFailed: _TypeAlias = DeploymentFailed  # noqa: Y015
+
+@_typing.final
+class TrainingRequested(_message.Message):
+    """A new version is wanted. Whoever trains the model takes it up, and names `id` when the new version is registered.
+    An open request is repeated by nothing: there is at most one for a deployment.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ID_FIELD_NUMBER: _builtins.int
+    POSITION_FIELD_NUMBER: _builtins.int
+    DECISION_FIELD_NUMBER: _builtins.int
+    ACTOR_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    REQUESTED_AT_FIELD_NUMBER: _builtins.int
+    id: _builtins.str
+    """Its id, a UUID."""
+    actor: _builtins.str
+    """The person who asked; empty where it was automatic."""
+    reason: _builtins.str
+    """Why, in a sentence."""
+    @_builtins.property
+    def position(self) -> Global___Position:
+        """Where the deployment stood."""
+
+    @_builtins.property
+    def decision(self) -> Global___Decision:
+        """The decision that says so; empty id where a person asked."""
+
+    @_builtins.property
+    def requested_at(self) -> _timestamp_pb2.Timestamp:
+        """When."""
+
+    def __init__(
+        self,
+        *,
+        id: _builtins.str = ...,
+        position: Global___Position | None = ...,
+        decision: Global___Decision | None = ...,
+        actor: _builtins.str = ...,
+        reason: _builtins.str = ...,
+        requested_at: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["decision", b"decision", "position", b"position", "requested_at", b"requested_at"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["actor", b"actor", "decision", b"decision", "id", b"id", "position", b"position", "reason", b"reason", "requested_at", b"requested_at"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___TrainingRequested: _TypeAlias = TrainingRequested  # noqa: Y015
 
 @_typing.final
 class DeploymentRetired(_message.Message):

@@ -25,17 +25,19 @@ _sym_db = _symbol_database.Default()
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n&goldenpath/modelserver/v1/events.proto\x12\x19goldenpath.modelserver.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"J\n\x06\x43olumn\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07numbers\x18\x02 \x03(\x01\x12\x12\n\ndictionary\x18\x03 \x03(\t\x12\r\n\x05\x63odes\x18\x04 \x03(\x11\"\xb1\x04\n\x11InferenceRecorded\x12\r\n\x05model\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\r\x12\x13\n\x0b\x65nvironment\x18\x03 \x01(\t\x12\r\n\x05\x65poch\x18\x04 \x01(\x04\x12+\n\x03\x61rm\x18\x05 \x01(\x0e\x32\x1e.goldenpath.modelserver.v1.Arm\x12\x0e\n\x06server\x18\x06 \x01(\t\x12\r\n\x05\x62\x61tch\x18\x07 \x01(\x04\x12\x0f\n\x07\x64ropped\x18\x08 \x01(\x04\x12\x12\n\nrecord_ids\x18\t \x01(\x0c\x12\x16\n\x0e\x65vent_times_us\x18\n \x03(\x12\x12\x30\n\x05units\x18\x0b \x01(\x0b\x32!.goldenpath.modelserver.v1.Column\x12\x36\n\x0brequest_ids\x18\x0c \x01(\x0b\x32!.goldenpath.modelserver.v1.Column\x12 \n\x18\x61ssignment_probabilities\x18\r \x03(\x02\x12\x31\n\x06inputs\x18\x0e \x03(\x0b\x32!.goldenpath.modelserver.v1.Column\x12\x32\n\x07outputs\x18\x0f \x03(\x0b\x32!.goldenpath.modelserver.v1.Column\x12\x14\n\x0c\x64urations_us\x18\x10 \x03(\r\x12-\n\tclosed_at\x18\x11 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x17\n\x0f\x61rtifact_digest\x18\x12 \x01(\t*_\n\x03\x41rm\x12\x13\n\x0f\x41RM_UNSPECIFIED\x10\x00\x12\x0e\n\nARM_STABLE\x10\x01\x12\x11\n\rARM_CANDIDATE\x10\x02\x12\x0e\n\nARM_SHADOW\x10\x03\x12\x10\n\x0c\x41RM_HOLDBACK\x10\x04\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n&goldenpath/modelserver/v1/events.proto\x12\x19goldenpath.modelserver.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"J\n\x06\x43olumn\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07numbers\x18\x02 \x03(\x01\x12\x12\n\ndictionary\x18\x03 \x03(\t\x12\r\n\x05\x63odes\x18\x04 \x03(\x11\"U\n\x0c\x46\x65\x61turesRead\x12\x0c\n\x04view\x18\x01 \x01(\t\x12\x16\n\x0e\x65vent_times_us\x18\x02 \x03(\x12\x12\r\n\x05\x63odes\x18\x03 \x03(\r\x12\x10\n\x08outcomes\x18\x04 \x03(\t\"\x9d\x05\n\x11InferenceRecorded\x12\r\n\x05model\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\r\x12\x13\n\x0b\x65nvironment\x18\x03 \x01(\t\x12\r\n\x05\x65poch\x18\x04 \x01(\x04\x12+\n\x03\x61rm\x18\x05 \x01(\x0e\x32\x1e.goldenpath.modelserver.v1.Arm\x12\x0e\n\x06server\x18\x06 \x01(\t\x12\r\n\x05\x62\x61tch\x18\x07 \x01(\x04\x12\x0f\n\x07\x64ropped\x18\x08 \x01(\x04\x12\x12\n\nrecord_ids\x18\t \x01(\x0c\x12\x16\n\x0e\x65vent_times_us\x18\n \x03(\x12\x12\x30\n\x05units\x18\x0b \x01(\x0b\x32!.goldenpath.modelserver.v1.Column\x12\x36\n\x0brequest_ids\x18\x0c \x01(\x0b\x32!.goldenpath.modelserver.v1.Column\x12 \n\x18\x61ssignment_probabilities\x18\r \x03(\x02\x12\x31\n\x06inputs\x18\x0e \x03(\x0b\x32!.goldenpath.modelserver.v1.Column\x12\x32\n\x07outputs\x18\x0f \x03(\x0b\x32!.goldenpath.modelserver.v1.Column\x12\x14\n\x0c\x64urations_us\x18\x10 \x03(\r\x12-\n\tclosed_at\x18\x11 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x17\n\x0f\x61rtifact_digest\x18\x12 \x01(\t\x12/\n\x04keys\x18\x13 \x03(\x0b\x32!.goldenpath.modelserver.v1.Column\x12\x39\n\x08\x66\x65\x61tures\x18\x14 \x03(\x0b\x32\'.goldenpath.modelserver.v1.FeaturesRead*_\n\x03\x41rm\x12\x13\n\x0f\x41RM_UNSPECIFIED\x10\x00\x12\x0e\n\nARM_STABLE\x10\x01\x12\x11\n\rARM_CANDIDATE\x10\x02\x12\x0e\n\nARM_SHADOW\x10\x03\x12\x10\n\x0c\x41RM_HOLDBACK\x10\x04\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'goldenpath.modelserver.v1.events_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_ARM']._serialized_start=742
-  _globals['_ARM']._serialized_end=837
+  _globals['_ARM']._serialized_start=937
+  _globals['_ARM']._serialized_end=1032
   _globals['_COLUMN']._serialized_start=102
   _globals['_COLUMN']._serialized_end=176
-  _globals['_INFERENCERECORDED']._serialized_start=179
-  _globals['_INFERENCERECORDED']._serialized_end=740
+  _globals['_FEATURESREAD']._serialized_start=178
+  _globals['_FEATURESREAD']._serialized_end=263
+  _globals['_INFERENCERECORDED']._serialized_start=266
+  _globals['_INFERENCERECORDED']._serialized_end=935
 # @@protoc_insertion_point(module_scope)

@@ -93,6 +93,48 @@ class Column(_message.Message):
 Global___Column: _TypeAlias = Column  # noqa: Y015
 
 @_typing.final
+class FeaturesRead(_message.Message):
+    """What a feature view gave for the records of a batch."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    VIEW_FIELD_NUMBER: _builtins.int
+    EVENT_TIMES_US_FIELD_NUMBER: _builtins.int
+    CODES_FIELD_NUMBER: _builtins.int
+    OUTCOMES_FIELD_NUMBER: _builtins.int
+    view: _builtins.str
+    """The view's name."""
+    @_builtins.property
+    def event_times_us(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """When the values that were served came true, one per record: microseconds since 1970-01-01 UTC; 0 where there was
+        none.
+        """
+
+    @_builtins.property
+    def codes(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """Per record what came of it: an index into `outcomes`."""
+
+    @_builtins.property
+    def outcomes(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """What may come of it: found, stale, unknown (the entity has none), late (no answer in time) or failed."""
+
+    def __init__(
+        self,
+        *,
+        view: _builtins.str = ...,
+        event_times_us: _abc.Iterable[_builtins.int] | None = ...,
+        codes: _abc.Iterable[_builtins.int] | None = ...,
+        outcomes: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["codes", b"codes", "event_times_us", b"event_times_us", "outcomes", b"outcomes", "view", b"view"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___FeaturesRead: _TypeAlias = FeaturesRead  # noqa: Y015
+
+@_typing.final
 class InferenceRecorded(_message.Message):
     """ce_type inference.recorded; subject model/NAME. A batch of predictions by one version in one role and epoch."""
 
@@ -116,6 +158,8 @@ class InferenceRecorded(_message.Message):
     DURATIONS_US_FIELD_NUMBER: _builtins.int
     CLOSED_AT_FIELD_NUMBER: _builtins.int
     ARTIFACT_DIGEST_FIELD_NUMBER: _builtins.int
+    KEYS_FIELD_NUMBER: _builtins.int
+    FEATURES_FIELD_NUMBER: _builtins.int
     model: _builtins.str
     """The model's name."""
     version: _builtins.int
@@ -168,6 +212,14 @@ class InferenceRecorded(_message.Message):
     def closed_at(self) -> _timestamp_pb2.Timestamp:
         """When the batch was closed."""
 
+    @_builtins.property
+    def keys(self) -> _containers.RepeatedCompositeFieldContainer[Global___Column]:
+        """The keys by which the server read features, a column per join key; empty where it read none."""
+
+    @_builtins.property
+    def features(self) -> _containers.RepeatedCompositeFieldContainer[Global___FeaturesRead]:
+        """What the feature views gave, by their names."""
+
     def __init__(
         self,
         *,
@@ -189,10 +241,12 @@ class InferenceRecorded(_message.Message):
         durations_us: _abc.Iterable[_builtins.int] | None = ...,
         closed_at: _timestamp_pb2.Timestamp | None = ...,
         artifact_digest: _builtins.str = ...,
+        keys: _abc.Iterable[Global___Column] | None = ...,
+        features: _abc.Iterable[Global___FeaturesRead] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["closed_at", b"closed_at", "request_ids", b"request_ids", "units", b"units"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["arm", b"arm", "artifact_digest", b"artifact_digest", "assignment_probabilities", b"assignment_probabilities", "batch", b"batch", "closed_at", b"closed_at", "dropped", b"dropped", "durations_us", b"durations_us", "environment", b"environment", "epoch", b"epoch", "event_times_us", b"event_times_us", "inputs", b"inputs", "model", b"model", "outputs", b"outputs", "record_ids", b"record_ids", "request_ids", b"request_ids", "server", b"server", "units", b"units", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["arm", b"arm", "artifact_digest", b"artifact_digest", "assignment_probabilities", b"assignment_probabilities", "batch", b"batch", "closed_at", b"closed_at", "dropped", b"dropped", "durations_us", b"durations_us", "environment", b"environment", "epoch", b"epoch", "event_times_us", b"event_times_us", "features", b"features", "inputs", b"inputs", "keys", b"keys", "model", b"model", "outputs", b"outputs", "record_ids", b"record_ids", "request_ids", b"request_ids", "server", b"server", "units", b"units", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

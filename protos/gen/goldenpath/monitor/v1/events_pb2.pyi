@@ -303,6 +303,166 @@ class Performance(_message.Message):
 Global___Performance: _TypeAlias = Performance  # noqa: Y015
 
 @_typing.final
+class FeatureSkew(_message.Message):
+    """What a model server read from the feature store, held against the store's own history at the same moments."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    VIEW_FIELD_NUMBER: _builtins.int
+    INPUTS_FIELD_NUMBER: _builtins.int
+    COMPARED_FIELD_NUMBER: _builtins.int
+    DIFFERING_FIELD_NUMBER: _builtins.int
+    SHARE_LOWER_FIELD_NUMBER: _builtins.int
+    TOLERANCE_FIELD_NUMBER: _builtins.int
+    view: _builtins.str
+    """The feature view."""
+    compared: _builtins.int
+    """Records that were compared."""
+    differing: _builtins.int
+    """Records of which a value differs."""
+    share_lower: _builtins.float
+    """The anytime-valid lower bound of the share that differs, 0 to 1."""
+    tolerance: _builtins.float
+    """The share that may differ, 0 to 1."""
+    @_builtins.property
+    def inputs(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """The inputs that differ, the commonest first."""
+
+    def __init__(
+        self,
+        *,
+        view: _builtins.str = ...,
+        inputs: _abc.Iterable[_builtins.str] | None = ...,
+        compared: _builtins.int = ...,
+        differing: _builtins.int = ...,
+        share_lower: _builtins.float = ...,
+        tolerance: _builtins.float = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["compared", b"compared", "differing", b"differing", "inputs", b"inputs", "share_lower", b"share_lower", "tolerance", b"tolerance", "view", b"view"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___FeatureSkew: _TypeAlias = FeatureSkew  # noqa: Y015
+
+@_typing.final
+class EstimatedPerformance(_message.Message):
+    """How a version probably does on records whose outcome isn't known yet. An estimate, and never alone a reason to act:
+    it believes that the inputs say of the outcome what they said at registration.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    @_typing.final
+    class MetricsEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        value: _builtins.float
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _builtins.float = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    @_typing.final
+    class EstimatedBeforeEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        value: _builtins.float
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _builtins.float = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    @_typing.final
+    class TurnedOutEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        value: _builtins.float
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _builtins.float = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    METRICS_FIELD_NUMBER: _builtins.int
+    SINCE_FIELD_NUMBER: _builtins.int
+    ROWS_FIELD_NUMBER: _builtins.int
+    ESTIMATED_BEFORE_FIELD_NUMBER: _builtins.int
+    TURNED_OUT_FIELD_NUMBER: _builtins.int
+    ROWS_BEFORE_FIELD_NUMBER: _builtins.int
+    METHOD_FIELD_NUMBER: _builtins.int
+    rows: _builtins.int
+    """Records that it is made of."""
+    rows_before: _builtins.int
+    """How many they are."""
+    method: _builtins.str
+    """cbpe of a classification, dle of a regression."""
+    @_builtins.property
+    def metrics(self) -> _containers.ScalarMap[_builtins.str, _builtins.float]:
+        """Metrics by their usual names, of the records since `since`."""
+
+    @_builtins.property
+    def since(self) -> _timestamp_pb2.Timestamp:
+        """Since when, by event time."""
+
+    @_builtins.property
+    def estimated_before(self) -> _containers.ScalarMap[_builtins.str, _builtins.float]:
+        """What was estimated of earlier records whose outcomes are known by now."""
+
+    @_builtins.property
+    def turned_out(self) -> _containers.ScalarMap[_builtins.str, _builtins.float]:
+        """What turned out of the same records."""
+
+    def __init__(
+        self,
+        *,
+        metrics: _abc.Mapping[_builtins.str, _builtins.float] | None = ...,
+        since: _timestamp_pb2.Timestamp | None = ...,
+        rows: _builtins.int = ...,
+        estimated_before: _abc.Mapping[_builtins.str, _builtins.float] | None = ...,
+        turned_out: _abc.Mapping[_builtins.str, _builtins.float] | None = ...,
+        rows_before: _builtins.int = ...,
+        method: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["since", b"since"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["estimated_before", b"estimated_before", "method", b"method", "metrics", b"metrics", "rows", b"rows", "rows_before", b"rows_before", "since", b"since", "turned_out", b"turned_out"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___EstimatedPerformance: _TypeAlias = EstimatedPerformance  # noqa: Y015
+
+@_typing.final
 class Signal(_message.Message):
     """A finding about a version in its role, with all that a decision needs but the sample of records."""
 
@@ -326,6 +486,7 @@ class Signal(_message.Message):
     RAISED_AT_FIELD_NUMBER: _builtins.int
     RELATIONS_FIELD_NUMBER: _builtins.int
     PERFORMANCE_FIELD_NUMBER: _builtins.int
+    SKEW_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     """Its id, a UUID."""
     kind: Global___SignalKind.ValueType
@@ -374,6 +535,10 @@ class Signal(_message.Message):
     def performance(self) -> Global___Performance:
         """How the promise is kept, of a signal about performance."""
 
+    @_builtins.property
+    def skew(self) -> Global___FeatureSkew:
+        """What differs, of a signal about data quality."""
+
     def __init__(
         self,
         *,
@@ -395,10 +560,11 @@ class Signal(_message.Message):
         raised_at: _timestamp_pb2.Timestamp | None = ...,
         relations: _abc.Iterable[Global___RelationEffect] | None = ...,
         performance: Global___Performance | None = ...,
+        skew: Global___FeatureSkew | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["performance", b"performance", "raised_at", b"raised_at", "since", b"since"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["performance", b"performance", "raised_at", b"raised_at", "since", b"since", "skew", b"skew"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["effect", b"effect", "environment", b"environment", "epoch", b"epoch", "false_alarms_per_year", b"false_alarms_per_year", "features", b"features", "id", b"id", "kind", b"kind", "log_evidence", b"log_evidence", "model", b"model", "performance", b"performance", "raised_at", b"raised_at", "relations", b"relations", "role", b"role", "rows_seen", b"rows_seen", "rows_since", b"rows_since", "sentence", b"sentence", "since", b"since", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["effect", b"effect", "environment", b"environment", "epoch", b"epoch", "false_alarms_per_year", b"false_alarms_per_year", "features", b"features", "id", b"id", "kind", b"kind", "log_evidence", b"log_evidence", "model", b"model", "performance", b"performance", "raised_at", b"raised_at", "relations", b"relations", "role", b"role", "rows_seen", b"rows_seen", "rows_since", b"rows_since", "sentence", b"sentence", "since", b"since", "skew", b"skew", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

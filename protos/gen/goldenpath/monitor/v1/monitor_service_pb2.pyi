@@ -77,6 +77,7 @@ class GetReportResponse(_message.Message):
     RELATIONS_FIELD_NUMBER: _builtins.int
     LOG_THRESHOLD_FIELD_NUMBER: _builtins.int
     PERFORMANCE_FIELD_NUMBER: _builtins.int
+    ESTIMATED_FIELD_NUMBER: _builtins.int
     model: _builtins.str
     """The model's name."""
     environment: _builtins.str
@@ -127,6 +128,10 @@ class GetReportResponse(_message.Message):
     def performance(self) -> _events_pb2.Performance:
         """How it does by outcomes; absent where nothing came due yet."""
 
+    @_builtins.property
+    def estimated(self) -> _events_pb2.EstimatedPerformance:
+        """How it probably does, before outcomes come; absent where that can't be estimated."""
+
     def __init__(
         self,
         *,
@@ -149,10 +154,11 @@ class GetReportResponse(_message.Message):
         relations: _abc.Iterable[_events_pb2.RelationEffect] | None = ...,
         log_threshold: _builtins.float = ...,
         performance: _events_pb2.Performance | None = ...,
+        estimated: _events_pb2.EstimatedPerformance | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["newest_record_at", b"newest_record_at", "performance", b"performance", "signal", b"signal"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["estimated", b"estimated", "newest_record_at", b"newest_record_at", "performance", b"performance", "signal", b"signal"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["environment", b"environment", "epoch", b"epoch", "false_alarms_per_year", b"false_alarms_per_year", "features", b"features", "log_evidence", b"log_evidence", "log_loss", b"log_loss", "log_threshold", b"log_threshold", "model", b"model", "newest_record_at", b"newest_record_at", "outcomes", b"outcomes", "performance", b"performance", "relations", b"relations", "role", b"role", "rows_dropped", b"rows_dropped", "rows_seen", b"rows_seen", "sentence", b"sentence", "signal", b"signal", "state", b"state", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["environment", b"environment", "epoch", b"epoch", "estimated", b"estimated", "false_alarms_per_year", b"false_alarms_per_year", "features", b"features", "log_evidence", b"log_evidence", "log_loss", b"log_loss", "log_threshold", b"log_threshold", "model", b"model", "newest_record_at", b"newest_record_at", "outcomes", b"outcomes", "performance", b"performance", "relations", b"relations", "role", b"role", "rows_dropped", b"rows_dropped", "rows_seen", b"rows_seen", "sentence", b"sentence", "signal", b"signal", "state", b"state", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -717,3 +723,105 @@ class GetDisagreementResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___GetDisagreementResponse: _TypeAlias = GetDisagreementResponse  # noqa: Y015
+
+@_typing.final
+class GetRecordRequest(_message.Message):
+    """Which record."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RECORD_ID_FIELD_NUMBER: _builtins.int
+    record_id: _builtins.str
+    """The record's id, as the prediction's response gave it (a UUIDv7)."""
+    def __init__(
+        self,
+        *,
+        record_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["record_id", b"record_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetRecordRequest: _TypeAlias = GetRecordRequest  # noqa: Y015
+
+@_typing.final
+class RecordFeatures(_message.Message):
+    """What one feature view gave for a record."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    VIEW_FIELD_NUMBER: _builtins.int
+    EVENT_TIME_FIELD_NUMBER: _builtins.int
+    OUTCOME_FIELD_NUMBER: _builtins.int
+    view: _builtins.str
+    """The view's name."""
+    outcome: _builtins.str
+    """What came of the read: found, stale, unknown, late or failed."""
+    @_builtins.property
+    def event_time(self) -> _timestamp_pb2.Timestamp:
+        """When the values came true; absent where there were none."""
+
+    def __init__(
+        self,
+        *,
+        view: _builtins.str = ...,
+        event_time: _timestamp_pb2.Timestamp | None = ...,
+        outcome: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["event_time", b"event_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["event_time", b"event_time", "outcome", b"outcome", "view", b"view"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RecordFeatures: _TypeAlias = RecordFeatures  # noqa: Y015
+
+@_typing.final
+class GetRecordResponse(_message.Message):
+    """The record."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RECORD_FIELD_NUMBER: _builtins.int
+    FEATURES_FIELD_NUMBER: _builtins.int
+    OUTCOME_FIELD_NUMBER: _builtins.int
+    TOPIC_FIELD_NUMBER: _builtins.int
+    PARTITION_FIELD_NUMBER: _builtins.int
+    OFFSET_FIELD_NUMBER: _builtins.int
+    outcome: _builtins.float
+    """What turned out to be true, as it was told; absent while nobody did."""
+    topic: _builtins.str
+    """Where it stands: topic, partition and offset, as the audit log names it."""
+    partition: _builtins.int
+    """The partition."""
+    offset: _builtins.int
+    """The offset."""
+    @_builtins.property
+    def record(self) -> _events_pb2_2.InferenceRecorded:
+        """The record alone, as a batch of one: its model, version, epoch, role, time, unit, inputs, outputs and digest."""
+
+    @_builtins.property
+    def features(self) -> _containers.RepeatedCompositeFieldContainer[Global___RecordFeatures]:
+        """What the feature views gave, by their names."""
+
+    def __init__(
+        self,
+        *,
+        record: _events_pb2_2.InferenceRecorded | None = ...,
+        features: _abc.Iterable[Global___RecordFeatures] | None = ...,
+        outcome: _builtins.float | None = ...,
+        topic: _builtins.str = ...,
+        partition: _builtins.int = ...,
+        offset: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_outcome", b"_outcome", "outcome", b"outcome", "record", b"record"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_outcome", b"_outcome", "features", b"features", "offset", b"offset", "outcome", b"outcome", "partition", b"partition", "record", b"record", "topic", b"topic"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__outcome: _TypeAlias = _typing.Literal["outcome"]  # noqa: Y015
+    _WhichOneofArgType__outcome: _TypeAlias = _typing.Literal["_outcome", b"_outcome"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__outcome) -> _WhichOneofReturnType__outcome | None: ...
+
+Global___GetRecordResponse: _TypeAlias = GetRecordResponse  # noqa: Y015

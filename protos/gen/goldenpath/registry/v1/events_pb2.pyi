@@ -99,6 +99,30 @@ DIRECTION_HIGHER: Direction.ValueType  # 2
 """Larger is better, as for auc."""
 Global___Direction: _TypeAlias = Direction  # noqa: Y015
 
+class _FeatureFallback:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _FeatureFallbackEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_FeatureFallback.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    FEATURE_FALLBACK_UNSPECIFIED: _FeatureFallback.ValueType  # 0
+    """Never sent."""
+    FEATURE_FALLBACK_MISSING: _FeatureFallback.ValueType  # 1
+    """The features are missing values, and the model says what it makes of them."""
+    FEATURE_FALLBACK_FAIL: _FeatureFallback.ValueType  # 2
+    """The request fails with 503."""
+
+class FeatureFallback(_FeatureFallback, metaclass=_FeatureFallbackEnumTypeWrapper):
+    """What a model server answers with where the feature store doesn't: too late, out of reach, or without a value."""
+
+FEATURE_FALLBACK_UNSPECIFIED: FeatureFallback.ValueType  # 0
+"""Never sent."""
+FEATURE_FALLBACK_MISSING: FeatureFallback.ValueType  # 1
+"""The features are missing values, and the model says what it makes of them."""
+FEATURE_FALLBACK_FAIL: FeatureFallback.ValueType  # 2
+"""The request fails with 503."""
+Global___FeatureFallback: _TypeAlias = FeatureFallback  # noqa: Y015
+
 class _Question:
     ValueType = _typing.NewType("ValueType", _builtins.int)
     V: _TypeAlias = ValueType  # noqa: Y015
@@ -414,6 +438,90 @@ class OutcomeSettings(_message.Message):
 Global___OutcomeSettings: _TypeAlias = OutcomeSettings  # noqa: Y015
 
 @_typing.final
+class FeatureView(_message.Message):
+    """A feature view that a version reads, exactly as it was defined when the version was registered."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    DIGEST_FIELD_NUMBER: _builtins.int
+    INPUTS_FIELD_NUMBER: _builtins.int
+    KEYS_FIELD_NUMBER: _builtins.int
+    TTL_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """Its name in the feature repository."""
+    digest: _builtins.str
+    """SHA-256 over its definition (features with their types, entities, source, time to live), 64 hex digits. A view that
+    was changed since has another.
+    """
+    @_builtins.property
+    def inputs(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """The version's inputs that it gives, by the inputs' names."""
+
+    @_builtins.property
+    def keys(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """The join keys of its entities, such as customer."""
+
+    @_builtins.property
+    def ttl(self) -> _duration_pb2.Duration:
+        """How old a value may be to be served; absent: any age."""
+
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        digest: _builtins.str = ...,
+        inputs: _abc.Iterable[_builtins.str] | None = ...,
+        keys: _abc.Iterable[_builtins.str] | None = ...,
+        ttl: _duration_pb2.Duration | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["ttl", b"ttl"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["digest", b"digest", "inputs", b"inputs", "keys", b"keys", "name", b"name", "ttl", b"ttl"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___FeatureView: _TypeAlias = FeatureView  # noqa: Y015
+
+@_typing.final
+class FeatureSettings(_message.Message):
+    """Which inputs the model server reads from the feature store, by keys that a request gives instead."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SERVICE_FIELD_NUMBER: _builtins.int
+    VIEWS_FIELD_NUMBER: _builtins.int
+    DEADLINE_FIELD_NUMBER: _builtins.int
+    FALLBACK_FIELD_NUMBER: _builtins.int
+    service: _builtins.str
+    """The feature service's name in the feature repository."""
+    fallback: Global___FeatureFallback.ValueType
+    """What is answered without the store."""
+    @_builtins.property
+    def views(self) -> _containers.RepeatedCompositeFieldContainer[Global___FeatureView]:
+        """Its feature views, by name."""
+
+    @_builtins.property
+    def deadline(self) -> _duration_pb2.Duration:
+        """How long a read may take, above 0; then the fallback is taken."""
+
+    def __init__(
+        self,
+        *,
+        service: _builtins.str = ...,
+        views: _abc.Iterable[Global___FeatureView] | None = ...,
+        deadline: _duration_pb2.Duration | None = ...,
+        fallback: Global___FeatureFallback.ValueType = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["deadline", b"deadline"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["deadline", b"deadline", "fallback", b"fallback", "service", b"service", "views", b"views"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___FeatureSettings: _TypeAlias = FeatureSettings  # noqa: Y015
+
+@_typing.final
 class RolloutSettings(_message.Message):
     """How a new version gets its traffic. A zero field means the shipped default."""
 
@@ -515,6 +623,8 @@ class ModelRegistered(_message.Message):
     REGISTERED_BY_FIELD_NUMBER: _builtins.int
     REGISTERED_AT_FIELD_NUMBER: _builtins.int
     PROFILE_DIGEST_FIELD_NUMBER: _builtins.int
+    FEATURE_VIEWS_FIELD_NUMBER: _builtins.int
+    TRAINING_REQUEST_FIELD_NUMBER: _builtins.int
     model: _builtins.str
     """The model's name."""
     version: _builtins.int
@@ -539,6 +649,8 @@ class ModelRegistered(_message.Message):
     """The code revision that made it (a commit); empty when unknown."""
     profile_digest: _builtins.str
     """SHA-256 over the reference profile, 64 hex digits; empty where it has none."""
+    training_request: _builtins.str
+    """The request for training (training.requested) that it answers; empty where nobody asked."""
     @_builtins.property
     def datasets(self) -> _containers.RepeatedCompositeFieldContainer[Global___DatasetRef]:
         """The documented datasets that it was made from."""
@@ -563,6 +675,10 @@ class ModelRegistered(_message.Message):
     def registered_at(self) -> _timestamp_pb2.Timestamp:
         """When it was registered."""
 
+    @_builtins.property
+    def feature_views(self) -> _containers.RepeatedCompositeFieldContainer[Global___FeatureView]:
+        """The feature views that it reads, by name."""
+
     def __init__(
         self,
         *,
@@ -584,10 +700,12 @@ class ModelRegistered(_message.Message):
         registered_by: Global___Actor | None = ...,
         registered_at: _timestamp_pb2.Timestamp | None = ...,
         profile_digest: _builtins.str = ...,
+        feature_views: _abc.Iterable[Global___FeatureView] | None = ...,
+        training_request: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["commit_time", b"commit_time", "promise", b"promise", "registered_at", b"registered_at", "registered_by", b"registered_by"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["artifact_digest", b"artifact_digest", "code_revision", b"code_revision", "commit_time", b"commit_time", "datasets", b"datasets", "environment_digest", b"environment_digest", "kind", b"kind", "metrics", b"metrics", "mlflow_run", b"mlflow_run", "model", b"model", "owner", b"owner", "profile_digest", b"profile_digest", "project", b"project", "promise", b"promise", "registered_at", b"registered_at", "registered_by", b"registered_by", "risk_tier", b"risk_tier", "use_case", b"use_case", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["artifact_digest", b"artifact_digest", "code_revision", b"code_revision", "commit_time", b"commit_time", "datasets", b"datasets", "environment_digest", b"environment_digest", "feature_views", b"feature_views", "kind", b"kind", "metrics", b"metrics", "mlflow_run", b"mlflow_run", "model", b"model", "owner", b"owner", "profile_digest", b"profile_digest", "project", b"project", "promise", b"promise", "registered_at", b"registered_at", "registered_by", b"registered_by", "risk_tier", b"risk_tier", "training_request", b"training_request", "use_case", b"use_case", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -154,6 +154,7 @@ class Version(_message.Message):
     TRACEPARENT_FIELD_NUMBER: _builtins.int
     REFERENCE_LOG_LOSS_FIELD_NUMBER: _builtins.int
     OUTCOMES_FIELD_NUMBER: _builtins.int
+    FEATURES_FIELD_NUMBER: _builtins.int
     signature_json: _builtins.str
     """The model's signature as MLflow writes it: JSON with inputs and outputs; empty where it has none."""
     input_example_json: _builtins.str
@@ -190,6 +191,10 @@ class Version(_message.Message):
     def outcomes(self) -> _events_pb2.OutcomeSettings:
         """How what turns out to be true is followed."""
 
+    @_builtins.property
+    def features(self) -> _events_pb2.FeatureSettings:
+        """Which inputs come from the feature store; absent where all come with the request."""
+
     def __init__(
         self,
         *,
@@ -205,10 +210,11 @@ class Version(_message.Message):
         traceparent: _builtins.str = ...,
         reference_log_loss: _builtins.float = ...,
         outcomes: _events_pb2.OutcomeSettings | None = ...,
+        features: _events_pb2.FeatureSettings | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["drift", b"drift", "outcomes", b"outcomes", "registered", b"registered", "rollout", b"rollout"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["drift", b"drift", "features", b"features", "outcomes", b"outcomes", "registered", b"registered", "rollout", b"rollout"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["drift", b"drift", "files", b"files", "flavor", b"flavor", "input_example_json", b"input_example_json", "outcomes", b"outcomes", "reference_log_loss", b"reference_log_loss", "registered", b"registered", "requirements", b"requirements", "retired", b"retired", "rollout", b"rollout", "signature_json", b"signature_json", "traceparent", b"traceparent"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["drift", b"drift", "features", b"features", "files", b"files", "flavor", b"flavor", "input_example_json", b"input_example_json", "outcomes", b"outcomes", "reference_log_loss", b"reference_log_loss", "registered", b"registered", "requirements", b"requirements", "retired", b"retired", "rollout", b"rollout", "signature_json", b"signature_json", "traceparent", b"traceparent"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -378,6 +384,8 @@ class RegisterVersionRequest(_message.Message):
     DRIFT_FIELD_NUMBER: _builtins.int
     ROLLOUT_FIELD_NUMBER: _builtins.int
     OUTCOMES_FIELD_NUMBER: _builtins.int
+    FEATURES_FIELD_NUMBER: _builtins.int
+    TRAINING_REQUEST_FIELD_NUMBER: _builtins.int
     model: _builtins.str
     """The model's name: 1 to 63 of a-z, 0-9 and -, starting with a letter."""
     kind: _events_pb2.Kind.ValueType
@@ -392,6 +400,8 @@ class RegisterVersionRequest(_message.Message):
     """The project it belongs to; empty: the model's name."""
     mlflow_run: _builtins.str
     """The MLflow run that holds the model."""
+    training_request: _builtins.str
+    """The request for training (training.requested) that it answers, its id; empty where nobody asked."""
     @_builtins.property
     def datasets(self) -> _containers.RepeatedCompositeFieldContainer[Global___DatasetInput]:
         """The datasets it was made from."""
@@ -412,6 +422,10 @@ class RegisterVersionRequest(_message.Message):
     def outcomes(self) -> _events_pb2.OutcomeSettings:
         """How what turns out to be true is followed."""
 
+    @_builtins.property
+    def features(self) -> _events_pb2.FeatureSettings:
+        """Which inputs come from the feature store; absent where all come with the request."""
+
     def __init__(
         self,
         *,
@@ -427,10 +441,12 @@ class RegisterVersionRequest(_message.Message):
         drift: _events_pb2.DriftSettings | None = ...,
         rollout: _events_pb2.RolloutSettings | None = ...,
         outcomes: _events_pb2.OutcomeSettings | None = ...,
+        features: _events_pb2.FeatureSettings | None = ...,
+        training_request: _builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["drift", b"drift", "outcomes", b"outcomes", "promise", b"promise", "rollout", b"rollout"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["drift", b"drift", "features", b"features", "outcomes", b"outcomes", "promise", b"promise", "rollout", b"rollout"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["datasets", b"datasets", "drift", b"drift", "kind", b"kind", "mlflow_run", b"mlflow_run", "model", b"model", "outcomes", b"outcomes", "owner", b"owner", "project", b"project", "promise", b"promise", "risk_tier", b"risk_tier", "rollout", b"rollout", "use_case", b"use_case"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["datasets", b"datasets", "drift", b"drift", "features", b"features", "kind", b"kind", "mlflow_run", b"mlflow_run", "model", b"model", "outcomes", b"outcomes", "owner", b"owner", "project", b"project", "promise", b"promise", "risk_tier", b"risk_tier", "rollout", b"rollout", "training_request", b"training_request", "use_case", b"use_case"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -738,6 +754,7 @@ class SearchVersionsRequest(_message.Message):
     ARTIFACT_DIGEST_FIELD_NUMBER: _builtins.int
     PAGE_SIZE_FIELD_NUMBER: _builtins.int
     PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    FEATURE_VIEW_FIELD_NUMBER: _builtins.int
     model: _builtins.str
     """The model's name, whole."""
     owner: _builtins.str
@@ -750,6 +767,8 @@ class SearchVersionsRequest(_message.Message):
     """How many at the most, 1 to 1000; 0: 100."""
     page_token: _builtins.str
     """Where the page before ended; empty: the first page."""
+    feature_view: _builtins.str
+    """A feature view that it reads, by name."""
     def __init__(
         self,
         *,
@@ -759,10 +778,11 @@ class SearchVersionsRequest(_message.Message):
         artifact_digest: _builtins.str = ...,
         page_size: _builtins.int = ...,
         page_token: _builtins.str = ...,
+        feature_view: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["artifact_digest", b"artifact_digest", "dataset", b"dataset", "model", b"model", "owner", b"owner", "page_size", b"page_size", "page_token", b"page_token"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["artifact_digest", b"artifact_digest", "dataset", b"dataset", "feature_view", b"feature_view", "model", b"model", "owner", b"owner", "page_size", b"page_size", "page_token", b"page_token"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
