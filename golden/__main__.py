@@ -31,6 +31,8 @@ _GROUPS: Final = {
         "predict": "predict",
         "monitor": "monitor",
         "tolerances": "monitor",
+        "retrain": "training",
+        "trainer": "training",
         "signals": "watching",
         "watch": "watching",
         "trace": "traces",

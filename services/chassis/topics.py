@@ -109,6 +109,7 @@ DEPLOYER = Topic(
         "deployment.released",
         "deployment.failed",
         "deployment.retired",
+        "training.requested",
     ),
 )
 MONITOR = Topic(

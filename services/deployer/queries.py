@@ -82,6 +82,9 @@ async def _described(deployment: Deployment, uow: DeployerUnitOfWork, *, url: st
         warm_version=deployment.warm.version if deployment.warm else 0,
         queued_version=max(waiting, default=0),
     )
+    asked = await uow.trainings.open(place)
+    if asked is not None:
+        made.training.ParseFromString(asked)
     effective_at = await uow.deployments.effective_at(place)
     if effective_at is not None:
         made.effective_at.CopyFrom(timestamp(effective_at))
@@ -138,6 +141,7 @@ _Body = (
     | events_pb2.DeploymentReleased
     | events_pb2.DeploymentFailed
     | events_pb2.DeploymentRetired
+    | events_pb2.TrainingRequested
 )
 
 
@@ -152,6 +156,7 @@ def _with_position(type_name: str) -> type[_Body]:
         "deployment.released": events_pb2.DeploymentReleased,
         "deployment.failed": events_pb2.DeploymentFailed,
         "deployment.retired": events_pb2.DeploymentRetired,
+        "training.requested": events_pb2.TrainingRequested,
     }
     return kinds[type_name]
 

@@ -73,6 +73,7 @@ class Registration:
     drift: Drift = Drift()
     rollout: Rollout = Rollout()
     outcomes: Outcomes = Outcomes()
+    training_request: str = ""
 
 
 def checked(asked: Registration) -> Registration:
@@ -104,6 +105,7 @@ def checked(asked: Registration) -> Registration:
         mlflow_run=names.text(asked.mlflow_run, where="mlflow_run"),
         project=names.text(asked.project, where="project") or asked.model,
         datasets=tuple(sorted(given, key=lambda one: one.name)),
+        training_request=names.text(asked.training_request, where="training_request"),
     )
 
 

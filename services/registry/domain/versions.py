@@ -82,6 +82,7 @@ class Version:
     registered_by: Actor
     registered_at: datetime
     traceparent: str
+    training_request: str = ""
     retired: bool = False
 
 
@@ -127,6 +128,7 @@ def registered(
         registered_by=actor,
         registered_at=now,
         traceparent=traceparent,
+        training_request=asked.training_request,
     )
 
 
