@@ -16,6 +16,7 @@ from services.chassis.kafka import Consumer
 from services.chassis.leases import Leases
 from services.chassis.outbox import Relay
 from services.chassis.runner import Background, Closing, serve
+from services.chassis.timekeeping import on_time
 from services.chassis.topics import create_topics
 from services.chassis.watching import Changes
 from services.deployer import consumers, http_api
@@ -101,7 +102,12 @@ async def run() -> int:
         certificate=settings.grpc_certificate,
     )
     checks = {"database": database.ready, "kafka": consumer.ready, "proxy": proxy.ready}
-    lesser = {"outbox": relay.ready, "events": consumer.flowing, **readiness_of(siblings.values())}
+    lesser = {
+        "clock": on_time(database, clock),
+        "outbox": relay.ready,
+        "events": consumer.flowing,
+        **readiness_of(siblings.values()),
+    }
     app = create_app("deployer", verifier=verifier, checks=checks, lesser=lesser, deadline=settings.request_deadline)
     app.include_router(http_api.router(database, url=settings.proxy_url))
     app.include_router(operations.router(database, consumer))

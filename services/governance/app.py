@@ -15,6 +15,7 @@ from services.chassis.identity import TokenVerifier
 from services.chassis.leases import Leases
 from services.chassis.outbox import Relay
 from services.chassis.runner import Background, Closing, Part, serve
+from services.chassis.timekeeping import on_time
 from services.chassis.topics import create_topics
 from services.chassis.watching import Changes
 from services.governance import consumers, handlers, http_api
@@ -66,7 +67,12 @@ def parts_of(settings: GovernanceSettings, *, consumer_name: str = consumers.NAM
         certificate=settings.grpc_certificate,
     )
     checks = {"database": database.ready, "kafka": consumer.ready}
-    lesser = {"outbox": relay.ready, "events": consumer.flowing, **readiness_of([sibling])}
+    lesser = {
+        "clock": on_time(database, clock),
+        "outbox": relay.ready,
+        "events": consumer.flowing,
+        **readiness_of([sibling]),
+    }
     http = create_app("governance", verifier=verifier, checks=checks, lesser=lesser, deadline=settings.request_deadline)
     http.include_router(http_api.router(database, clock))
     http.include_router(operations.router(database, consumer))

@@ -17,6 +17,7 @@ from services.chassis.leases import Leases
 from services.chassis.outbox import Relay
 from services.chassis.runner import Background, Closing, Part, serve
 from services.chassis.signatures import Signers
+from services.chassis.timekeeping import on_time
 from services.chassis.topics import RECORDS, create_topics
 from services.chassis.watching import Changes
 from services.monitor import consumers, http_api, kserve_api, stream
@@ -90,7 +91,12 @@ def parts_of(
         certificate=settings.grpc_certificate,
     )
     checks = {"database": database.ready, "kafka": consumer.ready, "records": records.ready}
-    lesser = {"outbox": relay.ready, "events": consumer.flowing, **readiness_of([registry])}
+    lesser = {
+        "clock": on_time(database, clock),
+        "outbox": relay.ready,
+        "events": consumer.flowing,
+        **readiness_of([registry]),
+    }
     http = create_app("monitor", verifier=verifier, checks=checks, lesser=lesser, deadline=settings.request_deadline)
     http.include_router(http_api.router(database, judges))
     writer = RecordsWriter(settings.kafka, records_topic)

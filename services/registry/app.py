@@ -21,6 +21,7 @@ from services.chassis.leases import Leases
 from services.chassis.outbox import Relay
 from services.chassis.runner import Background, Closing, serve
 from services.chassis.signatures import Signers
+from services.chassis.timekeeping import on_time
 from services.chassis.topics import create_topics
 from services.chassis.watching import Changes
 from services.registry import http_api
@@ -74,7 +75,12 @@ async def run() -> int:
         certificate=settings.grpc_certificate,
     )
     checks = {"database": database.ready, "kafka": consumer.ready}
-    lesser = {"outbox": relay.ready, "events": consumer.flowing, **readiness_of([deployer])}
+    lesser = {
+        "clock": on_time(database, SystemClock()),
+        "outbox": relay.ready,
+        "events": consumer.flowing,
+        **readiness_of([deployer]),
+    }
     http = create_app("registry", verifier=verifier, checks=checks, lesser=lesser, deadline=settings.request_deadline)
     http.include_router(http_api.router(commands, queries))
     http.include_router(operations.router(database, consumer))
