@@ -13,10 +13,9 @@ from services.chassis.grpc_server import GrpcServer
 from services.chassis.http_server import HttpServer, create_app
 from services.chassis.identity import TokenVerifier
 from services.chassis.kafka import Consumer
-from services.chassis.leases import Leases
+from services.chassis.leases import Leases, on_time
 from services.chassis.outbox import Relay
 from services.chassis.runner import Background, Closing, serve
-from services.chassis.timekeeping import on_time
 from services.chassis.topics import create_topics
 from services.chassis.watching import Changes
 from services.deployer import consumers, http_api

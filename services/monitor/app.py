@@ -13,11 +13,10 @@ from services.chassis.grpc_client import Sibling, readiness_of, token_from
 from services.chassis.grpc_server import GrpcServer
 from services.chassis.http_server import HttpServer, create_app
 from services.chassis.identity import TokenVerifier
-from services.chassis.leases import Leases
+from services.chassis.leases import Leases, on_time
 from services.chassis.outbox import Relay
 from services.chassis.runner import Background, Closing, Part, serve
 from services.chassis.signatures import Signers
-from services.chassis.timekeeping import on_time
 from services.chassis.topics import RECORDS, create_topics
 from services.chassis.watching import Changes
 from services.monitor import consumers, http_api, kserve_api, stream
