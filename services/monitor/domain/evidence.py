@@ -34,7 +34,7 @@ from statistics import NormalDist
 import numpy as np
 
 from services.monitor.domain.parts import Part, Parts
-from services.monitor.domain.special import log_beta, log_gamma
+from services.monitor.domain.special import log_gamma
 from services.profile.columns import Numbers
 
 JEFFREYS = 0.5
@@ -98,12 +98,13 @@ class Alternatives:
         tilted = _times(self._tilts, batches) - rows * np.log(_times(self._factors, (known / total)[1:]))
         moved = self._log_odds * batches[..., np.newaxis, :] + self._log_rest * rows[..., np.newaxis]
         hits = np.maximum(known, JEFFREYS)  # a group that a part lacks: no row is ever in it, so it gains nothing
-        moved -= np.diff(log_beta(hits, total - known), axis=0)[..., np.newaxis, :]
+        log_betas = log_gamma(hits) + log_gamma(total - known) - log_gamma(total)
+        moved -= np.diff(log_betas, axis=0)[..., np.newaxis, :]
         return np.concatenate((tilted, moved.reshape(*rows.shape[:2], -1)), axis=-1)
 
     def by_part(self, evidence: Numbers) -> Numbers:
         """Each part's evidence over all alternatives, shape (..., parts), of evidence of one dimension more."""
-        return np.asarray((evidence * self.prior).sum(axis=-1))
+        return np.asarray(np.einsum("...a,...a->...", evidence, self.prior))
 
     def likeliest_start(self, place: int, counts: Numbers, log_weights: Numbers) -> int:
         """The start at which a part's change is estimated to have begun.
