@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -56,9 +57,9 @@ async def prepare(raws: Sequence[Raw], judges: Judged) -> Prepared:
     """
     prepared = Prepared()
     one_by_one: list[tuple[Raw, Told]] = []
-    forms: dict[str, list[Raw]] = {}
+    forms: defaultdict[str, list[Raw]] = defaultdict(list)
     for raw in raws:
-        forms.setdefault(singles.form_of(raw.headers), []).append(raw)
+        forms[singles.form_of(raw.headers)].append(raw)
     for raw in forms.pop("", []):
         try:
             await _prepare(raw, prepared, one_by_one, judges)

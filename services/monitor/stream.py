@@ -34,7 +34,7 @@ from services.monitor.intake import Intake, Moved, Read
 NAME: Final = "monitor-records"
 _POLL: Final = timedelta(milliseconds=100)
 _MOST: Final = 5_000  # messages a transaction, where they are single events
-_FETCH_BYTES: Final = 4 * 2**20  # of a partition at once, some twenty batches: with Kafka's 1 MiB a transaction is for
+FETCH_BYTES: Final = 4 * 2**20  # of a partition at once, some twenty batches: with Kafka's 1 MiB a transaction is for
 # few of them; with 16 MiB the client takes a third longer, as it copies through memory that is new each time
 _BACK_OFF: Final = timedelta(milliseconds=500)
 _RETRY_EVERY: Final = timedelta(seconds=1)  # an operator's replay may wait so long
@@ -98,7 +98,7 @@ class RecordStream:
             auto_offset_reset="earliest",
             isolation_level="read_committed",
             max_poll_records=_MOST,
-            max_partition_fetch_bytes=_FETCH_BYTES,
+            max_partition_fetch_bytes=FETCH_BYTES,
             session_timeout_ms=int(self._session_timeout.total_seconds() * 1000),
             heartbeat_interval_ms=int(self._session_timeout.total_seconds() * 1000 / 3),
         )
