@@ -19,13 +19,12 @@ from services.monitor.domain.evidence import (
     SPREADS,
     Alternatives,
     _log_predicted,
-    _normal_scores,
 )
 from services.monitor.domain.parts import Parts
 from services.monitor.domain.special import log_beta, shares_within
 from services.profile import Column, profile_of
 from services.profile.columns import Numbers
-from services.profile.dispersion import pearson
+from services.profile.dispersion import middles, normal_scores, pearson
 
 stats: Any = untyped  # its stubs lack the discrete distributions
 RANDOM = np.random.default_rng(31)
@@ -48,7 +47,7 @@ def test_normal_scores_are_van_der_waerdens_of_the_average_ranks_standardised(ro
     ranks = stats.rankdata(np.repeat(np.arange(rows.size), rows), method="average")
     each = stats.norm.ppf((ranks - 0.5) / rows.sum())
     expected = stats.zscore(each)[np.cumsum(rows) - 1]
-    assert _normal_scores(rows / rows.sum()) == pytest.approx(expected)
+    assert normal_scores(rows / rows.sum()) == pytest.approx(expected)
 
 
 @pytest.mark.parametrize("place", range(4))
@@ -133,3 +132,16 @@ def test_the_overdispersion_is_pearsons_statistic_per_degree_of_freedom() -> Non
     statistic, freedom = pearson(blocks)
     assert statistic == pytest.approx(expected.statistic)
     assert freedom == expected.dof
+
+
+def test_what_middles_say_is_the_analysis_of_variance_of_their_normal_scores() -> None:
+    blocks = np.column_stack((RANDOM.integers(20, 60, (8, 5)), np.zeros(8, dtype=int)))
+    held, place = blocks[:, :-1], np.arange(5)
+    ranks = np.repeat(place, held.sum(axis=0))
+    middle = (stats.rankdata(ranks, method="average") - 0.5) / ranks.size
+    scores = stats.zscore(stats.norm.ppf(middle))[np.cumsum(held.sum(axis=0)) - 1]
+    groups = [np.repeat(scores, rows) for rows in held]
+    between = sum(len(each) * each.mean() ** 2 for each in groups)
+    statistic, freedom = middles(blocks)
+    assert statistic == pytest.approx(between)  # each score has mean 0 and variance 1
+    assert freedom == 7

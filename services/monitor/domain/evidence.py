@@ -29,13 +29,12 @@ normal scores.
 
 from __future__ import annotations
 
-from statistics import NormalDist
-
 import numpy as np
 
 from services.monitor.domain.parts import Part, Parts
 from services.monitor.domain.special import log_gamma
 from services.profile.columns import Numbers
+from services.profile.dispersion import normal_scores
 
 JEFFREYS = 0.5
 SHIFTS = {0.1: 0.35, 0.25: 0.3, 0.5: 0.2, 1.0: 0.15}  # reference deviations, to both sides, and the prior of each:
@@ -154,7 +153,7 @@ def _tilts(part: Part, shares: Numbers, groups: int) -> Numbers:
     present = groups - (part.groups[-1] >= 0)
     held = shares[:present] / shares[:present].sum()
     if part.ordered:
-        scores[:present] = _normal_scores(held)
+        scores[:present] = normal_scores(held)
     tilts = np.stack([*(shift * sign * scores for shift in SHIFTS for sign in (1, -1)), *_spreads(scores)])
     kept = np.log(np.exp(tilts[:, :present]) @ held)
     tilts[:, present:] = kept[:, np.newaxis]
@@ -163,14 +162,6 @@ def _tilts(part: Part, shares: Numbers, groups: int) -> Numbers:
 
 def _spreads(scores: Numbers) -> list[Numbers]:
     return [(1 - 1 / factor) / 2 * scores**2 for factor in SPREADS]
-
-
-def _normal_scores(shares: Numbers) -> Numbers:
-    """The standard normal quantiles at the middle of each group, with mean 0 and variance 1."""
-    middles = np.cumsum(shares) - shares / 2
-    scores = np.array([NormalDist().inv_cdf(middle) for middle in middles.tolist()])
-    scores -= shares @ scores
-    return np.asarray(scores / (np.sqrt(shares @ scores**2) or 1.0))
 
 
 def _moved(shares: Numbers) -> Numbers:
