@@ -12,8 +12,9 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from services.chassis.errors import Conflict, Denied, Invalid
-from services.registry.domain import names
+from services.registry.domain import features, names
 from services.registry.domain.datasets import DatasetRef
+from services.registry.domain.features import Features
 from services.registry.domain.models import Actor, ModelFacts
 from services.registry.domain.promises import Promise, promise_of
 from services.registry.domain.registrations import Drift, Outcomes, Registration, Rollout
@@ -83,6 +84,7 @@ class Version:
     registered_at: datetime
     traceparent: str
     retired: bool = False
+    features: Features | None = None
 
 
 def environment_digest(requirements: Iterable[str]) -> str:
@@ -111,7 +113,11 @@ def registered(
     now: datetime,
     traceparent: str,
 ) -> Version:
-    """The new version of that number."""
+    """The new version of that number.
+
+    Raises:
+        Invalid: what it asks for doesn't fit what it brought.
+    """
     return Version(
         model=asked.model,
         number=number,
@@ -127,6 +133,7 @@ def registered(
         registered_by=actor,
         registered_at=now,
         traceparent=traceparent,
+        features=features.fitted(asked.features, brought.signature_json),
     )
 
 
