@@ -2,6 +2,7 @@
 
 definitions   a feature repository read: views, their digests, what a feature service asks of them
 online_store  Feast's PostgreSQL online store, whose newer values no late push overwrites
+redis_store   the same of Feast's Redis online store
 
 Feast is imported here and nowhere else; who imports from here has the extra `features`, and a reason.
 """

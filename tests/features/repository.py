@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Final
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final
+
+import yaml
+from psycopg.conninfo import conninfo_to_dict
 
 REPOSITORY: Final = """
 from datetime import timedelta
@@ -33,3 +38,29 @@ terminal_windows = FeatureView(
 )
 fraud = FeatureService(name="fraud", features=[customer_windows, terminal_windows[["risk"]]])
 """
+
+
+def settings_of(dsn: str, folder: Path, online: Mapping[str, Any] | None = None, project: str = "tests") -> Path:
+    """A feature_store.yaml on a database; without another online store, the guarded one of PostgreSQL."""
+    told = conninfo_to_dict(dsn)
+    database = {
+        "host": told["host"],
+        "port": int(str(told["port"])),
+        "database": told["dbname"],
+        "user": told["user"],
+        "password": told["password"],
+        "db_schema": "public",
+        "sslmode": "disable",
+    }
+    guarded = {"type": "services.features.online_store.GuardedPostgreSQLOnlineStore", **database}
+    said = {
+        "project": project,
+        "provider": "local",
+        "registry": {"path": str(folder / "feast.db"), "cache_ttl_seconds": 0},
+        "online_store": online or guarded,
+        "offline_store": {"type": "postgres", **database},
+        "entity_key_serialization_version": 3,
+    }
+    file = folder / "feature_store.yaml"
+    file.write_text(yaml.safe_dump(said))
+    return file
