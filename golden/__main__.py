@@ -29,6 +29,7 @@ _GROUPS: Final = {
         "register": "register",
         "explain": "approvals",
         "predict": "predict",
+        "features": "features",
         "monitor": "monitor",
         "tolerances": "monitor",
         "retrain": "training",

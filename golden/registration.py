@@ -41,6 +41,7 @@ def request_of(project: Project, run: str, *, training_request: str = "") -> reg
         outcomes=_outcomes(project),
         rollout=_rollout(project),
         training_request=training_request,
+        features=_features(project),
     )
 
 
@@ -130,6 +131,23 @@ def _outcomes(project: Project) -> events.OutcomeSettings | None:
     message.within.FromTimedelta(said.within)
     if said.cost is not None:
         message.cost.CopyFrom(ParseDict(said.cost.model_dump(), events.CostMatrix()))
+    return message
+
+
+def _features(project: Project) -> events.FeatureSettings | None:
+    said = project.features
+    if said is None:
+        return None
+    from services.features.definitions import views_of  # Feast costs seconds, so only where a project names it
+
+    message = events.FeatureSettings(
+        service=said.service, fallback=events.FeatureFallback.Value(f"FEATURE_FALLBACK_{said.fallback.upper()}")
+    )
+    message.deadline.FromTimedelta(said.deadline)
+    for view in views_of(project.at(said.repo), said.service):
+        kept = message.views.add(name=view.name, digest=view.digest, inputs=view.inputs, keys=view.keys)
+        if view.ttl:
+            kept.ttl.FromTimedelta(view.ttl)
     return message
 
 

@@ -62,7 +62,11 @@ async def run() -> int:
     proxy = EnvoyRouter(settings.proxy_folder, admin=settings.proxy_admin, clock=clock)
     runtime = LocalRuntime(
         LocalSettings(
-            settings.modelservers_folder, settings.artifacts_folder, settings.modelserver_kafka, settings.traces_folder
+            settings.modelservers_folder,
+            settings.artifacts_folder,
+            settings.modelserver_kafka,
+            settings.traces_folder,
+            settings.features_store,
         )
     )
     routing = RoutingJob(database, leases, proxy, name=settings.proxy_name, clock=clock)

@@ -127,7 +127,7 @@ class ServersJob:
         async with self._database.begin() as uow:
             known = await uow.versions.get(endpoint.place, endpoint.version)
             active = await uow.rollouts.active(endpoint.place)
-        told = replace(endpoint, environment_digest=known.environment_digest)
+        told = replace(endpoint, environment_digest=known.environment_digest, features=known.features)
         parent = active.traceparent if active is not None else ""
         with telemetry.span("start model server", parent=parent, attributes={"version": endpoint.version}):
             process = await asyncio.to_thread(self._runtime.start, told)

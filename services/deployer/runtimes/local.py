@@ -58,12 +58,14 @@ class LocalSettings:
         artifacts: The artifact store.
         kafka: Where Kafka is, and as whom a model server comes.
         traces: Where spans are kept; None: nowhere.
+        features_store: The feature store's feature_store.yaml, for versions that read features; None: there is none.
     """
 
     folder: Path
     artifacts: Path
     kafka: KafkaAccess
     traces: Path | None
+    features_store: Path | None = None
 
 
 class LocalRuntime:
@@ -179,6 +181,10 @@ class LocalRuntime:
         }
         if self._settings.traces is not None:
             told["TRACES_FOLDER"] = str(self._settings.traces)
+        if endpoint.features:
+            told["FEATURES"] = endpoint.features
+        if endpoint.features and self._settings.features_store is not None:
+            told["FEATURES_STORE"] = str(self._settings.features_store)
         inherited = {name: value for name, value in os.environ.items() if name.startswith(_HANDED_DOWN)}
         return inherited | {f"{_OURS}{name}": value for name, value in told.items()}
 
