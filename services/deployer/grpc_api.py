@@ -17,6 +17,7 @@ from services.chassis.grpc_server import page_size
 from services.chassis.identity import Role, caller
 from services.chassis.watching import Changes
 from services.deployer import queries
+from services.deployer.asking import Asking, columns_of
 from services.deployer.clients import Admission, Governance, Registry
 from services.deployer.domain.deployment import Deployment, Place
 from services.deployer.domain.rollout import WITH_TRAFFIC, Rollout
@@ -35,6 +36,7 @@ class DeployerApi(pb2_grpc.DeployerServiceServicer):
         database: Where everything is.
         governance: Asked before a person deploys or promotes.
         registry: Asked before a person deploys.
+        asking: Asks versions for scores.
         changes: Wakes watchers.
         url: Where clients reach the models.
     """
@@ -45,10 +47,12 @@ class DeployerApi(pb2_grpc.DeployerServiceServicer):
         *,
         governance: Governance,
         registry: Registry,
+        asking: Asking,
         changes: Changes,
         url: str,
     ) -> None:
         self._database = database
+        self._asking = asking
         self._governance = governance
         self._registry = registry
         self._changes = changes
@@ -208,6 +212,13 @@ class DeployerApi(pb2_grpc.DeployerServiceServicer):
             await _locked(place, uow)
             asked, created = await training.request(place, request.reason, uow)
         return pb2.RequestTrainingResponse(training=asked, created=created)
+
+    async def ScoreRows(self, request: pb2.ScoreRowsRequest, context: Context) -> pb2.ScoreRowsResponse:  # noqa: N802, ARG002 - gRPC's name and shape
+        """What a version says of rows."""
+        caller().require(Role.AUDITOR, Role.REVIEWER, Role.OPERATOR, Role.SCIENTIST)
+        place = Place.named(request.model, request.environment)
+        known, scores = await self._asking.scores(place, request.version, columns_of(request.inputs))
+        return pb2.ScoreRowsResponse(scores=scores.tolist(), artifact_digest=known.digest)
 
     async def Retire(self, request: pb2.RetireRequest, context: Context) -> pb2.RetireResponse:  # noqa: N802, ARG002 - gRPC's name and shape
         """Ends a deployment. It asks no other service."""
