@@ -45,7 +45,7 @@ class Platform:
     """What it answers, and what it was asked.
 
     Args:
-        answers: By gRPC method: a message, a list of them for a stream, an error to raise, or a function of what is asked.
+        answers: By gRPC method: a message, a list of them for a stream, an error, or a function of the request.
         pages: By HTTP method and path, such as "GET /v2/models/credit": the status and the body.
     """
 
