@@ -20,6 +20,7 @@ import msgspec
 from goldenpath.ingest.v1.events_pb2 import LoggedAnswer, LoggedInput
 from services.chassis.errors import Invalid
 from services.monitor.batches import LABEL, SCORE
+from services.profile.vectors import component_of
 
 REQUEST: Final = "org.kubeflow.serving.inference.request"
 RESPONSE: Final = "org.kubeflow.serving.inference.response"
@@ -97,8 +98,13 @@ def _input(values: Mapping[str, Any]) -> LoggedInput:
             made.texts[name] = value
         elif isinstance(value, int | float):
             made.numbers[name] = _double(value, name)
+        elif isinstance(value, list) and len(value) > 1 and all(isinstance(each, int | float | None) for each in value):
+            numbers = enumerate(value)
+            made.numbers.update(
+                {component_of(name, at): _double(each, name) for at, each in numbers if each is not None}
+            )
         elif value is not None:
-            raise Invalid(f"it holds {type(value).__name__}, where a number or text was expected", where=name)
+            raise Invalid(f"it holds {type(value).__name__}, where a number, text or vector was expected", where=name)
     return made
 
 

@@ -58,6 +58,16 @@ def test_requests_of_both_protocols_are_read(body: dict[str, Any], columns: list
 
 
 @pytest.mark.parametrize(
+    ("instance", "columns"),
+    [({"text": [0.5, None, -1], "age": 3}, []), ([[0.5, None, -1], 3], ["text", "age"])],
+    ids=["named", "in order"],
+)
+def test_a_list_of_numbers_is_a_vector_as_model_servers_tell_of_it(instance: Any, columns: list[str]) -> None:
+    (told,) = inputs_of(json.dumps({"instances": [instance]}).encode(), columns)
+    assert dict(told.numbers) == {"text[0]": 0.5, "text[2]": -1.0, "age": 3.0}
+
+
+@pytest.mark.parametrize(
     ("body", "expected"),
     [
         pytest.param({"predictions": [0.25, 1]}, [LoggedAnswer(score=0.25), LoggedAnswer(score=1)], id="scores"),
@@ -94,6 +104,7 @@ def test_answers_of_both_protocols_are_read(body: dict[str, Any], expected: list
         pytest.param(b'{"instances": [[1, 2]]}', [], id="values without names"),
         pytest.param(b'{"instances": [[1, 2]]}', ["a"], id="a name too few"),
         pytest.param(b'{"instances": [{"a": [1]}]}', [], id="a list in an instance"),
+        pytest.param(b'{"instances": [{"a": [1, "b"]}]}', [], id="a list of anything"),
         pytest.param(b'{"instances": [{"a": 1' + b"0" * 400 + b"}]}", [], id="a number beyond doubles"),
         pytest.param(b'{"inputs": [{"name": "a", "shape": [3], "data": [1]}]}', [], id="a shape of other data"),
         pytest.param(b'{"inputs": [{"name": "a", "shape": [0], "data": []}]}', [], id="a shape of nothing"),
