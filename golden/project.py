@@ -20,7 +20,7 @@ from typing import Final, Literal
 from pydantic import Field, PrivateAttr, ValidationError
 
 from golden import yaml_lines
-from golden.project_parts import Dataset, Drift, Name, Outcomes, Part, Promise, Rollout
+from golden.project_parts import Dataset, Drift, Features, Name, Outcomes, Part, Promise, Retrain, Rollout
 from golden.yaml_lines import Problem
 from services.chassis.errors import NotFound
 
@@ -57,6 +57,9 @@ class Project(Part):
     drift: Drift = Field(default_factory=Drift)
     """How its drift is judged."""
 
+    features: Features | None = None
+    """Which inputs come from a feature store. Without it all come with the request."""
+
     outcomes: Outcomes | None = None
     """How what turns out to be true is followed. Without it the promise isn't held against production."""
 
@@ -65,6 +68,9 @@ class Project(Part):
 
     notebook: Path | None = None
     """The notebook that trains it."""
+
+    retrain: Retrain | None = None
+    """How it is trained again when a new version is asked for. Without it somebody does it by hand."""
 
     _file: Path = PrivateAttr(default=Path(FILE))
 
@@ -113,10 +119,12 @@ def _missing_files(project: Project) -> list[Problem]:
         *((("dataset", "data", place), path) for place, path in enumerate(project.dataset.data)),
         (("notebook",), project.notebook),
     ]
+    missing = [(at, path) for at, path in named if path is not None and not project.at(path).is_file()]
+    if project.features is not None and not project.at(project.features.repo).is_dir():
+        missing.append((("features", "repo"), project.features.repo))
     return [
         Problem(at, f"{path} isn't there", f"paths count from {project.file.parent.resolve().name}/")
-        for at, path in named
-        if path is not None and not project.at(path).is_file()
+        for at, path in missing
     ]
 
 

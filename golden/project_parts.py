@@ -13,17 +13,18 @@ from typing import Annotated, Final, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
 
-_DURATION: Final = r"^[0-9]+(\.[0-9]+)? ?(s|m|h|d)$"
-_UNITS: Final = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
+_DURATION: Final = r"^[0-9]+(\.[0-9]+)? ?(ms|s|m|h|d)$"
+_UNITS: Final = {"ms": "milliseconds", "s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 _ALL_TRAFFIC: Final = 100  # percent
 
 
 def _duration(value: object) -> object:
     if isinstance(value, timedelta):
         return value
-    if not isinstance(value, str) or not re.match(_DURATION, value):
-        raise ValueError("write a number and s, m, h or d, such as 30s")
-    return timedelta(**{_UNITS[value[-1]]: float(value[:-1])})
+    said = re.match(_DURATION, value) if isinstance(value, str) else None
+    if said is None:
+        raise ValueError("write a number and ms, s, m, h or d, such as 30s")
+    return timedelta(**{_UNITS[said[2]]: float(said.string.removesuffix(said[2]))})
 
 
 def _rising(steps: tuple[int, ...]) -> tuple[int, ...]:
@@ -140,6 +141,17 @@ class Rollout(Part):
     """Percent of the units that stay with the previous version after a promotion, to compare with."""
 
 
+class Retrain(Part):
+    """How the model is trained again, by `golden trainer`, when a new version is asked for."""
+
+    command: Annotated[str, Field(min_length=1)]
+    """What is run in this folder, such as `papermill train.ipynb /dev/null`. A finished run of the project's experiment
+    must come of it, with the model; MLFLOW_TRACKING_URI says where to. It is no shell's line."""
+
+    within: Duration = timedelta(hours=6)
+    """The longest that it may take."""
+
+
 class Cost(Part):
     """What one kind of decision costs."""
 
@@ -164,6 +176,23 @@ class CostMatrix(Part):
 
     caught: Cost = Field(default_factory=Cost)
     """Decided to be positive, and was."""
+
+
+class Features(Part):
+    """Which inputs the model server reads from a feature store, by keys that a request gives instead of them."""
+
+    repo: Path
+    """The folder with the feature repository: Python files that define Feast's entities, feature views and services."""
+
+    service: Annotated[str, Field(min_length=1)]
+    """The feature service. Its features' names are the names of the model's inputs."""
+
+    deadline: Annotated[Duration, Field(le=timedelta(seconds=10))] = timedelta(milliseconds=50)
+    """How long a read may take, such as 50ms, and at most 10s; then the fallback is taken."""
+
+    fallback: Literal["missing", "fail"] = "missing"
+    """What becomes of a request where the store gives no value: its features are missing values, or it fails with
+    503."""
 
 
 class Outcomes(Part):

@@ -68,6 +68,13 @@ INGEST = Topic(
     types=_types("goldenpath.ingest.v1", "project.started", "training.completed", "dataset.documented"),
     counted=False,
 )
+FEATURES = Topic(
+    "ingest.features",
+    owner="others",
+    types=_types("goldenpath.ingest.v1", "features.computed"),
+    kept=timedelta(days=7),  # the feature store keeps the history; this is for a pusher that was away
+    counted=False,
+)
 REGISTRY = Topic(
     "registry.events",
     owner="registry",
@@ -109,6 +116,7 @@ DEPLOYER = Topic(
         "deployment.released",
         "deployment.failed",
         "deployment.retired",
+        "training.requested",
     ),
 )
 MONITOR = Topic(
@@ -140,7 +148,7 @@ OUTCOMES = Topic(
     counted=False,
 )
 
-TOPICS: Final = (INGEST, REGISTRY, GOVERNANCE, DEPLOYER, MONITOR, RECORDS, OUTCOMES)
+TOPICS: Final = (INGEST, FEATURES, REGISTRY, GOVERNANCE, DEPLOYER, MONITOR, RECORDS, OUTCOMES)
 CONTROL: Final = (INGEST, REGISTRY, GOVERNANCE, DEPLOYER, MONITOR)
 
 

@@ -31,6 +31,10 @@ class DeployerSettings(ServiceSettings):
     modelservers_folder: Path
     """Where model servers' logs are written, and `<pid>.json` of each for whoever must end them all."""
 
+    features_store: Path | None = None
+    """The feature store's feature_store.yaml, which model servers are told of where their version has features. It
+    should come as somebody who can only read."""
+
     modelserver_kafka_user: str = ""
     """As whom model servers write inference.records, where Kafka asks: not as the deployer, since a model is somebody's
     code."""

@@ -16,8 +16,9 @@ import structlog
 
 from services.chassis import logging, telemetry
 from services.chassis.clock import Clock, SystemClock
-from services.chassis.errors import GoldenpathError
+from services.chassis.errors import GoldenpathError, Invalid
 from services.modelserver.batches import Packer
+from services.modelserver.features import Features, settings_of
 from services.modelserver.gathering import Gathering
 from services.modelserver.grpc_api import GrpcApi, GrpcServer
 from services.modelserver.http_api import HttpApi
@@ -48,16 +49,33 @@ class ModelServer:
         if not loaded.example:
             _log.warning("the model has no input example, so its first prediction will be slow", model=settings.model)
         predictor = predictor_of(loaded.estimator, loaded.signature, loaded.example)
+        self._features = features = _features_of(settings, loaded, clock)
         served = Served(
-            settings.model, str(settings.version), loaded.platform, loaded.signature, predictor.outputs, settings.arm
+            settings.model,
+            str(settings.version),
+            loaded.platform,
+            loaded.signature,
+            predictor.outputs,
+            settings.arm,
+            features.asked if features else (),
         )
         columns, drain, limit = loaded.signature.columns, settings.drain, settings.request_limit_bytes
-        packer = Packer(settings.model, settings.version, settings.environment, settings.artifact_digest, columns)
+        packer = Packer(
+            settings.model,
+            settings.version,
+            settings.environment,
+            settings.artifact_digest,
+            columns,
+            keys=features.keys if features else (),
+            views=features.views if features else (),
+        )
         buffer = Buffer(settings.record_buffer if settings.kafka_bootstrap else 0)
         schema = schema_of(loaded.signature)
         gathering = Gathering(predictor) if has_independent_rows(loaded.estimator) else None
         ratio = settings.trace_ratio
-        self.inference = Inference(served, schema, predictor, gathering, buffer, clock=clock, trace_ratio=ratio)
+        self.inference = Inference(
+            served, schema, predictor, gathering, buffer, features=features, clock=clock, trace_ratio=ratio
+        )
         self.shipper = Shipper(buffer, packer, sink, clock=clock, interval=settings.record_flush, drain=drain)
         self.http = HttpServer(
             HttpApi(self.inference, clock=clock, limit_bytes=limit), settings.http_address, drain=drain
@@ -81,6 +99,34 @@ class ModelServer:
         self.inference.ready = False
         await asyncio.gather(self.http.stop(), self.grpc.stop())
         await self.shipper.stop()
+        if self._features is not None:
+            await self._features.close()
+
+
+def _features_of(settings: ModelServerSettings, loaded: Loaded, clock: Clock) -> Features | None:
+    if not settings.features:
+        return None
+    wanted = settings_of(settings.features)
+    if settings.features_store is None:
+        raise Invalid("the version reads features, and nobody said where the store is", where="features_store")
+    from services.features.reader import Reader, Wanted  # Feast costs seconds, so only where a version needs it
+
+    views = [
+        Wanted(
+            view.name,
+            view.digest,
+            tuple(view.inputs),
+            tuple(view.keys),
+            view.ttl.ToTimedelta() if view.HasField("ttl") else None,
+        )
+        for view in wanted.views
+    ]
+    reader = Reader(settings.features_store, views)
+    for view in reader.changed():
+        _log.warning("a feature view was changed since the version was registered", view=view, model=settings.model)
+    features = Features(wanted, loaded.signature, reader, clock)
+    features.warm()
+    return features
 
 
 async def run() -> int:

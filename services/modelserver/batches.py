@@ -16,7 +16,7 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 
 from goldenpath.modelserver.v1 import events_pb2
-from goldenpath.modelserver.v1.events_pb2 import Column, InferenceRecorded
+from goldenpath.modelserver.v1.events_pb2 import Column, FeaturesRead, InferenceRecorded
 from services.chassis.cloudevents import CloudEvent, event_of
 from services.modelserver.columns import Columns, Entry, flattened
 from services.modelserver.predict import LABEL, SCORE
@@ -51,6 +51,8 @@ class Packer:
         environment: The deployment's environment.
         artifact_digest: The bytes that predict.
         inputs: The signature's columns.
+        keys: The join keys by which features are read.
+        views: The feature views that are read, by name.
         server: This process; by default a new UUID.
     """
 
@@ -59,6 +61,8 @@ class Packer:
     environment: str
     artifact_digest: str
     inputs: Sequence[Input]
+    keys: Sequence[Input] = ()
+    views: Sequence[str] = ()
     server: str = field(default_factory=lambda: str(uuid.uuid4()))
     _closed: int = 0
 
@@ -128,7 +132,18 @@ class Packer:
             inputs=[_column(one, values) for one, values in zip(self.inputs, part.inputs, strict=True)],
             outputs=outputs,
             durations_us=part.durations_us,
+            keys=[_column(one, values) for one, values in zip(self.keys, part.keys, strict=True)],
+            features=[
+                _features(name, times, outcomes)
+                for name, times, outcomes in zip(self.views, part.event_times_us, part.outcomes, strict=True)
+            ],
         )
+
+
+def _features(view: str, event_times_us: list[int], outcomes: list[str]) -> FeaturesRead:
+    codes: dict[str, int] = {}
+    coded = [codes.setdefault(outcome, len(codes)) for outcome in outcomes]
+    return FeaturesRead(view=view, event_times_us=event_times_us, codes=coded, outcomes=list(codes))
 
 
 def _column(one: Input, values: list[Any]) -> Column:

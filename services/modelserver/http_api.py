@@ -32,7 +32,7 @@ from services.modelserver import metadata, rest
 from services.modelserver.inference import Inference, Served
 from services.modelserver.meter import Meter
 from services.modelserver.record_ids import text_of
-from services.modelserver.route import route_of
+from services.modelserver.route import Arm, route_of
 
 
 class TooLarge(Invalid):
@@ -143,7 +143,8 @@ def _router(inference: Inference, meter: Meter) -> Starlette:
 
     async def model(request: Request) -> Response:
         _check(request)
-        return _json(_described(inference.served))
+        replay = request.headers.get("x-goldenpath-arm") == Arm.REPLAY.value
+        return _json(_described(inference.served, whole=replay))
 
     async def model_ready(request: Request) -> Response:
         _check(request)
@@ -176,12 +177,12 @@ def _router(inference: Inference, meter: Meter) -> Starlette:
     return Starlette(routes=paths, exception_handlers={GoldenpathError: _refused, HTTPException: _no_route})
 
 
-def _described(served: Served) -> dict[str, Any]:
+def _described(served: Served, *, whole: bool) -> dict[str, Any]:
     return {
         "name": served.model,
         "versions": [served.version],
         "platform": served.platform,
-        "inputs": [tensor._asdict() for tensor in metadata.inputs_of(served)],
+        "inputs": [tensor._asdict() for tensor in metadata.inputs_of(served, whole=whole)],
         "outputs": [tensor._asdict() for tensor in metadata.outputs_of(served)],
     }
 

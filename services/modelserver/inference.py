@@ -22,20 +22,25 @@ from services.chassis.clock import Clock
 from services.chassis.errors import NotFound
 from services.modelserver import instruments
 from services.modelserver.columns import Entry
+from services.modelserver.features import Features, Reading
 from services.modelserver.gathering import GATHERED_ROWS, Gathering
 from services.modelserver.predict import Output, Prediction, Predictor
 from services.modelserver.record_ids import new_ids
 from services.modelserver.records import Buffer
 from services.modelserver.route import Arm, Route
 from services.modelserver.schema import Rows, Schema, Tensor
-from services.modelserver.signature import Signature
+from services.modelserver.signature import Input, Signature
 
 _SAMPLED_TRACEPARENT: Final = 55  # characters of a W3C traceparent, whose last hex digit carries the sampled flag
 
 
 @dataclass(frozen=True, slots=True)
 class Served:
-    """What the server serves, and in which role; `arm` is None where each request's header says it."""
+    """What the server serves, and in which role.
+
+    `arm` is None where each request's header says it. `asked` is what a request brings where some inputs are read from
+    the feature store; empty: all inputs of the signature.
+    """
 
     model: str
     version: str
@@ -43,6 +48,7 @@ class Served:
     signature: Signature
     outputs: tuple[Output, ...]
     arm: Arm | None = None
+    asked: tuple[Input, ...] = ()
 
 
 class Answer(NamedTuple):
@@ -61,6 +67,7 @@ class Inference:
         predictor: Predicts.
         gathering: Predicts small requests together; None where the model needs each by itself.
         buffer: Takes records.
+        features: Reads what the feature store has; None where requests bring all inputs.
         clock: Gives record times, and measures.
         trace_ratio: The share of requests without a trace of their own that get one.
     """
@@ -73,6 +80,7 @@ class Inference:
         gathering: Gathering | None,
         buffer: Buffer,
         *,
+        features: Features | None = None,
         clock: Clock,
         trace_ratio: float,
     ) -> None:
@@ -82,6 +90,7 @@ class Inference:
         self._predictor = predictor
         self._gathering = gathering
         self._buffer = buffer
+        self._features = features
         self._clock = clock
         self._trace_ratio = trace_ratio
         self._span_name = f"infer {served.model}"
@@ -103,6 +112,7 @@ class Inference:
 
         Raises:
             Invalid: the request doesn't fit the signature.
+            Unavailable: it can't be answered without the feature store.
         """
         if not self._sampled(route.traceparent):
             return await self._infer(tensors, route, "")
@@ -117,7 +127,7 @@ class Inference:
         return random.random() < self._trace_ratio  # noqa: S311 (a sample, not a secret)
 
     async def _infer(self, tensors: Sequence[Tensor], route: Route, trace: str) -> Answer:
-        rows = self._schema.rows(tensors)
+        rows, reading = await self._rows(tensors, route.arm)
         started = self._clock.monotonic()
         prediction = await self._predicted(rows)
         duration_us = int((self._clock.monotonic() - started) * 1e6)
@@ -125,8 +135,13 @@ class Inference:
         ids = new_ids(time_us // 1000, rows.size)
         instruments.ROWS.inc(rows.size)
         if route.arm is not Arm.REPLAY:
-            self._buffer.add(Entry(route, ids, time_us, rows, prediction, duration_us, trace))
+            self._buffer.add(Entry(route, ids, time_us, rows, prediction, duration_us, trace, reading))
         return Answer(ids, prediction)
+
+    async def _rows(self, tensors: Sequence[Tensor], arm: Arm) -> tuple[Rows, Reading | None]:
+        if self._features is None or arm is Arm.REPLAY:
+            return self._schema.rows(tensors), None
+        return await self._features.rows(tensors)
 
     async def _predicted(self, rows: Rows) -> Prediction:
         if rows.size > GATHERED_ROWS:

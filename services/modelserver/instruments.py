@@ -27,6 +27,16 @@ SECONDS: Final = Histogram(
     buckets=_SECONDS,
 )
 ROWS: Final = Counter("goldenpath_modelserver_predicted_rows", "Rows predicted.")
+FEATURES_READ: Final = Counter(
+    "goldenpath_modelserver_features_read",
+    "Rows for which a feature view was read, by what came of it: found, stale, unknown, late or failed.",
+    ["view", "outcome"],
+)
+FEATURE_SECONDS: Final = Histogram(
+    "goldenpath_modelserver_feature_seconds",
+    "Reading the features of one request, as long as it waited for them.",
+    buckets=_SECONDS,
+)
 RECORDS_SENT: Final = Counter("goldenpath_modelserver_sent_records", "Records that Kafka has acknowledged.")
 RECORDS_DROPPED: Final = Counter(
     "goldenpath_modelserver_dropped_records", "Records dropped: the buffer was full, or there was no Kafka."
@@ -50,5 +60,6 @@ ATTRIBUTES: Final = {
     "reason": Attribute("log", "text", "Why, as the error says it."),
     "records": Attribute("log", "records", "How many records it is about."),
     "request": Attribute("log", "text", "The request's id."),
+    "view": Attribute("log", "text", "The feature view."),
     "version": Attribute("log", "version", "The version that is served, from 1."),
 }

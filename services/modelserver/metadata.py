@@ -20,9 +20,11 @@ class TensorMetadata(NamedTuple):
     shape: list[int]
 
 
-def inputs_of(served: Served) -> list[TensorMetadata]:
-    """What the version takes."""
+def inputs_of(served: Served, *, whole: bool = False) -> list[TensorMetadata]:
+    """What a request brings; of the whole row also what the server would read from the feature store."""
     signature = served.signature
+    if served.asked and not whole:
+        return [TensorMetadata(column.name, column.datatype, [-1]) for column in served.asked]
     if isinstance(signature, Matrix):
         return [TensorMetadata(signature.name or "input", signature.datatype, [-1, signature.width])]
     return [TensorMetadata(column.name, column.datatype, [-1]) for column in signature.columns]

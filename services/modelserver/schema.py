@@ -40,7 +40,7 @@ _WORDS: Mapping[str, str] = {
     "BOOL": "true or false",
     "BYTES": "text",
 }
-_ACCEPTS: Mapping[str, frozenset[str]] = {
+ACCEPTS: Mapping[str, frozenset[str]] = {
     "FP64": frozenset({"FP64", "FP32", "INT64", "INT32"}),
     "FP32": frozenset({"FP32"}),
     "INT64": frozenset({"INT64", "INT32"}),
@@ -48,6 +48,7 @@ _ACCEPTS: Mapping[str, frozenset[str]] = {
     "BOOL": frozenset({"BOOL"}),
     "BYTES": frozenset({"BYTES"}),
 }
+NULLABLE: frozenset[str] = frozenset(datatype for datatype, kinds in _VALUES.items() if type(None) in kinds)
 _LIMITS: Mapping[str, int] = {"INT64": 2**63, "INT32": 2**31}
 
 
@@ -158,8 +159,8 @@ def _checked(column: Input, tensor: Tensor, size: int) -> list[Any]:
     data = _flat(tensor)
     if len(data) != size:
         raise _wrong_size(tensor, size, len(data))
-    if tensor.datatype not in _ACCEPTS[column.datatype]:
-        if type(None) in _VALUES[column.datatype] and all(value is None for value in data):
+    if tensor.datatype not in ACCEPTS[column.datatype]:
+        if column.datatype in NULLABLE and all(value is None for value in data):
             return data
         raise Invalid(f"expected the datatype {column.datatype}, got {tensor.datatype}", where=_at(column.name))
     allowed = _VALUES[tensor.datatype]

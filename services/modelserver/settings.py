@@ -28,6 +28,12 @@ class ModelServerSettings(KafkaSettings):
     version: int
     """The version's number, from 1."""
 
+    features: str = ""
+    """Which inputs are read from the feature store: the version's FeatureSettings, as JSON. Empty: none."""
+
+    features_store: Path | None = None
+    """The feature store's feature_store.yaml: where it is, and as whom we come. Needed where a version has features."""
+
     environment: str = "production"
     """The deployment's environment, as records name it."""
 

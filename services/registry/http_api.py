@@ -92,6 +92,7 @@ def _add_versions(routes: APIRouter, queries: Queries) -> None:
         owner: str = "",
         dataset: str = "",
         artifact_digest: str = "",
+        feature_view: str = "",
         size: Size = 0,
         token: Token = "",
     ) -> JSONResponse:
@@ -101,6 +102,7 @@ def _add_versions(routes: APIRouter, queries: Queries) -> None:
             owner=owner,
             dataset=dataset,
             artifact_digest=artifact_digest,
+            feature_view=feature_view,
             page_size=size,
             page_token=token,
         )

@@ -67,6 +67,8 @@ def schema_of(descriptor: Any) -> dict[str, Any]:
     """The JSON schema of a message, from its descriptor (of whichever of protobuf's two implementations)."""
     if descriptor.full_name == "google.protobuf.Timestamp":
         return {"type": "string", "format": "date-time"}
+    if descriptor.full_name == "google.protobuf.Duration":
+        return {"type": "string", "description": "Seconds, such as 0.05s."}
     fields = {field.name: _field(field) for field in descriptor.fields}
     return {"title": descriptor.name, "type": "object", "properties": fields, "additionalProperties": False}
 

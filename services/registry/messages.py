@@ -10,6 +10,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from goldenpath.registry.v1 import events_pb2 as told
 from goldenpath.registry.v1 import registry_service_pb2 as pb
 from services.chassis.errors import Invalid
+from services.registry import feature_messages
 from services.registry.domain.aliases import Pointing
 from services.registry.domain.datasets import Dataset, DatasetInput, DatasetRef, Datasheet
 from services.registry.domain.models import Actor, Kind, Model, ModelFacts, RiskTier
@@ -66,6 +67,8 @@ def registration_of(message: pb.RegisterVersionRequest) -> Registration:
         drift=_drift(message.drift),
         rollout=_rollout(message.rollout),
         outcomes=_outcomes(message.outcomes),
+        training_request=message.training_request,
+        features=feature_messages.features_of(message.features) if message.HasField("features") else None,
     )
 
 
@@ -163,6 +166,8 @@ def registered_message(version: Version) -> told.ModelRegistered:
         registered_by=actor_message(version.registered_by),
         registered_at=stamp(version.registered_at),
         profile_digest=brought.profile_digest,
+        training_request=version.training_request,
+        feature_views=feature_messages.view_messages(version.features),
     )
 
 
@@ -217,6 +222,7 @@ def version_message(version: Version) -> pb.Version:
             holdback=rollout.holdback,
         ),
         outcomes=_outcomes_message(version.outcomes),
+        features=feature_messages.features_message(version.features),
         retired=version.retired,
         traceparent=version.traceparent,
         reference_log_loss=brought.reference_log_loss,

@@ -67,7 +67,7 @@ class Queries:
 
     async def search_versions(self, request: pb.SearchVersionsRequest) -> pb.SearchVersionsResponse:
         """A page of the versions that fit, newest first."""
-        asked = (request.model, request.owner, request.dataset, request.artifact_digest)
+        asked = (request.model, request.owner, request.dataset, request.artifact_digest, request.feature_view)
         page = page_of(page_size(request.page_size), request.page_token, question=f"versions {asked!r}", key=(int,))
         async with self._database.read() as connection:
             found = await reads.search_versions(
@@ -76,6 +76,7 @@ class Queries:
                 owner=names.text(request.owner, where="owner"),
                 dataset=names.text(request.dataset, where="dataset"),
                 digest=names.text(request.artifact_digest, where="artifact_digest"),
+                view=names.text(request.feature_view, where="feature_view"),
                 before=page.after[0] if page.after else _BEYOND,
                 limit=page.size + 1,
             )

@@ -27,7 +27,9 @@ _FITTING: Final = """
       AND ($4 = '' OR v.artifact_digest = $4)
       AND ($5 = '' OR EXISTS (SELECT 1 FROM version_datasets AS vd
                               WHERE (vd.model, vd.number) = (v.model, v.number) AND vd.dataset = $5))
-    ORDER BY v.id DESC LIMIT $6
+      AND ($6 = '' OR EXISTS (SELECT 1 FROM version_features AS vf
+                              WHERE (vf.model, vf.number) = (v.model, v.number) AND vf.view = $6))
+    ORDER BY v.id DESC LIMIT $7
 """
 
 
@@ -65,7 +67,15 @@ async def list_models(connection: Connection, *, after: str, limit: int) -> list
 
 
 async def search_versions(
-    connection: Connection, *, model: str, owner: str, dataset: str, digest: str, before: int, limit: int
+    connection: Connection,
+    *,
+    model: str,
+    owner: str,
+    dataset: str,
+    digest: str,
+    view: str,
+    before: int,
+    limit: int,
 ) -> list[tuple[int, Version]]:
     """Versions with their ids, newest first, below an id; an empty criterion fits everything."""
     found = await connection.fetch(
@@ -75,6 +85,7 @@ async def search_versions(
         owner,
         digest,
         dataset,
+        view,
         limit,
     )
     return [(row["id"], rows.version_of(row)) for row in found]

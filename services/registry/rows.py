@@ -10,6 +10,7 @@ from typing import Any
 from services.chassis.database import Row
 from services.registry.domain.aliases import Pointing
 from services.registry.domain.datasets import Dataset, DatasetRef, Datasheet
+from services.registry.domain.features import Fallback, Features, View
 from services.registry.domain.models import Actor, Kind, Model, ModelFacts, RiskTier
 from services.registry.domain.promises import Direction, Promise
 from services.registry.domain.registrations import Drift, Outcomes, Rollout
@@ -42,6 +43,8 @@ def body_of(version: Version) -> str:
             "drift": asdict(version.drift),
             "rollout": asdict(version.rollout),
             "outcomes": asdict(version.outcomes),
+            "training_request": version.training_request,
+            "features": _features_body(version.features),
         }
     )
 
@@ -64,7 +67,9 @@ def version_of(row: Row) -> Version:
         registered_by=Actor(row["registered_by"], row["verified"]),
         registered_at=row["registered_at"],
         traceparent=row["traceparent"],
+        training_request=body.get("training_request", ""),
         retired=row["retired"],
+        features=_features(body.get("features")),
     )
 
 
@@ -92,6 +97,19 @@ def _outcomes(body: dict[str, Any]) -> Outcomes:
     """How outcomes are followed; a version that was registered before this could be said has none."""
     cost = tuple((fixed, factor) for fixed, factor in body.get("cost", ()))
     return Outcomes(**body | {"segments": tuple(body.get("segments", ())), "cost": cost})
+
+
+def _features_body(features: Features | None) -> dict[str, Any] | None:
+    return asdict(features) | {"fallback": features.fallback.value} if features else None
+
+
+def _features(body: dict[str, Any] | None) -> Features | None:
+    if not body:
+        return None
+    views = tuple(
+        View(**view | {"inputs": tuple(view["inputs"]), "keys": tuple(view["keys"])}) for view in body["views"]
+    )
+    return Features(**body | {"views": views, "fallback": Fallback(body["fallback"])})
 
 
 def dataset_of(row: Row) -> Dataset:

@@ -96,6 +96,7 @@ class Store:
             version.traceparent,
         )
         await self.add_refs(version, version.datasets)
+        await self._add_views(version)
         await self._connection.execute("SELECT pg_notify($1, '')", CHANNEL)
 
     async def add_refs(self, version: Version, refs: Sequence[DatasetRef]) -> None:
@@ -103,6 +104,13 @@ class Store:
         await self._connection.executemany(
             "INSERT INTO version_datasets VALUES ($1, $2, $3, $4)",
             [(version.model, version.number, ref.name, ref.version) for ref in refs],
+        )
+
+    async def _add_views(self, version: Version) -> None:
+        views = version.features.views if version.features else ()
+        await self._connection.executemany(
+            "INSERT INTO version_features VALUES ($1, $2, $3, $4)",
+            [(version.model, version.number, view.name, view.digest) for view in views],
         )
 
     async def retire(self, version: Version) -> None:

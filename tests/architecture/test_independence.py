@@ -86,7 +86,7 @@ def test_a_service_imports_without_its_siblings(service: str) -> None:
     assert int(done.stdout) > 3
 
 
-@pytest.mark.parametrize("package", ["services.chassis", "services.profile"])
+@pytest.mark.parametrize("package", ["services.chassis", "services.profile", "services.features"])
 def test_what_services_share_imports_without_any_service(package: str) -> None:
     done = imported(package, without=[*(f"services.{service}" for service in SERVICES), "golden"])
 

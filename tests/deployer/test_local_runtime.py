@@ -70,3 +70,16 @@ async def test_a_server_that_cannot_start_says_why(runtime: LocalRuntime, starte
     assert "artifact" in runtime.last_words(started)
     assert not await runtime.answers_ready(started)
     await runtime.close()
+
+
+async def test_a_version_that_reads_features_is_told_which_and_where(tmp_path: Path) -> None:
+    runtime = LocalRuntime(
+        LocalSettings(tmp_path / "servers", tmp_path / "store", KafkaAccess(""), None, tmp_path / "feature_store.yaml")
+    )
+    plain = Endpoint(uuid4(), Place("credit"), 1, "0" * 64, runtime.free_address())
+    reading = replace(plain, id=uuid4(), features='{"service":"fraud"}')
+    told = runtime._environment(reading)
+    assert told["GOLDENPATH_FEATURES"] == '{"service":"fraud"}'
+    assert told["GOLDENPATH_FEATURES_STORE"] == str(tmp_path / "feature_store.yaml")
+    assert not {"GOLDENPATH_FEATURES", "GOLDENPATH_FEATURES_STORE"} & runtime._environment(plain).keys()
+    await runtime.close()

@@ -105,7 +105,7 @@ def test_the_example_is_a_whole_project() -> None:
         pytest.param(
             WHOLE + "rollout: {maximum_step: soon}\n",
             ":10",
-            "rollout.maximum_step: write a number and s, m, h or d, such as 30s, not 'soon'",
+            "rollout.maximum_step: write a number and ms, s, m, h or d, such as 30s, not 'soon'",
             "",
             id="no duration",
         ),

@@ -19,6 +19,7 @@ from services.deployer.domain.routing import Address
 _BATCH: Final = 500
 _REPLAY: Final = timedelta(seconds=10)
 _SCORE: Final = "score"
+_AS_REPLAY: Final = {"x-goldenpath-arm": "replay"}  # rows are whole then: nothing is read from the feature store
 
 
 class HttpServers:
@@ -65,11 +66,12 @@ class HttpServers:
         return np.array(made)
 
     async def _datatypes(self, model: str, address: Address) -> dict[str, str]:
-        metadata = await self._answer(self._client.get(f"http://{address.http}/v2/models/{model}"))
+        url = f"http://{address.http}/v2/models/{model}"
+        metadata = await self._answer(self._client.get(url, headers=_AS_REPLAY))
         return {str(one["name"]): str(one["datatype"]) for one in metadata["inputs"]}
 
     async def _infer(self, model: str, address: Address, body: str) -> dict[str, Any]:
-        headers = {"content-type": "application/json", "x-goldenpath-arm": "replay"}
+        headers = {"content-type": "application/json"} | _AS_REPLAY
         inject(headers)
         url = f"http://{address.http}/v2/models/{model}/infer"
         return await self._answer(self._client.post(url, content=body, headers=headers))

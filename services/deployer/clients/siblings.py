@@ -8,6 +8,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
+from google.protobuf import json_format
 
 from goldenpath.governance.v1 import governance_service_pb2 as governance_pb2
 from goldenpath.governance.v1 import governance_service_pb2_grpc as governance_grpc
@@ -89,6 +90,7 @@ class RegistryClient:
             policy_of(found),
             await self._reference(stub, place.model, version) if found.registered.profile_digest else None,
             "",
+            json_format.MessageToJson(found.features, indent=None) if found.HasField("features") else "",
         )
 
     async def _reference(self, stub: RegistryServiceAsyncStub, model: str, version: int) -> Reference | None:

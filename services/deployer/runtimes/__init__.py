@@ -34,6 +34,7 @@ class Endpoint:
         digest: The bytes that it serves.
         address: Where it listens.
         environment_digest: The digest of the requirements that it must satisfy; only needed to start it.
+        features: The version's feature settings as JSON, empty where it has none; only needed to start it.
         process: What runs; None before it was started.
         ready: True while it answers ready.
         leaving: True once it is to end: it answers what it was sent, and is sent nothing more.
@@ -45,6 +46,7 @@ class Endpoint:
     digest: str
     address: Address
     environment_digest: str = ""
+    features: str = ""
     process: Process | None = None
     ready: bool = False
     leaving: bool = False

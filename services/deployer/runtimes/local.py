@@ -58,12 +58,14 @@ class LocalSettings:
         artifacts: The artifact store.
         kafka: Where Kafka is, and as whom a model server comes.
         traces: Where spans are kept; None: nowhere.
+        features_store: The feature store's feature_store.yaml, for versions that read features; None: there is none.
     """
 
     folder: Path
     artifacts: Path
     kafka: KafkaAccess
     traces: Path | None
+    features_store: Path | None = None
 
 
 class LocalRuntime:
@@ -134,7 +136,8 @@ class LocalRuntime:
     def last_words(self, endpoint: Endpoint) -> str:
         """The last line of its log: a server that can't start says why there."""
         with suppress(OSError):
-            text = self._log(endpoint).read_bytes()[-_LAST_BYTES:].decode(errors="replace")
+            # Without NUL, which is text, but none that a database holds.
+            text = self._log(endpoint).read_bytes()[-_LAST_BYTES:].replace(b"\x00", b"").decode(errors="replace")
             lines = [line.strip() for line in text.splitlines() if line.strip()]
             return lines[-1] if lines else ""
         return ""
@@ -178,6 +181,10 @@ class LocalRuntime:
         }
         if self._settings.traces is not None:
             told["TRACES_FOLDER"] = str(self._settings.traces)
+        if endpoint.features:
+            told["FEATURES"] = endpoint.features
+        if endpoint.features and self._settings.features_store is not None:
+            told["FEATURES_STORE"] = str(self._settings.features_store)
         inherited = {name: value for name, value in os.environ.items() if name.startswith(_HANDED_DOWN)}
         return inherited | {f"{_OURS}{name}": value for name, value in told.items()}
 

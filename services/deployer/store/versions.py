@@ -33,6 +33,7 @@ class Known:
         policy: The model's policy.
         reference: How its scores were distributed; None where its profile doesn't say.
         verdict_id: The verdict that admitted it.
+        features: Its feature settings as JSON, as a model server is told them; empty where it has none.
     """
 
     place: Place
@@ -43,6 +44,7 @@ class Known:
     policy: Policy
     reference: Reference | None
     verdict_id: str
+    features: str = ""
 
 
 class Versions:
@@ -55,8 +57,8 @@ class Versions:
         """Keep what was just asked; an earlier revocation is over, since governance admits it now."""
         await self._connection.execute(
             """INSERT INTO versions (model, environment, version, digest, environment_digest, input_example, policy,
-                                     reference, verdict_id)
-               VALUES ($1, $2, $3, $4, $5, $6, $7::text::jsonb, $8::text::jsonb, $9)
+                                     reference, verdict_id, features)
+               VALUES ($1, $2, $3, $4, $5, $6, $7::text::jsonb, $8::text::jsonb, $9, $10)
                ON CONFLICT (model, environment, version) DO UPDATE SET
                    policy = excluded.policy, reference = excluded.reference, verdict_id = excluded.verdict_id,
                    revoked = false, unusable = false""",
@@ -69,6 +71,7 @@ class Versions:
             json.dumps(policies.to_json(known.policy)),
             _reference_body(known.reference),
             known.verdict_id,
+            known.features,
         )
 
     async def get(self, place: Place, version: int) -> Known:
@@ -189,6 +192,7 @@ def _known(row: Row) -> Known:
         policies.from_json(json.loads(row["policy"])),
         _reference(row["reference"]),
         row["verdict_id"],
+        row["features"],
     )
 
 

@@ -8,8 +8,9 @@ from itertools import pairwise
 from typing import Final
 
 from services.chassis.errors import Invalid
-from services.registry.domain import datasets, names
+from services.registry.domain import datasets, features, names
 from services.registry.domain.datasets import DatasetInput
+from services.registry.domain.features import Features
 from services.registry.domain.models import Kind, ModelFacts
 from services.registry.domain.promises import PromiseWish
 
@@ -73,6 +74,8 @@ class Registration:
     drift: Drift = Drift()
     rollout: Rollout = Rollout()
     outcomes: Outcomes = Outcomes()
+    training_request: str = ""
+    features: Features | None = None
 
 
 def checked(asked: Registration) -> Registration:
@@ -103,7 +106,9 @@ def checked(asked: Registration) -> Registration:
         facts=facts,
         mlflow_run=names.text(asked.mlflow_run, where="mlflow_run"),
         project=names.text(asked.project, where="project") or asked.model,
+        features=features.checked(asked.features),
         datasets=tuple(sorted(given, key=lambda one: one.name)),
+        training_request=names.text(asked.training_request, where="training_request"),
     )
 
 

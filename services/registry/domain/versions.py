@@ -12,8 +12,9 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from services.chassis.errors import Conflict, Denied, Invalid
-from services.registry.domain import names
+from services.registry.domain import features, names
 from services.registry.domain.datasets import DatasetRef
+from services.registry.domain.features import Features
 from services.registry.domain.models import Actor, ModelFacts
 from services.registry.domain.promises import Promise, promise_of
 from services.registry.domain.registrations import Drift, Outcomes, Registration, Rollout
@@ -82,7 +83,9 @@ class Version:
     registered_by: Actor
     registered_at: datetime
     traceparent: str
+    training_request: str = ""
     retired: bool = False
+    features: Features | None = None
 
 
 def environment_digest(requirements: Iterable[str]) -> str:
@@ -111,7 +114,11 @@ def registered(
     now: datetime,
     traceparent: str,
 ) -> Version:
-    """The new version of that number."""
+    """The new version of that number.
+
+    Raises:
+        Invalid: what it asks for doesn't fit what it brought.
+    """
     return Version(
         model=asked.model,
         number=number,
@@ -127,6 +134,8 @@ def registered(
         registered_by=actor,
         registered_at=now,
         traceparent=traceparent,
+        training_request=asked.training_request,
+        features=features.fitted(asked.features, brought.signature_json),
     )
 
 

@@ -1,0 +1,1 @@
+"""What an event may say of a view. Pure."""
