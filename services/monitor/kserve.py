@@ -85,6 +85,8 @@ def _named(instance: Any, columns: Sequence[str]) -> Mapping[str, Any]:
     if isinstance(instance, dict):
         return instance
     values = instance if isinstance(instance, list) else [instance]
+    if len(columns) == 1 < len(values):
+        return {columns[0]: values}
     if len(values) != len(columns):
         said = f"an instance has {len(values)} values without names, and columns names {len(columns)}"
         raise Invalid(said, where="columns", fix="name them all in the logger's url: ?columns=age,education")
@@ -140,6 +142,8 @@ def _flat(data: Any) -> list[Any]:
 def _split(name: str, rows: list[list[Any]], columns: Sequence[str]) -> list[tuple[str, list[Any]]]:
     if len(rows[0]) == 1:
         return [(name, [row[0] for row in rows])]
+    if len(columns) == 1:
+        return [(columns[0], list[Any](rows))]
     if len(rows[0]) != len(columns):
         said = f"{name} has {len(rows[0])} columns without names, and columns names {len(columns)}"
         raise Invalid(said, where="columns", fix="name them all in the logger's url: ?columns=age,education")
