@@ -28,6 +28,7 @@ MEASUREMENTS = (
     "judge",
     "monitor_rules",
     "monitor_nulls",
+    "monitor_autocorrelated",
     "performance",
     "platform",
     "rollback",

@@ -167,7 +167,7 @@ def _rates(rows: int, streams: int) -> Iterator[Figure]:
             found.setdefault((name, "detected"), []).append(sum(isinstance(each, Detected) for each in day))
     for (name, level), counts in found.items():
         promised = DAYS[name][0].false_alarms_per_year / LEVELS / DAYS_PER_YEAR
-        low, high = _interval(int(np.count_nonzero(counts)), streams)
+        low, high = interval(int(np.count_nonzero(counts)), streams)
         beside = (
             f"promised at most {promised:.4f}; days with one: {low:.4f} to {high:.4f} (95 %), of {streams:,} days of "
             f"{TIMES * rows:,} rows, {FEATURES} features, each with its own reference of {rows:,} rows"
@@ -177,7 +177,7 @@ def _rates(rows: int, streams: int) -> Iterator[Figure]:
         )
 
 
-def _interval(hits: int, of: int) -> tuple[float, float]:
+def interval(hits: int, of: int) -> tuple[float, float]:
     """The 95 % interval of a share: Clopper and Pearson (1934)."""
     low = special.betaincinv(hits, of - hits + 1, 0.025) if hits else 0.0
     high = special.betaincinv(hits + 1, of - hits, 0.975) if hits < of else 1.0

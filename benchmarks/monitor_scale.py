@@ -1,7 +1,9 @@
 """How the monitor grows: 10,000 deployments in one process, ten busy ones among few or many, and two replicas.
 
 Each deployment has a reference of its own with 25 features and a score. All goes through the monitor's own intake and
-judges on a real PostgreSQL; the registry's answers stand there already, as after a first day. CPU is this process's.
+judges on a real PostgreSQL; the registry's answers stand there already, as after a first day. A process that knows few
+deployments and one that knows all take turns, and so do one reader and two, so that neither side is the warmer one or
+has the quieter machine. CPU is that of the monitor's process.
 """
 
 from __future__ import annotations
@@ -9,9 +11,12 @@ from __future__ import annotations
 import asyncio
 import gc
 import json
+import multiprocessing
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
+from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Final
 
@@ -28,7 +33,7 @@ from services.chassis.grpc_client import Sibling
 from services.chassis.parking import Raw
 from services.monitor.app import database_of
 from services.monitor.clients import MOST_JUDGES, Judges
-from services.monitor.intake import Intake
+from services.monitor.intake import Intake, Read
 from services.monitor.settings import MonitorSettings
 from services.monitor.store import MonitorUnitOfWork
 
@@ -37,44 +42,95 @@ FEW: Final = 100
 BUSY: Final = 10
 ROWS: Final = 100  # a batch
 A_POLL: Final = 100  # deployments
-ROUNDS: Final = 15  # polls of the busy ones; the quickest counts, as others on the machine can only slow it down
-REPLICA_POLLS: Final = 10
+ROUNDS: Final = 30  # polls of the busy ones; the quickest counts, as others on the machine can only slow it down
+REPLICA_ROUNDS: Final = 10
 REPLICA_BATCHES: Final = 20  # a poll: readers that have much to do have full ones
 
 
 def measure() -> list[Figure]:
     """Memory with all deployments, the ratio of ticks, and what a second replica costs."""
-    with tempfile.TemporaryDirectory(prefix="bench-") as folder, postgres(Path(folder)) as dsn:
-        return asyncio.run(_measured(dsn))
+    with tempfile.TemporaryDirectory(prefix="bench-") as folder:
+        with _monitor(Path(folder) / "few", FEW) as few, _monitor(Path(folder) / "many", DEPLOYMENTS) as many:
+            figures = [_memory(few, many), _tick(few, many)]
+        with postgres(Path(folder) / "replicas") as dsn:
+            return [*figures, asyncio.run(_replicas(dsn))]
 
 
-async def _measured(dsn: str) -> list[Figure]:
+def _memory(few: Connection, many: Connection) -> Figure:
+    little, much = few.recv(), many.recv()
+    beside = f"{DEPLOYMENTS:,} deployments, the whole process at its most; {MOST_JUDGES:,} judges are kept"
+    return Figure(
+        "monitor.deployments.memory", round(much / 2**20), "MiB", f"{beside}; with {FEW}: {little / 2**20:.0f} MiB"
+    )
+
+
+def _tick(few: Connection, many: Connection) -> Figure:
+    turns = [(_asked(few), _asked(many)) for _ in range(ROUNDS)]
+    among_few, among_many = (min(side) for side in zip(*turns, strict=True))
+    beside = (
+        f"{BUSY} busy deployments: {among_few * 1e3:.1f} ms CPU among {FEW}, {among_many * 1e3:.1f} among all; "
+        f"two processes in turns"
+    )
+    return Figure("monitor.deployments.tick", round(among_many / among_few, 3), TIMES, beside)
+
+
+async def _replicas(dsn: str) -> Figure:
+    async with _feed(dsn) as feed:
+        await feed.know(1)
+        await feed.together(2)  # warm
+        turns = [(await feed.together(1), await feed.together(2)) for _ in range(REPLICA_ROUNDS)]
+    rows = 2 * REPLICA_BATCHES * 1_000
+    one, two = (rows / min(side) for side in zip(*turns, strict=True))
+    beside = f"rows per CPU second, {two:,.0f} with two readers of two partitions, {one:,.0f} with one, in turns"
+    return Figure("monitor.replicas.rows_per_cpu_second", round(two / one, 3), TIMES, beside)
+
+
+@contextmanager
+def _monitor(folder: Path, deployments: int) -> Iterator[Connection]:
+    """A process that knows as many deployments: it tells its memory, then for each question the CPU of a poll."""
+    spawned = multiprocessing.get_context("spawn")
+    ours, theirs = spawned.Pipe()
+    with postgres(folder) as dsn:
+        process = spawned.Process(target=_answer, args=(theirs, dsn, deployments), daemon=True)
+        process.start()
+        theirs.close()  # so that we hear when it dies
+        try:
+            yield ours
+        finally:
+            ours.send(False)
+            process.join()
+
+
+def _asked(monitor: Connection) -> float:
+    monitor.send(True)
+    return float(monitor.recv())
+
+
+def _answer(questions: Connection, dsn: str, deployments: int) -> None:
+    asyncio.run(_answered(questions, dsn, deployments))
+
+
+async def _answered(questions: Connection, dsn: str, deployments: int) -> None:
+    process, most = psutil.Process(), 0
+    async with _feed(dsn) as feed:
+        await feed.know(deployments)
+        for start in range(0, deployments, A_POLL):
+            await feed.take(range(start, start + A_POLL))
+            most = max(most, process.memory_info().rss)
+        questions.send(most)
+        while questions.recv():
+            questions.send(await feed.take(range(BUSY)))
+
+
+@asynccontextmanager
+async def _feed(dsn: str) -> AsyncIterator[_Feed]:
     settings = MonitorSettings(
         database_dsn=SecretStr(dsn), kafka_bootstrap="", jwks_path=Path("none"), grpc_address="", http_address=""
     )
     database = database_of(settings, SystemClock())
     await database.start()
-    random = np.random.default_rng(0)
-    feed = _Feed(database, random, kept=settings.kept_records)
-    await feed.know(DEPLOYMENTS)
-    process = psutil.Process()
-    await feed.take(range(FEW))
-    among_few = await feed.busy()
-    most = process.memory_info().rss
-    for start in range(FEW, DEPLOYMENTS, A_POLL):
-        await feed.take(range(start, start + A_POLL))
-        most = max(most, process.memory_info().rss)
-    among_many = await feed.busy()
-    one, two = await feed.replicas(1), await feed.replicas(2)
+    yield _Feed(database, np.random.default_rng(0), kept=settings.kept_records)
     await database.stop()
-    beside = f"{DEPLOYMENTS:,} deployments, the whole process at its most; {MOST_JUDGES:,} judges are kept"
-    ticks = f"{BUSY} busy deployments: {among_few * 1e3:.1f} ms CPU among {FEW}, {among_many * 1e3:.1f} among all"
-    rates = f"rows per CPU second, {two:,.0f} with two readers of two partitions, {one:,.0f} with one"
-    return [
-        Figure("monitor.deployments.memory", round(most / 2**20), "MiB", beside),
-        Figure("monitor.deployments.tick", round(among_many / among_few, 3), TIMES, ticks),
-        Figure("monitor.replicas.rows_per_cpu_second", round(two / one, 3), TIMES, rates),
-    ]
 
 
 class _Feed:
@@ -100,33 +156,30 @@ class _Feed:
         """One poll with a batch of each; CPU seconds."""
         poll = self._poll(deployments, 0, ROWS)
         started = time.process_time()
-        await self._intakes[0].take(*poll)
+        await self._intakes[0].take(poll)
         return time.process_time() - started
 
-    async def busy(self) -> float:
-        """CPU seconds of a poll of the busy ones."""
+    async def together(self, readers: int) -> float:
+        """CPU seconds of two polls of the same deployment: one after another, or of two partitions at once."""
+        polls = [self._poll([0] * REPLICA_BATCHES, reader % readers, 1_000) for reader in range(2)]
         gc.collect()
-        return min([await self.take(range(BUSY)) for _ in range(ROUNDS)])
+        started = time.process_time()
+        if readers == 1:
+            for poll in polls:
+                await self._intakes[0].take(poll)
+        else:
+            await asyncio.gather(*(self._intakes[poll.partition].take(poll) for poll in polls))
+        return time.process_time() - started
 
-    async def replicas(self, readers: int) -> float:
-        """Rows per CPU second of so many readers, each with a partition of its own, of the same deployment."""
-        spent = 0.0
-        for _ in range(REPLICA_POLLS // readers):
-            polls = [self._poll([0] * REPLICA_BATCHES, reader, 1_000) for reader in range(readers)]
-            started = time.process_time()
-            await asyncio.gather(*(self._intakes[reader].take(*poll) for reader, poll in enumerate(polls)))
-            spent += time.process_time() - started
-        return REPLICA_POLLS * REPLICA_BATCHES * 1_000 / spent
-
-    def _poll(self, deployments: Sequence[int], partition: int, rows: int) -> tuple[int, int, list[Raw]]:
-        """A poll, as an intake takes it."""
+    def _poll(self, deployments: Sequence[int], partition: int, rows: int) -> Read:
+        """A poll of a partition."""
         old, raws = self._next[partition], []
         for offset, place in enumerate(deployments, old):
             self._batch += 1
             headers, value = message(self._random, self._batch, rows=rows, model=_name(place))
             raws.append(Raw("records", partition, offset, None, headers, value, int(time.time() * 1000)))
         self._next[partition] += len(raws)
-        return partition, old, raws
+        return Read(partition, old, raws)
 
 
 def _name(place: int) -> str:

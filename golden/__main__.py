@@ -32,6 +32,8 @@ _GROUPS: Final = {
         "features": "features",
         "monitor": "monitor",
         "tolerances": "monitor",
+        "retrain": "training",
+        "trainer": "training",
         "signals": "watching",
         "watch": "watching",
         "trace": "traces",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,6 +17,12 @@ from services.chassis.errors import GoldenpathError, Unavailable
 
 _SILENT = "no answer"
 _STOPPED = "stopped itself"  # a consumer's own words on /readyz
+_FULL = "disk is full"  # and the database's
+_SERVER_DIED = (
+    "the deployer starts it again by itself, at most 30 s apart: mend what its log says, in the home's "
+    "modelservers folder"
+)
+_PAGE = 1000  # the largest that there is
 _REASONS = 3  # of a service; more would hide what else is wrong
 _TIMEOUT_S = 4.0  # a service gives each of its dependencies two seconds
 
@@ -67,27 +73,37 @@ def _services(platform: Connection) -> Iterator[Finding]:
         url = platform.endpoints.http.get(name)
         if not url:
             continue
-        for dependency, word in readiness(url).items():
+        for dependency, word in _causes(readiness(url)).items():
             if word == _SILENT:
                 yield Finding(name, "doesn't answer", "golden up starts it again; its log is in the home's logs folder")
             elif word != "ok":
                 yield Finding(name, f"{dependency}: {word}", _for_dependency(dependency, word))
 
 
+def _causes(said: dict[str, str]) -> dict[str, str]:
+    """What a service says, without what is only so because its database is in trouble, which it says too."""
+    if said.get("database", "ok") == "ok":
+        return said
+    return {name: word for name, word in said.items() if name == "database" or "the database" not in word}
+
+
 def _for_dependency(name: str, word: str) -> str:
     if _STOPPED in word:
         return "golden deadletters list says why; run a release that can, restart the service, and replay them"
+    if _FULL in word:
+        return "make room on the disk that PostgreSQL's data is on: whatever waits goes on by itself"
     return {
         "database": "is PostgreSQL up, and its disk not full? golden up starts it again",
         "kafka": "is Kafka up? golden up starts it again",
         "proxy": "is Envoy up? golden up starts it again",
+        "clock": "set its machine's time, by NTP: no order and no lease stands on it, but the times of events do",
     }.get(name, "golden up starts what is dead again")
 
 
 def _what_waits(platform: Connection) -> Iterator[Finding]:
     for name in platform.endpoints.http:
         try:
-            page = ask(platform, name, "GET", "/v1/deadletters?page_size=1000", timeout_s=_TIMEOUT_S)
+            page = ask(platform, name, "GET", f"/v1/deadletters?page_size={_PAGE}", timeout_s=_TIMEOUT_S)
             reasons = ask(platform, name, "GET", "/v1/parked", timeout_s=_TIMEOUT_S)
         except Unavailable:
             continue  # that it doesn't answer is said already
@@ -128,29 +144,49 @@ def _deployments(platform: Connection) -> Iterator[Finding]:
     if not platform.endpoints.grpc.get("deployer"):
         return
     try:
-        found = platform.deployer.ListDeployments(deployer.ListDeploymentsRequest()).deployments
+        for page in pages(platform.deployer.ListDeployments, deployer.ListDeploymentsRequest):
+            for one in page.deployments:
+                yield from _deployment(one)
     except grpc.RpcError as failure:
         yield from _unanswered(platform, "deployer", failure)
-        return
-    for one in found:
-        name = f"{one.position.model}/{one.position.environment}"
-        if one.held:
-            yield Finding(name, f"held: {one.held_reason}", f"golden release {one.position.model} --reason …")
-        if not one.effective:
-            yield Finding(name, "the proxy doesn't show yet what was decided", f"golden history {one.position.model}")
-        if one.rollout.state == deployer.ROLLOUT_STATE_FAILED:
-            what = f"the rollout of version {one.rollout.version} failed: {one.rollout.judgement}"
-            yield Finding(name, what, f"golden history {one.position.model}")
+
+
+def _deployment(one: deployer.Deployment) -> Iterator[Finding]:
+    name = f"{one.position.model}/{one.position.environment}"
+    if one.held:
+        yield Finding(name, f"held: {one.held_reason}", f"golden release {one.position.model} --reason …")
+    if not one.effective:
+        yield Finding(name, "the proxy doesn't show yet what was decided", f"golden history {one.position.model}")
+    if one.rollout.state == deployer.ROLLOUT_STATE_FAILED:
+        what = f"the rollout of version {one.rollout.version} failed: {one.rollout.judgement}"
+        yield Finding(name, what, f"golden history {one.position.model}")
+    for servers in one.servers:
+        if servers.ready < servers.wanted and servers.deaths:
+            yield Finding(name, _lacking(servers), _SERVER_DIED)
+
+
+def _lacking(servers: deployer.Servers) -> str:
+    there = f"{servers.ready} of {servers.wanted} servers of version {servers.version} answer"
+    died = f"the last {servers.deaths} died" if servers.deaths > 1 else "one died"
+    return f"{there}: {died}{servers.last_words and f', and said last: {servers.last_words}'}"
 
 
 def _waiting(platform: Connection) -> Iterator[Finding]:
     if not platform.endpoints.grpc.get("governance"):
         return
     try:
-        verdicts = platform.governance.ListWaiting(governance.ListWaitingRequest()).verdicts
+        for page in pages(platform.governance.ListWaiting, governance.ListWaitingRequest):
+            for verdict in page.verdicts:
+                name = f"{verdict.model}@{verdict.version}"
+                yield Finding(name, "waits for a reviewer who didn't register it", f"golden approve {name}")
     except grpc.RpcError as failure:
         yield from _unanswered(platform, "governance", failure)
-        return
-    for verdict in verdicts:
-        name = f"{verdict.model}@{verdict.version}"
-        yield Finding(name, "waits for a reviewer who didn't register it", f"golden approve {name}")
+
+
+def pages(ask_for: Callable[[Any], Any], request: Callable[..., Any]) -> Iterator[Any]:
+    """Everything that a list has, page by page."""
+    page = ask_for(request(page_size=_PAGE))
+    yield page
+    while page.next_page_token:
+        page = ask_for(request(page_size=_PAGE, page_token=page.next_page_token))
+        yield page

@@ -47,6 +47,7 @@ class Endpoints:
         kafka: Where Kafka is, and as whom one comes; without bootstrap servers where unknown.
         traces: The folder of span files; None where traces go elsewhere.
         tracking: MLflow's tracking URI; empty where unknown.
+        artifacts: The folder of new experiments' artifacts; None where a server decides, or the environment says it.
     """
 
     grpc: dict[str, str]
@@ -56,6 +57,7 @@ class Endpoints:
     kafka: KafkaAccess = _NOWHERE
     traces: Path | None = None
     tracking: str = ""
+    artifacts: Path | None = None
 
 
 class Connection:

@@ -20,7 +20,7 @@ from typing import Final, Literal
 from pydantic import Field, PrivateAttr, ValidationError
 
 from golden import yaml_lines
-from golden.project_parts import Dataset, Drift, Features, Name, Outcomes, Part, Promise, Rollout
+from golden.project_parts import Dataset, Drift, Features, Name, Outcomes, Part, Promise, Retrain, Rollout
 from golden.yaml_lines import Problem
 from services.chassis.errors import NotFound
 
@@ -68,6 +68,9 @@ class Project(Part):
 
     notebook: Path | None = None
     """The notebook that trains it."""
+
+    retrain: Retrain | None = None
+    """How it is trained again when a new version is asked for. Without it somebody does it by hand."""
 
     _file: Path = PrivateAttr(default=Path(FILE))
 

@@ -141,6 +141,17 @@ class Rollout(Part):
     """Percent of the units that stay with the previous version after a promotion, to compare with."""
 
 
+class Retrain(Part):
+    """How the model is trained again, by `golden trainer`, when a new version is asked for."""
+
+    command: Annotated[str, Field(min_length=1)]
+    """What is run in this folder, such as `papermill train.ipynb /dev/null`. A finished run of the project's experiment
+    must come of it, with the model; MLFLOW_TRACKING_URI says where to. It is no shell's line."""
+
+    within: Duration = timedelta(hours=6)
+    """The longest that it may take."""
+
+
 class Cost(Part):
     """What one kind of decision costs."""
 

@@ -19,12 +19,13 @@ from services.chassis.errors import NotFound, Unavailable
 _CHUNK_BYTES: Final = 1 << 20
 
 
-def request_of(project: Project, run: str) -> registry.RegisterVersionRequest:
+def request_of(project: Project, run: str, *, training_request: str = "") -> registry.RegisterVersionRequest:
     """What to register.
 
     Args:
         project: What golden.yaml says.
         run: The MLflow run that holds the model.
+        training_request: The request for training that it answers, its id.
     """
     return registry.RegisterVersionRequest(
         model=project.model,
@@ -39,6 +40,7 @@ def request_of(project: Project, run: str) -> registry.RegisterVersionRequest:
         drift=_drift(project),
         outcomes=_outcomes(project),
         rollout=_rollout(project),
+        training_request=training_request,
         features=_features(project),
     )
 
@@ -62,8 +64,13 @@ def dataset_of(project: Project) -> registry.DatasetInput:
     return made
 
 
-def newest_run(project: Project, tracking: str) -> str:
+def newest_run(project: Project, tracking: str, *, condition: str = "") -> str:
     """The newest finished run of the project's experiment.
+
+    Args:
+        project: What golden.yaml says.
+        tracking: MLflow's tracking URI.
+        condition: What else must hold of it, as MLflow's search takes it; empty: nothing.
 
     Raises:
         NotFound: there is none.
@@ -75,10 +82,9 @@ def newest_run(project: Project, tracking: str) -> str:
 
     client = MlflowClient(tracking)
     experiment = client.get_experiment_by_name(project.project)
+    wanted = " and ".join(filter(None, ["status = 'FINISHED'", condition]))
     found = (
-        client.search_runs(
-            [experiment.experiment_id], "status = 'FINISHED'", order_by=["start_time DESC"], max_results=1
-        )
+        client.search_runs([experiment.experiment_id], wanted, order_by=["start_time DESC"], max_results=1)
         if experiment
         else []
     )

@@ -79,20 +79,24 @@ def start(
         "--cwd",
         str(notebook.parent),
     ]
-    environment = os.environ | {
-        "MLFLOW_TRACKING_URI": tracking,
-        "MLFLOW_DISABLE_TELEMETRY": "true",  # nothing of this machine calls out
-        ARTIFACT_ROOT: str(artifacts),
-    }
     process = subprocess.Popen(  # noqa: S603 - the command is ours, its parameters the caller's
         [*command, *given, str(notebook), str(output)],
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         stdin=subprocess.DEVNULL,
         text=True,
-        env=environment,
+        env=environment(tracking, artifacts),
     )
     return Training(process, output)
+
+
+def environment(tracking: str, artifacts: Path | None) -> dict[str, str]:
+    """What a process that trains finds in its environment: ours, and where MLflow is."""
+    made = os.environ | {
+        "MLFLOW_TRACKING_URI": tracking,
+        "MLFLOW_DISABLE_TELEMETRY": "true",  # nothing of this machine calls out
+    }
+    return made if artifacts is None else made | {ARTIFACT_ROOT: str(artifacts)}
 
 
 def _texts(notebook: Path) -> list[str]:

@@ -56,15 +56,16 @@ class Split:
     held_out: NDArray[np.bool_]
 
 
-def split(transactions: pd.DataFrame, days: int) -> Split:
+def split(transactions: pd.DataFrame, days: int, held_out: int = HELD_OUT) -> Split:
     """Train once every window is full, on what was known when training; hold out the days after that moment.
 
     Args:
         transactions: From the world's first day on.
         days: The last of them, counted from the first, that is still held out; later ones are in neither.
+        held_out: How many days are.
     """
     began = transactions["time"].min().normalize()
-    now = began + timedelta(days=days - HELD_OUT)
+    now = began + timedelta(days=days - held_out)
     warm = transactions["time"] >= began + timedelta(days=WARM_UP)
     known = transactions["time"] < now - timedelta(days=LATEST)
     ahead = (transactions["time"] >= now) & (transactions["time"] < began + timedelta(days=days))

@@ -1,11 +1,16 @@
-"""Who cheats, and how: the handbook's three scenarios, and one that is new.
+"""Who cheats, and how: the handbook's three scenarios, and two that are new.
 
 A scenario marks transactions, and may change their amounts. They come one after the other, as in the handbook; where
-two meet, the later one counts. The new one isn't in the handbook. It begins on a chosen day, so that models may have
-been trained when nobody had ever seen it: stolen cards whose owners spend much anyway, each used for an amount just
-below the limit over which everybody looks. For its owner such an amount is nothing special, and the terminal has a
-clean record, so a model that knows customers and terminals is reassured. One that looks at amounts alone has always
-been wary of them.
+two meet, the later one counts. The new ones aren't in the handbook. Each begins on a chosen day, so that models may
+have been trained when nobody had ever seen it.
+
+    below the limit    stolen cards whose owners spend much anyway, each used for an amount just below the limit over
+                       which everybody looks. For its owner such an amount is nothing special, and the terminal has a
+                       clean record, so a model that knows customers and terminals is reassured. One that looks at
+                       amounts alone has always been wary of those
+    in the crowd       stolen cards of anybody, each used for about a hundred euros, which many people pay. A model that
+                       looks at amounts alone sees nothing; one that knows customers sees those for whom it is much;
+                       both see it once they have learnt how many of these amounts are fraud
 """
 
 from __future__ import annotations
@@ -37,11 +42,8 @@ LEAKED_FACTOR: Final = 5.0
 BIG_SPENDER: Final = 80.0
 """Euros; a customer's mean amount from which an amount just below the limit is nothing special."""
 
-JUST_BELOW: Final = (160.0, 200.0)
-"""Euros; the amounts of the new scenario."""
-
-BELOW_THE_LIMIT_SHARE: Final = 0.03
-"""How many of the big spenders' transactions it makes fraud, once it has begun."""
+NEW_SHARE: Final = 0.03
+"""How many of its victims' transactions a new scenario makes fraud, once it has begun."""
 
 
 class Scenario(IntEnum):
@@ -52,6 +54,14 @@ class Scenario(IntEnum):
     COMPROMISED_TERMINAL = 2
     LEAKED_CREDENTIALS = 3
     BELOW_THE_LIMIT = 4
+    IN_THE_CROWD = 5
+
+
+AMOUNTS: Final = {Scenario.BELOW_THE_LIMIT: (160.0, 200.0), Scenario.IN_THE_CROWD: (95.0, 105.0)}
+"""Euros; the amounts of the new scenarios."""
+
+VICTIMS: Final = {Scenario.BELOW_THE_LIMIT: BIG_SPENDER, Scenario.IN_THE_CROWD: 0.0}
+"""Euros; the mean amount from which customers are struck by the new scenarios."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,10 +71,12 @@ class Outbreak:
     Args:
         day: The first day, counted from the world's, 0 or more.
         share: How many of the transactions that it can take it takes, 0 to 1.
+        scenario: Which of the new ones.
     """
 
     day: int
-    share: float = BELOW_THE_LIMIT_SHARE
+    share: float = NEW_SHARE
+    scenario: Scenario = Scenario.BELOW_THE_LIMIT
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,14 +113,15 @@ def cheat(
     amount = np.where(leaked, paid.amount * LEAKED_FACTOR, paid.amount)
     if outbreak is not None:
         taken = _taken(world, customers, paid, outbreak)
-        scenario[taken] = Scenario.BELOW_THE_LIMIT
-        amount[taken] = world.chance(Chance.OUTBREAK).uniform(*JUST_BELOW, int(taken.sum()))
+        scenario[taken] = outbreak.scenario
+        amount[taken] = world.chance(Chance.OUTBREAK).uniform(*AMOUNTS[outbreak.scenario], int(taken.sum()))
     return amount, scenario.astype(np.int8)
 
 
 def _taken(world: World, customers: Customers, paid: Payments, outbreak: Outbreak) -> NDArray[np.bool_]:
     drawn = world.chance(Chance.OUTBREAK).random(paid.day.size) < outbreak.share
-    return drawn & (paid.day >= outbreak.day) & (customers.mean_amount[paid.customer] >= BIG_SPENDER)
+    victims = customers.mean_amount >= VICTIMS[outbreak.scenario]
+    return np.asarray(drawn & (paid.day >= outbreak.day) & victims[paid.customer])
 
 
 def _stretches(chance: np.random.Generator, days: int, many: int, how: tuple[float, int]) -> NDArray[np.bool_]:

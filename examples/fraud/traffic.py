@@ -1,6 +1,6 @@
 """Payments as they would come in, one by one, each with what it was and when the bank will know.
 
-The month after the data is simulated twice: as it would have been, and with the new scenario. A payment that the
+The month after the data is simulated twice: as it would have been, and with a new scenario. A payment that the
 scenario changes has a twin, and `outbreak` is the change from one to the other.
 
     python -m examples.fraud.traffic --count 3 --outbreak
@@ -22,14 +22,14 @@ import numpy as np
 import pandas as pd
 
 from examples.fraud.features import features_of
-from examples.fraud.scenarios import Outbreak
+from examples.fraud.scenarios import Outbreak, Scenario
 from examples.fraud.simulator import DOCUMENTED, simulate
 
 DAYS: Final = 30
 """Days that come in, after those that trained the models."""
 
-SHARE: Final = 0.15
-"""How many of the big spenders' payments the new scenario takes, so that a demonstration needn't wait for weeks."""
+SHARES: Final = {Scenario.BELOW_THE_LIMIT: 0.15, Scenario.IN_THE_CROWD: 0.015}
+"""How many of its victims' payments a new scenario takes, so that a demonstration needn't wait for weeks."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,14 +51,20 @@ class Payment:
     twin: Payment | None = None
 
 
-def payments(seed: int = DOCUMENTED.seed) -> Iterator[Payment]:
+def outbreak_of(scenario: Scenario) -> Outbreak:
+    """A new scenario that begins right after the data."""
+    return Outbreak(DOCUMENTED.days, SHARES[scenario], scenario)
+
+
+def payments(seed: int = DOCUMENTED.seed, scenario: Scenario = Scenario.BELOW_THE_LIMIT) -> Iterator[Payment]:
     """Every payment of the month after the data, once, in no order: any hundred of them have its nights and weekends.
 
     Args:
         seed: Of the world that they come from. The data's own: the customers that trained the models.
+        scenario: The new one that twins are of.
     """
     world = replace(DOCUMENTED, days=DOCUMENTED.days + DAYS, seed=seed)
-    usual, struck = (list(_month(simulate(world, how))) for how in (None, Outbreak(DOCUMENTED.days, SHARE)))
+    usual, struck = (list(_month(simulate(world, how))) for how in (None, outbreak_of(scenario)))
     for place in np.random.default_rng(seed).permutation(len(usual)):
         one, twin = usual[place], struck[place]
         yield one if one == twin else replace(one, twin=twin)

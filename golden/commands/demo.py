@@ -25,6 +25,7 @@ class Example(StrEnum):
 
 Which = Annotated[Example, typer.Argument(help="Which example is played.")]
 Seed = Annotated[int, typer.Option("--seed", help="Of fraud: other customers than those that trained it.", min=0)]
+Beaten = Annotated[bool, typer.Option("--beaten", help="Of fraud: the new one beats both versions; train a third.")]
 NoDrift = Annotated[bool, typer.Option("--no-drift", help="Nothing breaks: 1995's real traffic on the 1994 model.")]
 Keep = Annotated[bool, typer.Option("--keep", help="Leave the platform running afterwards.")]
 Home = Annotated[Path | None, typer.Option("--home", help="Where the demo keeps its platform; emptied first.")]
@@ -39,6 +40,7 @@ def demo(
     which: Which = Example.CREDIT,
     *,
     seed: Seed = 0,
+    beaten: Beaten = False,
     no_drift: NoDrift = False,
     keep: Keep = False,
     home: Home = None,
@@ -49,7 +51,7 @@ def demo(
     """Train, gate, deploy, canary, drift, hold, roll back: shown and checked.
 
     `credit` plays on real census records whose feeds break. `fraud` plays on simulated card payments, where a new kind
-    of fraud comes that no input shows, only outcomes.
+    of fraud comes that no input shows, only outcomes: the platform goes back, or asks to train again.
     """
     from golden.demo.fraud import FraudPlay
     from golden.demo.performance import Performance
@@ -63,7 +65,7 @@ def demo(
         "console": console,
     }
     play: Play = (
-        FraudPlay(seed=seed, **common)
+        FraudPlay(seed=seed, beaten=beaten, **common)
         if which is Example.FRAUD
         else Performance(no_drift=no_drift, sabotage=Sabotage(sabotage), **common)
     )

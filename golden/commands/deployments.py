@@ -133,6 +133,12 @@ def show_deployment(found: deployer.Deployment) -> None:
         console.print(f"  warm       version {found.warm_version}   to go back to")
     if found.queued_version:
         console.print(f"  queued     version {found.queued_version}")
+    if found.HasField("training"):
+        asked = found.training
+        console.print(
+            f"  [yellow]retrain[/yellow]    asked for {ago(asked.requested_at, now)} ago: {escape(asked.reason)}"
+        )
+        console.print("             [dim]answer it: golden trainer FOLDER[/dim]")
     if found.held:
         console.print(f"  [yellow]held[/yellow]       {escape(found.held_reason)}")
         console.print(f"             [dim]lift it: golden release {at.model}[/dim]")

@@ -47,7 +47,7 @@ class Performance(Play):
         return 1 if self._no_drift else 2
 
     @property
-    def _way_back(self) -> set[tuple[str, str]]:
+    def _way_out(self) -> set[tuple[str, str]]:
         if self._no_drift:
             return set()
         return {

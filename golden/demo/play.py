@@ -83,8 +83,8 @@ class Play(ABC):
 
     @property
     @abstractmethod
-    def _way_back(self) -> set[tuple[str, str]]:
-        """Service and name of spans that one trace must have, from the signal on; none where nothing goes back."""
+    def _way_out(self) -> set[tuple[str, str]]:
+        """Service and name of spans that one trace must have, from the signal on; none where nothing happens."""
 
     @abstractmethod
     def _acts(self, running: Platform, story: Story, traffic: Traffic[Any]) -> None:
@@ -192,7 +192,7 @@ class Play(ABC):
             first = min(episode.spans, key=lambda span: span.start_ns).name
             line = f"  trace {episode.trace_id}   {first:<24} {len(episode.processes)} processes"
             self._console.print(line, style="dim", soft_wrap=True)
-        _check_connected(episodes, self._way_back)
+        _check_connected(episodes, self._way_out)
         self._console.print(f"\n  The story: golden trace {story.model}@2      The record: golden audit {story.model}")
         if not self._keep:
             self._console.print("  [dim]make demo ARGS=--keep leaves the platform running, to look around[/dim]")
@@ -215,16 +215,16 @@ def _example(name: str) -> Path:
     return Path(str(found)).parent
 
 
-def _check_connected(episodes: Sequence[Episode], way_back: set[tuple[str, str]]) -> None:
-    """One episode goes through all the platform, one from signal to demotion, and none has lost a span.
+def _check_connected(episodes: Sequence[Episode], way_out: set[tuple[str, str]]) -> None:
+    """One episode goes through all the platform, one from the signal to what mended it, and none has lost a span.
 
     Raises:
         Conflict: it isn't so.
     """
     widest = max((len(episode.processes) for episode in episodes), default=0)
     lost = [episode.trace_id for episode in episodes if episode.missing_parents]
-    back = any(way_back.issubset((span.service, span.name) for span in episode.spans) for episode in episodes)
-    if way_back and not back:
-        raise Conflict("no trace goes from the signal to the decision and the registry's alias")
+    back = any(way_out.issubset((span.service, span.name) for span in episode.spans) for episode in episodes)
+    if way_out and not back:
+        raise Conflict(f"no trace goes from the signal to the end: {sorted(f'{a}: {b}' for a, b in way_out)}")
     if widest < _PROCESSES or lost:
         raise Conflict(f"the traces aren't connected: {widest} processes in the widest, spans are missing in {lost}")

@@ -20,11 +20,15 @@ from goldenpath.deployer.v1 import deployer_service_pb2 as deployer
 from goldenpath.deployer.v1 import events_pb2 as decisions
 from goldenpath.governance.v1 import events_pb2 as judged
 from goldenpath.governance.v1 import governance_service_pb2 as governance
-from goldenpath.monitor.v1 import events_pb2 as found_pb
 from goldenpath.monitor.v1 import monitor_service_pb2 as monitor
 from services.chassis.errors import Conflict, Denied
 
 ENVIRONMENT: Final = "production"
+_SAID: Final = {
+    decisions.VERB_ROLL_BACK: "go back: it helps",
+    decisions.VERB_HOLD: "hold: going back is worse",
+    decisions.VERB_RETRAIN: "train again: going back is worse",
+}
 _SERVED_BEFORE_SUCCESSOR: Final = 600  # the rules go back only to a version that served 500 records well
 
 
@@ -105,7 +109,7 @@ class Story:
             def enough() -> bool:
                 tally = traffic.tally()
                 step.now(f"{tally.requests} requests")
-                return self._report().rows_seen >= _SERVED_BEFORE_SUCCESSOR
+                return self.report().rows_seen >= _SERVED_BEFORE_SUCCESSOR
 
             step.until(enough, within=self.patience, what=f"{_SERVED_BEFORE_SUCCESSOR} records in the monitor")
             step.say(f"{traffic.tally().requests:,} {records}, labels follow seconds later")
@@ -148,8 +152,8 @@ class Story:
         with self.screen.step("seen", "monitor") as step:
 
             def found() -> monitor.SignalRecord | None:
-                step.now(self._report().sentence)
-                return self._detected_since(began)
+                step.now(self.report().sentence)
+                return self.detected_since(began)
 
             record = step.until(found, within=self.patience, what="drift.detected")
             signal = record.signal
@@ -162,33 +166,14 @@ class Story:
             )
             return str(signal.id)
 
-    def degraded(self, version: int) -> str:
-        """Outcomes say that a version broke its promise, while its inputs are what they were; the signal's id."""
-        with self.screen.step("seen", "monitor") as step:
-
-            def found() -> found_pb.Signal | None:
-                report = self._report()
-                step.now(f"{report.performance.rows:,} payments with outcomes, {report.performance.loss:.3f} each")
-                return next((one.signal for one in self._signals() if one.level == "degraded"), None)
-
-            signal = step.until(found, within=self.patience * 2, what="performance.degraded")
-            if signal.version != version or self._detected_since(datetime.fromtimestamp(0, UTC)):
-                raise Conflict(f"the signals speak of version {signal.version}, or of inputs that didn't change")
-            kept = signal.performance
-            name = kept.metric.replace("_", " ")
-            step.say(
-                f"{name} {kept.loss:.2f}, surely above {kept.lower:.2f}; promised was {kept.limit:.2f} at most"
-                f" · {kept.rows:,} outcomes · no input drifts"
-            )
-            return str(signal.id)
-
-    def _detected_since(self, began: datetime) -> monitor.SignalRecord | None:
-        for record in reversed(self._signals()):  # the first of them: what comes later speaks of the same trouble
+    def detected_since(self, began: datetime) -> monitor.SignalRecord | None:
+        """The first drift that was detected since a moment; None where none was."""
+        for record in reversed(self.signals()):  # the first of them: what comes later speaks of the same trouble
             if record.level == "detected" and record.signal.raised_at.ToDatetime(UTC) >= began:
                 return record
         return None
 
-    def _signals(self) -> Sequence[monitor.SignalRecord]:
+    def signals(self) -> Sequence[monitor.SignalRecord]:
         """The newest signals about the model, newest first."""
         listed = known(lambda: self.author.monitor.ListSignals(monitor.ListSignalsRequest(model=self.model)))
         return listed.records if listed else ()
@@ -205,7 +190,7 @@ class Story:
             helps = numbers.target_loss < numbers.current_loss
             if helps != (verb == decisions.VERB_ROLL_BACK):
                 raise Conflict(f"the numbers don't bear the decision out: {decision.reason}")
-            said = "go back: it helps" if helps else "hold: going back is worse"
+            said = _SAID[verb]
             step.took(seconds_between(decision.received_at, decision.decided_at))
             step.say(
                 f"{said}   {numbers.measure.replace('_', ' ')} {numbers.current_loss:.3f} → {numbers.target_loss:.3f}"
@@ -226,7 +211,7 @@ class Story:
             repair()
 
             def lifted() -> bool:
-                step.now(self._report().sentence)
+                step.now(self.report().sentence)
                 return not self.deployment().held
 
             step.until(lifted, within=self.patience * 2, what="the end of the hold")
@@ -249,8 +234,8 @@ class Story:
 
             def enough() -> bool:
                 sent = traffic.tally().requests - start
-                step.now(f"{sent:,} of {records:,} records  {self._report().sentence}")
-                if self._detected_since(datetime.fromtimestamp(0, UTC)) or self.deployment().held:
+                step.now(f"{sent:,} of {records:,} records  {self.report().sentence}")
+                if self.detected_since(datetime.fromtimestamp(0, UTC)) or self.deployment().held:
                     raise Conflict("drift was detected, or the deployment held, where nothing had changed")
                 return sent >= records
 
@@ -262,7 +247,8 @@ class Story:
         asked = deployer.GetDeploymentRequest(model=self.model, environment=ENVIRONMENT)
         return self.author.deployer.GetDeployment(asked).deployment
 
-    def _report(self) -> monitor.GetReportResponse:
+    def report(self) -> monitor.GetReportResponse:
+        """How the deployment stands."""
         asked = monitor.GetReportRequest(model=self.model, environment=ENVIRONMENT)
         report = known(lambda: self.author.monitor.GetReport(asked))
         return report or monitor.GetReportResponse(sentence="no records yet")

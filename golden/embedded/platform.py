@@ -68,6 +68,7 @@ class Platform:
             kafka=KafkaAccess(f"127.0.0.1:{ports.kafka}"),
             traces=self.folders.traces,
             tracking=tracking_uri(Parts(self.folders, self.state).dsns()),
+            artifacts=self.folders.mlflow,
         )
 
     def token(self, subject: str, roles: Iterable[str], lifetime: timedelta = _TOKEN_LIFETIME) -> str:

@@ -47,5 +47,7 @@ def translated() -> Iterator[None]:
         raise Conflict("another change was made at the same time", fix="try again") from error
     except _UNFIT as error:
         raise Invalid("a text holds a character that can't be stored, such as NUL") from error
+    except asyncpg.DiskFullError as error:
+        raise Unavailable("the database's disk is full", fix="make room on it") from error
     except _DOWN as error:
         raise Unavailable(f"the database doesn't answer: {type(error).__name__}") from error

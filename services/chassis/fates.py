@@ -15,6 +15,7 @@ stop the consumer, garbage of whoever never wrote anything else (publishers.py).
 from __future__ import annotations
 
 from collections import defaultdict, deque
+from collections.abc import Sequence
 from enum import Enum
 from typing import Final
 
@@ -73,6 +74,14 @@ class DeadLetterLimit:
         if dead >= _FLOOR and dead >= _SHARE * len(last):
             self._stopped.set(1)
             self._exceeded = f"{dead} of the last {len(last)} events on {topic} became dead letters"
+
+    def remember_each(self, topic: str, died: Sequence[bool]) -> None:
+        """Count events of a topic in their order, each of which died or not."""
+        if True not in died:
+            self.remember(topic, died=False, events=len(died))
+            return
+        for one in died:
+            self.remember(topic, died=one)
 
     def exceeded(self) -> str:
         """How far the limit was exceeded, in words; empty while it wasn't."""

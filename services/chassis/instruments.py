@@ -133,6 +133,7 @@ SPANS: Final = {
     "signal MODEL": "A finding becomes a signal: where its episode begins; linked to the batches that it came from.",
     # The command line and the notebook.
     "register": "A person registers a version: where its episode begins.",
+    "retrain": "A trainer runs a project's command and registers what came of it; its parent is the request's context.",
     "METHOD": "A person asks a service to change something, by the gRPC method's name: where an episode begins.",
 }
 

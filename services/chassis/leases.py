@@ -2,7 +2,8 @@
 
 A lease has a holder, a token that rises with every change of holder, and an expiry by the database's clock. Whoever
 writes under a lease checks the token in the same transaction: a holder that was stopped and comes back late finds
-its token gone, and its write undone.
+its token gone, and its write undone. No lease stands on our own clock; but what happened when does, so a service says
+on /readyz where its clock differs from the one that all replicas share.
 """
 
 from __future__ import annotations
@@ -14,17 +15,19 @@ import uuid
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
 
 import structlog
 
+from services.chassis.clock import Clock
 from services.chassis.errors import GoldenpathError, Unavailable
 
 if TYPE_CHECKING:
     from services.chassis.database import Connection, Database
 
 _RENEWALS_PER_LEASE: Final = 3  # two may fail before the lease is lost
+_MAY_DIFFER: Final = timedelta(seconds=5)  # of two clocks; a slow answer, of at most 2 s, makes two seem to
 _log = structlog.get_logger()
 
 # Its own lease is renewed under the same token; a free or expired one changes hands under a higher token. Somebody
@@ -48,6 +51,24 @@ _CHECK: Final = """
       ON held.name = ours.name AND held.token = ours.token
     WHERE held.expires_at > now() ORDER BY held.name FOR SHARE OF held
 """
+
+
+def on_time(database: Database[Any], clock: Clock) -> Callable[[], Awaitable[None]]:
+    """A readiness check of our own clock.
+
+    Raises:
+        Unavailable: it differs from the database's; or the database doesn't answer.
+    """
+
+    async def check() -> None:
+        async with database.read() as connection:
+            there: datetime = await connection.fetchval("SELECT clock_timestamp()")
+        ahead = clock.now() - there
+        if abs(ahead) > _MAY_DIFFER:
+            way = "ahead of" if ahead > timedelta() else "behind"
+            raise Unavailable(f"our clock is {abs(ahead).total_seconds():,.0f} s {way} the database's")
+
+    return check
 
 
 class LeaseLost(Unavailable):

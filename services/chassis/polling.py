@@ -31,8 +31,9 @@ _log = structlog.get_logger()
 
 def raw_of(record: ConsumerRecord[Any, Any]) -> Raw:
     """A record as it came."""
-    headers = list(record.headers)
-    return Raw(record.topic, record.partition, record.offset, record.key, headers, record.value, record.timestamp)
+    return Raw(
+        record.topic, record.partition, record.offset, record.key, record.headers, record.value, record.timestamp
+    )
 
 
 async def poll(

@@ -116,6 +116,7 @@ DEPLOYER = Topic(
         "deployment.released",
         "deployment.failed",
         "deployment.retired",
+        "training.requested",
     ),
 )
 MONITOR = Topic(

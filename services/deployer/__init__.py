@@ -2,9 +2,9 @@
 
 Owns      deployments, rollouts, server processes, decisions; the proxy's clusters and routes
 Consumes  governance.events (model.approved, approval.revoked), monitor.events (drift.detected, drift.cleared),
-          registry.events (model.retired)
+          registry.events (model.registered, model.retired)
 Emits     deployer.events (deployment.started, advanced, promoted, rollback_decided, rolled_back, held, released,
-          failed, retired)
+          failed, retired), training.requested
 Serves    gRPC goldenpath.deployer.v1.DeployerService; HTTP: /v1/deployments, and what every service has
 
 What is decided is a row; five leased jobs make it so, and running any of them twice changes nothing:

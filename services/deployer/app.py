@@ -13,7 +13,7 @@ from services.chassis.grpc_server import GrpcServer
 from services.chassis.http_server import HttpServer, create_app
 from services.chassis.identity import TokenVerifier
 from services.chassis.kafka import Consumer
-from services.chassis.leases import Leases
+from services.chassis.leases import Leases, on_time
 from services.chassis.outbox import Relay
 from services.chassis.runner import Background, Closing, serve
 from services.chassis.topics import create_topics
@@ -105,7 +105,12 @@ async def run() -> int:
         certificate=settings.grpc_certificate,
     )
     checks = {"database": database.ready, "kafka": consumer.ready, "proxy": proxy.ready}
-    lesser = {"outbox": relay.ready, "events": consumer.flowing, **readiness_of(siblings.values())}
+    lesser = {
+        "clock": on_time(database, clock),
+        "outbox": relay.ready,
+        "events": consumer.flowing,
+        **readiness_of(siblings.values()),
+    }
     app = create_app("deployer", verifier=verifier, checks=checks, lesser=lesser, deadline=settings.request_deadline)
     app.include_router(http_api.router(database, url=settings.proxy_url))
     app.include_router(operations.router(database, consumer))

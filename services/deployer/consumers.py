@@ -1,4 +1,4 @@
-"""What the deployer hears: that a version may serve or no longer may, that one was retired, and the monitor's signals.
+"""What the deployer hears: that a version came, may serve, or no longer may; and the monitor's signals.
 
 model.approved is a reason to look: the rollout asks governance and the registry before it begins. A signal carries
 all that a decision needs but the sample.
@@ -15,7 +15,7 @@ from services.chassis.kafka import Consumer, Received
 from services.chassis.topics import GOVERNANCE, MONITOR, REGISTRY
 from services.deployer.domain.deployment import Place
 from services.deployer.events import signal_of
-from services.deployer.handlers import going_back, rollouts
+from services.deployer.handlers import going_back, rollouts, training
 from services.deployer.store import DeployerUnitOfWork
 
 Troubled = TypeVar("Troubled", monitor_pb2.DriftDetected, monitor_pb2.PerformanceDegraded)
@@ -28,6 +28,7 @@ def subscribe(consumer: Consumer[DeployerUnitOfWork]) -> None:
     """Handle what concerns deployments."""
     consumer.on("model.approved", governance_pb2.ModelApproved, on_approved)
     consumer.on("approval.revoked", governance_pb2.ApprovalRevoked, on_revoked)
+    consumer.on("model.registered", registry_pb2.ModelRegistered, on_registered)
     consumer.on("model.retired", registry_pb2.ModelRetired, on_retired)
     consumer.on("drift.detected", monitor_pb2.DriftDetected, on_trouble)
     consumer.on("performance.degraded", monitor_pb2.PerformanceDegraded, on_trouble)
@@ -45,6 +46,12 @@ async def on_revoked(received: Received[governance_pb2.ApprovalRevoked], uow: De
     revoked = received.body
     for place in await uow.deployments.of_model(revoked.model):
         await going_back.revoke_version(place, revoked.version, revoked.reason, uow)
+
+
+async def on_registered(received: Received[registry_pb2.ModelRegistered], uow: DeployerUnitOfWork) -> None:
+    """A version came; perhaps one that was asked for."""
+    made = received.body
+    await training.answer(made.model, made.version, made.training_request, uow)
 
 
 async def on_retired(received: Received[registry_pb2.ModelRetired], uow: DeployerUnitOfWork) -> None:

@@ -35,6 +35,7 @@ HELD: Final = "deployment.held"
 RELEASED: Final = "deployment.released"
 FAILED: Final = "deployment.failed"
 RETIRED: Final = "deployment.retired"
+TRAINING_REQUESTED: Final = "training.requested"
 
 _Effect = (
     events_pb2.DeploymentStarted

@@ -21,7 +21,7 @@ from services.deployer.clients import Admission, Governance, Registry
 from services.deployer.domain.deployment import Deployment, Place
 from services.deployer.domain.rollout import WITH_TRAFFIC, Rollout
 from services.deployer.events import Asked
-from services.deployer.handlers import going_back, holds, retirement, rollouts
+from services.deployer.handlers import going_back, holds, retirement, rollouts, training
 from services.deployer.store import DeployerUnitOfWork
 
 Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
@@ -193,6 +193,21 @@ class DeployerApi(pb2_grpc.DeployerServiceServicer):
                 raise _nowhere_to_go_back(place, request.version)
             decision = await going_back.go_back(place, target, reason, Asked(uuid4(), uow.now, actor=actor), uow)
         return pb2.RollBackResponse(deployment=await self._get(place), decision=decision)
+
+    async def RequestTraining(  # noqa: N802 - gRPC's name
+        self,
+        request: pb2.RequestTrainingRequest,
+        context: Context,  # noqa: ARG002 - gRPC's shape
+    ) -> pb2.RequestTrainingResponse:
+        """Asks for a new version."""
+        actor = caller().require(Role.SCIENTIST, Role.OPERATOR)
+        place = Place.named(request.model, request.environment)
+        if not request.reason.strip():
+            raise Invalid("say why, in a sentence", where="reason")
+        async with self._database.begin(actor=actor.subject) as uow:
+            await _locked(place, uow)
+            asked, created = await training.request(place, request.reason, uow)
+        return pb2.RequestTrainingResponse(training=asked, created=created)
 
     async def Retire(self, request: pb2.RetireRequest, context: Context) -> pb2.RetireResponse:  # noqa: N802, ARG002 - gRPC's name and shape
         """Ends a deployment. It asks no other service."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from datetime import datetime
 from typing import Final
@@ -11,8 +12,11 @@ from goldenpath.deployer.v1 import events_pb2
 from services.chassis.errors import Invalid
 from services.deployer.domain.deployment import Deployment, Place
 from services.deployer.domain.rollout import State
+from services.deployer.domain.servers import servers_needed
 from services.deployer.events import position_of, timestamp
+from services.deployer.runtimes import Endpoint
 from services.deployer.store import DeployerUnitOfWork
+from services.deployer.store.endpoints import NO_DEATHS
 from services.deployer.store.history import Entry
 from services.deployer.store.rollouts import Kept
 
@@ -70,34 +74,53 @@ async def _described(deployment: Deployment, uow: DeployerUnitOfWork, *, url: st
     latest = await uow.rollouts.latest(place)
     waiting = [kept.rollout.version for kept in await uow.rollouts.open(place) if kept.rollout.state is State.ADMITTED]
     going_on = latest.rollout.id if latest is not None and latest.ended_at is None else None
+    endpoints = await uow.endpoints.of(place)
     made = service_pb2.Deployment(
         position=position_of(deployment, going_on),
         held=hold is not None,
         held_reason=hold.reason if hold else "",
         held_for_signal=hold.signal_id if hold else "",
         rollout=_rollout(latest) if latest is not None else None,
-        endpoints=await _endpoints(place, uow),
+        endpoints=map(_endpoint, endpoints),
         effective=not await uow.history.is_pending(place),
         url=f"{url.rstrip('/')}/v2/models/{place.model}/infer",
         warm_version=deployment.warm.version if deployment.warm else 0,
         queued_version=max(waiting, default=0),
+        servers=await _servers(deployment, endpoints, uow),
     )
+    asked = await uow.trainings.open(place)
+    if asked is not None:
+        made.training.ParseFromString(asked)
     effective_at = await uow.deployments.effective_at(place)
     if effective_at is not None:
         made.effective_at.CopyFrom(timestamp(effective_at))
     return made
 
 
-async def _endpoints(place: Place, uow: DeployerUnitOfWork) -> Sequence[service_pb2.Endpoint]:
+def _endpoint(one: Endpoint) -> service_pb2.Endpoint:
+    return service_pb2.Endpoint(
+        version=one.version,
+        http_address=one.address.http,
+        grpc_address=one.address.grpc,
+        ready=one.ready,
+        pid=one.process.pid if one.process else 0,
+    )
+
+
+async def _servers(
+    deployment: Deployment, endpoints: Sequence[Endpoint], uow: DeployerUnitOfWork
+) -> list[service_pb2.Servers]:
+    ready = Counter(one.version for one in endpoints if one.ready)
+    deaths = await uow.endpoints.deaths(deployment.place)
     return [
-        service_pb2.Endpoint(
-            version=one.version,
-            http_address=one.address.http,
-            grpc_address=one.address.grpc,
-            ready=one.ready,
-            pid=one.process.pid if one.process else 0,
+        service_pb2.Servers(
+            version=version,
+            wanted=needed.count,
+            ready=ready[version],
+            deaths=deaths.get(version, NO_DEATHS).times,
+            last_words=deaths.get(version, NO_DEATHS).last_words,
         )
-        for one in await uow.endpoints.of(place)
+        for (_, version), needed in servers_needed([deployment]).items()
     ]
 
 
@@ -138,6 +161,7 @@ _Body = (
     | events_pb2.DeploymentReleased
     | events_pb2.DeploymentFailed
     | events_pb2.DeploymentRetired
+    | events_pb2.TrainingRequested
 )
 
 
@@ -152,6 +176,7 @@ def _with_position(type_name: str) -> type[_Body]:
         "deployment.released": events_pb2.DeploymentReleased,
         "deployment.failed": events_pb2.DeploymentFailed,
         "deployment.retired": events_pb2.DeploymentRetired,
+        "training.requested": events_pb2.TrainingRequested,
     }
     return kinds[type_name]
 

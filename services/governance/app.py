@@ -12,7 +12,7 @@ from services.chassis.grpc_client import Sibling, readiness_of, token_from
 from services.chassis.grpc_server import GrpcServer
 from services.chassis.http_server import HttpServer, create_app
 from services.chassis.identity import TokenVerifier
-from services.chassis.leases import Leases
+from services.chassis.leases import Leases, on_time
 from services.chassis.outbox import Relay
 from services.chassis.runner import Background, Closing, Part, serve
 from services.chassis.topics import create_topics
@@ -66,7 +66,12 @@ def parts_of(settings: GovernanceSettings, *, consumer_name: str = consumers.NAM
         certificate=settings.grpc_certificate,
     )
     checks = {"database": database.ready, "kafka": consumer.ready}
-    lesser = {"outbox": relay.ready, "events": consumer.flowing, **readiness_of([sibling])}
+    lesser = {
+        "clock": on_time(database, clock),
+        "outbox": relay.ready,
+        "events": consumer.flowing,
+        **readiness_of([sibling]),
+    }
     http = create_app("governance", verifier=verifier, checks=checks, lesser=lesser, deadline=settings.request_deadline)
     http.include_router(http_api.router(database, clock))
     http.include_router(operations.router(database, consumer))

@@ -13,7 +13,7 @@ from services.chassis.grpc_client import Sibling, readiness_of, token_from
 from services.chassis.grpc_server import GrpcServer
 from services.chassis.http_server import HttpServer, create_app
 from services.chassis.identity import TokenVerifier
-from services.chassis.leases import Leases
+from services.chassis.leases import Leases, on_time
 from services.chassis.outbox import Relay
 from services.chassis.runner import Background, Closing, Part, serve
 from services.chassis.signatures import Signers
@@ -90,7 +90,12 @@ def parts_of(
         certificate=settings.grpc_certificate,
     )
     checks = {"database": database.ready, "kafka": consumer.ready, "records": records.ready}
-    lesser = {"outbox": relay.ready, "events": consumer.flowing, **readiness_of([registry])}
+    lesser = {
+        "clock": on_time(database, clock),
+        "outbox": relay.ready,
+        "events": consumer.flowing,
+        **readiness_of([registry]),
+    }
     http = create_app("monitor", verifier=verifier, checks=checks, lesser=lesser, deadline=settings.request_deadline)
     http.include_router(http_api.router(database, judges))
     writer = RecordsWriter(settings.kafka, records_topic)

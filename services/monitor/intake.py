@@ -1,5 +1,7 @@
 """Taking batches of records in: prepared outside of any transaction, then judged, kept and moved on inside one.
 
+What is read at once, of however many partitions, is one transaction, so that its cost is paid once.
+
 A batch that can't be read, or doesn't fit its version's profile, becomes a dead letter in the same transaction, and
 the rest goes on. What an operator replays comes back through `retry_one`, as if it had just arrived.
 """
@@ -7,6 +9,7 @@ the rest goes on. What an operator replays comes back through `retry_one`, as if
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import structlog
 
@@ -26,6 +29,20 @@ _log = structlog.get_logger()
 
 class Moved(Exception):
     """The offset row isn't where it was left: another replica reads the partition."""
+
+
+class Read(NamedTuple):
+    """What was read of a partition at once.
+
+    Args:
+        partition: The partition.
+        old: Where we think that it stands.
+        raws: The events from there on, at least one.
+    """
+
+    partition: int
+    old: int
+    raws: Sequence[Raw]
 
 
 class Intake:
@@ -62,17 +79,19 @@ class Intake:
         async with self._database.begin() as uow:
             return await uow.records.next_offsets(self._topic, partitions)
 
-    async def take(self, partition: int, old: int, raws: Sequence[Raw]) -> list[bool]:
-        """Take a poll in and move on behind it, or change nothing; of each batch whether it died.
+    async def take(self, *reads: Read) -> list[list[bool]]:
+        """Take in what was read and move on behind it, or change nothing; of each batch of each whether it died.
 
         Raises:
-            Moved: another replica has moved the partition on.
+            Moved: another replica has moved a partition on.
             Unavailable: the database or the registry doesn't answer.
             Conflict: another replica was in the way.
         """
+        raws = [raw for read in reads for raw in read.raws]
         prepared = await prepare(raws, self._judges)
         async with self._database.begin() as uow:
-            await self._move(uow, partition, old=old, new=raws[-1].offset + 1)
+            for read in sorted(reads):  # in order, so that two replicas that both believe in theirs don't lock up
+                await self._move(uow, read.partition, old=read.old, new=read.raws[-1].offset + 1)
             await self._take(prepared, raws, uow)
             for raw, error in prepared.dead:
                 _log.warning("records can't be read", reason=str(error), offset=raw.offset)
@@ -80,8 +99,8 @@ class Intake:
         instruments.MONITOR_BATCHES.labels("dead").inc(len(prepared.dead))
         instruments.MONITOR_BATCHES.labels("read").inc(len(prepared.arrived))
         instruments.MONITOR_RECORDS.inc(sum(batch.rows for batch in prepared.arrived))
-        died = {raw.offset for raw, _ in prepared.dead}
-        return [raw.offset in died for raw in raws]
+        died = {(raw.partition, raw.offset) for raw, _ in prepared.dead}
+        return [[bool(died) and (raw.partition, raw.offset) in died for raw in read.raws] for read in reads]
 
     async def bury(self, partition: int, old: int, raw: Raw, error: Exception) -> None:
         """Give a batch up that fails in a way that nobody foresaw, and move on behind it."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -49,16 +50,16 @@ class Prepared:
 
 
 async def prepare(raws: Sequence[Raw], judges: Judged) -> Prepared:
-    """Decode and count a poll of one partition, of at least one event.
+    """Decode and count what was read at once, at least one event.
 
     Raises:
         Unavailable: a judge's profile isn't known, and the registry doesn't answer.
     """
     prepared = Prepared()
     one_by_one: list[tuple[Raw, Told]] = []
-    forms: dict[str, list[Raw]] = {}
+    forms: defaultdict[str, list[Raw]] = defaultdict(list)
     for raw in raws:
-        forms.setdefault(singles.form_of(raw.headers), []).append(raw)
+        forms[singles.form_of(raw.headers)].append(raw)
     for raw in forms.pop("", []):
         try:
             await _prepare(raw, prepared, one_by_one, judges)
@@ -76,10 +77,11 @@ async def prepare(raws: Sequence[Raw], judges: Judged) -> Prepared:
 def arrive(told: Sequence[Predictions], name: str, raws: Sequence[Raw], prepared: Prepared) -> None:
     """Gather predictions of a poll, whose judges are known, into batches that arrived, named apart by `name`."""
     where = f"{raws[0].topic}/{raws[0].partition}/{raws[0].offset}{name}"
+    appended_at = _at(max(raw.appended_ms for raw in raws))
     for number, each in enumerate(told, 1):
         judge = prepared.judges[each.place.model, each.place.version]
         batch = gathered(each, where, number, judge.profile if judge else None)
-        prepared.arrived.append(counted(batch, judge, _appended(raws[-1]), ""))
+        prepared.arrived.append(counted(batch, judge, appended_at, ""))
 
 
 async def _prepare(raw: Raw, prepared: Prepared, one_by_one: list[tuple[Raw, Told]], judges: Judged) -> None:
@@ -91,7 +93,7 @@ async def _prepare(raw: Raw, prepared: Prepared, one_by_one: list[tuple[Raw, Tol
         told_by_arrow = event.content_type.startswith(arrow_batches.ARROW)
         batch = arrow_batches.read(event, raw.appended_ms) if told_by_arrow else packed.read(event)
         judge = await _judge(batch.head.model, batch.head.version, prepared, judges)
-        prepared.arrived.append(counted(batch, judge, _appended(raw), event.traceparent))
+        prepared.arrived.append(counted(batch, judge, _at(raw.appended_ms), event.traceparent))
     elif event.type == logged.TYPE:
         body = logged.check(cloudevents.body(event, InferenceLogged))
         await _judge(body.model, body.version, prepared, judges)
@@ -123,5 +125,5 @@ def counted(batch: Batch, judge: Judge | None, appended_at: datetime, traceparen
     return Arrived(batch.head, batch.data, batch.rows, newest_at, panes, traceparent)
 
 
-def _appended(raw: Raw) -> datetime:
-    return datetime.fromtimestamp(raw.appended_ms / 1000, UTC)
+def _at(milliseconds: int) -> datetime:
+    return datetime.fromtimestamp(milliseconds / 1000, UTC)

@@ -84,8 +84,8 @@ def read_all(raws: Sequence[Raw], form: str, dead: list[tuple[Raw, Invalid]]) ->
     if form == JSON:
         return _read_singly(raws, form, dead)
     whole = [raw for raw in raws if raw.value is not None]
-    appended_us = np.fromiter((raw.appended_ms * 1000 for raw in whole), dtype=np.int64, count=len(whole))
-    found, odd = read_alike([raw.value or b"" for raw in whole], appended_us)
+    appended_ms = np.array([raw.appended_ms for raw in whole], dtype=np.int64)
+    found, odd = read_alike([raw.value or b"" for raw in whole], appended_ms * 1000)
     others = [raw for raw in raws if raw.value is None]
     return [*found, *_read_singly([*(whole[place] for place in odd), *others], form, dead)]
 

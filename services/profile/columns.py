@@ -41,7 +41,8 @@ class CodedText:
     def __post_init__(self) -> None:
         if self.codes.ndim != 1 or self.codes.dtype.kind != "i":
             raise Invalid("codes are one signed integer per record")
-        if self.codes.size and (self.codes.min() < -1 or self.codes.max() >= len(self.dictionary)):
+        codes = self.codes  # `reduce` itself, as the methods around it cost as much again
+        if codes.size and (np.minimum.reduce(codes) < -1 or np.maximum.reduce(codes) >= len(self.dictionary)):
             raise Invalid(f"a code is outside -1 to {len(self.dictionary) - 1}")
 
     def __len__(self) -> int:
@@ -113,13 +114,14 @@ def texts_of(column: Column, name: str) -> Iterable[tuple[str | None, int]]:
 
 def rows_of(columns: Mapping[str, Column]) -> int:
     """How many records the columns hold; Invalid where they differ or there is no column."""
-    lengths = {name: len(column) for name, column in columns.items()}
-    if not lengths:
-        raise Invalid("there are no columns")
-    rows = next(iter(lengths.values()))
-    for name, length in lengths.items():
-        if length != rows:
+    rows = -1
+    for name, column in columns.items():
+        length = len(column)
+        if length != rows >= 0:
             raise Invalid(f"has {length} records, the first column has {rows}", where=name)
+        rows = length
+    if rows < 0:
+        raise Invalid("there are no columns")
     return rows
 
 

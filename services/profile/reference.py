@@ -252,4 +252,4 @@ def _dispersion_of(feature: Feature, column: Column) -> float:
     blocks = min(BLOCKS, len(column) // LEAST_BLOCK_ROWS)
     bounds = np.linspace(0, len(column), blocks + 1).astype(int).tolist() if blocks else []
     pieces = [feature.count(slice_of(column, start, stop)) for start, stop in pairwise(bounds)]
-    return overdispersion(np.array(pieces)) if pieces else 1.0
+    return overdispersion(np.array(pieces), ordered=not feature.is_text) if pieces else 1.0

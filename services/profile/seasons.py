@@ -14,7 +14,7 @@ from itertools import pairwise
 import numpy as np
 
 from services.profile.columns import Column, Counts, picked
-from services.profile.dispersion import pearson, ratio
+from services.profile.dispersion import overdispersion
 from services.profile.reference import CELLS, ReferenceProfile, Seasons
 from services.profile.vectors import with_numbers
 from services.profile.window import count
@@ -56,7 +56,8 @@ def with_seasons(profile: ReferenceProfile, columns: Mapping[str, Column], times
     cells = cells_of(present * HOUR_US)
     by_cell = [counted[cells == cell] for cell in range(CELLS)]
     dispersions = [
-        ratio(pearson(each[:, start:stop]) for each in by_cell) for start, stop in pairwise(profile.offsets.tolist())
+        overdispersion(*(each[:, start:stop] for each in by_cell), ordered=not feature.is_text)
+        for feature, (start, stop) in zip(profile.features, pairwise(profile.offsets.tolist()), strict=True)
     ]
     counts = np.array([each.sum(axis=0) for each in by_cell])
     return replace(profile, seasons=Seasons(counts, np.array(dispersions)))

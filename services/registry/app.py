@@ -17,7 +17,7 @@ from services.chassis.grpc_client import Sibling, readiness_of, token_from
 from services.chassis.grpc_server import GrpcServer
 from services.chassis.http_server import HttpServer, create_app
 from services.chassis.identity import TokenVerifier
-from services.chassis.leases import Leases
+from services.chassis.leases import Leases, on_time
 from services.chassis.outbox import Relay
 from services.chassis.runner import Background, Closing, serve
 from services.chassis.signatures import Signers
@@ -74,7 +74,12 @@ async def run() -> int:
         certificate=settings.grpc_certificate,
     )
     checks = {"database": database.ready, "kafka": consumer.ready}
-    lesser = {"outbox": relay.ready, "events": consumer.flowing, **readiness_of([deployer])}
+    lesser = {
+        "clock": on_time(database, SystemClock()),
+        "outbox": relay.ready,
+        "events": consumer.flowing,
+        **readiness_of([deployer]),
+    }
     http = create_app("registry", verifier=verifier, checks=checks, lesser=lesser, deadline=settings.request_deadline)
     http.include_router(http_api.router(commands, queries))
     http.include_router(operations.router(database, consumer))

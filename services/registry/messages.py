@@ -67,6 +67,7 @@ def registration_of(message: pb.RegisterVersionRequest) -> Registration:
         drift=_drift(message.drift),
         rollout=_rollout(message.rollout),
         outcomes=_outcomes(message.outcomes),
+        training_request=message.training_request,
         features=feature_messages.features_of(message.features) if message.HasField("features") else None,
     )
 
@@ -165,6 +166,7 @@ def registered_message(version: Version) -> told.ModelRegistered:
         registered_by=actor_message(version.registered_by),
         registered_at=stamp(version.registered_at),
         profile_digest=brought.profile_digest,
+        training_request=version.training_request,
         feature_views=feature_messages.view_messages(version.features),
     )
 

@@ -43,6 +43,7 @@ def body_of(version: Version) -> str:
             "drift": asdict(version.drift),
             "rollout": asdict(version.rollout),
             "outcomes": asdict(version.outcomes),
+            "training_request": version.training_request,
             "features": _features_body(version.features),
         }
     )
@@ -66,6 +67,7 @@ def version_of(row: Row) -> Version:
         registered_by=Actor(row["registered_by"], row["verified"]),
         registered_at=row["registered_at"],
         traceparent=row["traceparent"],
+        training_request=body.get("training_request", ""),
         retired=row["retired"],
         features=_features(body.get("features")),
     )

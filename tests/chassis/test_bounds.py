@@ -138,4 +138,4 @@ async def test_records_that_come_faster_than_they_are_taken_in_stay_on_kafka(kaf
         waiting.let.set()
         await eventually(lambda: true(waiting.took == count), what="every record")
 
-    assert stream._FETCH_BYTES < held < 2 * stream._FETCH_BYTES * ENVELOPE
+    assert stream.FETCH_BYTES < held < 2 * stream._FETCH_BYTES * ENVELOPE

@@ -5,8 +5,9 @@ from datetime import timedelta
 
 import pytest
 
+from services.chassis.clock import ManualClock, SystemClock
 from services.chassis.errors import Unavailable
-from services.chassis.leases import Lease, LeaseLost, Leases
+from services.chassis.leases import Lease, LeaseLost, Leases, on_time
 from services.chassis.testing import eventually
 from tests.chassis.kit import Service, running
 
@@ -187,3 +188,18 @@ async def test_work_that_ends_is_begun_again(service: Service) -> None:
         await eventually(lambda: as_async(len(begun) >= 2), what="a second try")
 
     assert begun[:2] == [1, 2]
+
+
+async def test_a_clock_that_agrees_with_the_databases_is_right(service: Service) -> None:
+    await on_time(service.database, SystemClock())()
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"), [(timedelta(hours=1), "3,600 s ahead of"), (timedelta(seconds=-90), "90 s behind")]
+)
+async def test_a_clock_that_differs_from_the_databases_is_not_right(
+    service: Service, wrong: timedelta, said: str
+) -> None:
+    clock = ManualClock(SystemClock().now() + wrong)
+    with pytest.raises(Unavailable, match=f"our clock is {said} the database's"):
+        await on_time(service.database, clock)()

@@ -181,6 +181,8 @@ async def test_that_a_deployment_was_retired_is_told_once_it_is_in_effect(deploy
         ("Retire", pb2.RetireRequest(model="credit"), Invalid, "say why"),
         ("Retire", pb2.RetireRequest(model="nobody", reason="x"), NotFound, "ever deployed"),
         ("Retire", pb2.RetireRequest(model="credit", reason="x", epoch=1), Conflict, "moved on"),
+        ("RequestTraining", pb2.RequestTrainingRequest(model="credit", reason=" "), Invalid, "say why"),
+        ("RequestTraining", pb2.RequestTrainingRequest(model="nobody", reason="x"), NotFound, "ever deployed"),
         ("RollBack", pb2.RollBackRequest(model="credit", reason="x", version=4_000_000_000), Conflict, "never had all"),
         ("Deploy", pb2.DeployRequest(model="credit", version=1), Conflict, "already"),
     ],
@@ -221,6 +223,26 @@ async def test_commands_take_an_operator(deployer: Deployer, server: str, issuer
         with pytest.raises(Denied, match="operator"):
             await somebody.ask(type(request).__name__.removesuffix("Request"), request)
     await somebody.close()
+    assert await _nothing(deployer)
+
+
+async def test_a_scientist_asks_for_a_new_version_and_a_second_one_gets_the_first_ones_request(
+    deployer: Deployer, server: str, issuer: Issuer
+) -> None:
+    await deployer.deployed(1)
+    scientist = Caller(server, issuer.token("sam", Role.SCIENTIST))
+    first = await scientist.ask("RequestTraining", pb2.RequestTrainingRequest(model="credit", reason="new data"))
+    second = await scientist.ask("RequestTraining", pb2.RequestTrainingRequest(model="credit", reason="newer data"))
+    await scientist.close()
+    assert (first.created, first.training.actor, first.training.reason) == (True, "sam", "new data")
+    assert (second.created, second.training) == (False, first.training)
+
+
+async def test_a_reviewer_does_not_ask_for_a_new_version(deployer: Deployer, server: str, issuer: Issuer) -> None:
+    reviewer = Caller(server, issuer.token("grace", Role.REVIEWER))
+    with pytest.raises(Denied, match="scientist or operator"):
+        await reviewer.ask("RequestTraining", pb2.RequestTrainingRequest(model="credit", reason="x"))
+    await reviewer.close()
     assert await _nothing(deployer)
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from examples.fraud.scenarios import BIG_SPENDER, JUST_BELOW, LEAKED_FACTOR, LIMIT, Outbreak, Scenario
+from examples.fraud.scenarios import AMOUNTS, BIG_SPENDER, LEAKED_FACTOR, LIMIT, Outbreak, Scenario
 from examples.fraud.simulator import DATA, DAY, DOCUMENTED, LATEST, simulate
 from examples.fraud.world import Chance, World, customers_of
 
@@ -112,8 +112,8 @@ def test_the_new_scenario_begins_on_its_day_and_all_else_is_as_without_it(
 def test_the_new_scenario_takes_big_spenders_for_amounts_just_below_the_limit(broken_out: pd.DataFrame) -> None:
     new = of(broken_out, Scenario.BELOW_THE_LIMIT)
     assert len(new) > 10
-    assert new["amount"].between(*JUST_BELOW).all()
-    assert JUST_BELOW[1] < LIMIT
+    assert new["amount"].between(*AMOUNTS[Scenario.BELOW_THE_LIMIT]).all()
+    assert AMOUNTS[Scenario.BELOW_THE_LIMIT][1] < LIMIT
     assert (customers_of(SMALL).mean_amount[new["customer"]] >= BIG_SPENDER).all()
 
 

@@ -9,10 +9,8 @@ import asyncio
 import random
 import signal
 from collections.abc import Awaitable, Callable, Sequence
-from contextlib import suppress
 from datetime import timedelta
 from functools import partial
-from pathlib import Path
 from typing import Final
 
 from golden.operations import ask
@@ -20,6 +18,7 @@ from services.chassis.topics import TOPICS
 from tests.faults import poison
 from tests.faults.bad_release import REASON
 from tests.faults.bus import Bus, Written
+from tests.faults.disk import Disk
 from tests.faults.lives import Lives
 from tests.faults.plan import Fault, Step
 from tests.faults.world import HANDLES_NOTHING, READS_NOTHING, SESSION_TIMEOUT, Replica, World
@@ -41,10 +40,10 @@ class Adversary:
         world: The platform.
         bus: Its topics.
         lives: What goes on meanwhile.
-        disk: The database's file system, where it may be filled; None where it may not.
+        disk: The database's own, where it may be filled; None where it may not.
     """
 
-    def __init__(self, world: World, bus: Bus, lives: Lives, *, disk: Path | None) -> None:
+    def __init__(self, world: World, bus: Bus, lives: Lives, *, disk: Disk | None) -> None:
         self._world = world
         self._bus = bus
         self._lives = lives
@@ -68,6 +67,7 @@ class Adversary:
             Fault.CUT: self._cut,
             Fault.CLOSE: self._close,
             Fault.SLOW: self._slow,
+            Fault.HOLD: self._hold,
             Fault.REPEAT: self._repeat,
             Fault.LATE: self._late,
             Fault.REREAD: self._reread,
@@ -164,6 +164,11 @@ class Adversary:
         await _pass(6)
         self._world.links[step.target].mend()
 
+    async def _hold(self, step: Step) -> None:
+        self._world.links[step.target].hold()
+        await _pass(step.amount)
+        self._world.links[step.target].mend()
+
     async def _clock(self, step: Step) -> None:
         file = self._world.skew_file(Replica(step.target, step.replica))
         file.write_text(str(step.amount))
@@ -172,13 +177,9 @@ class Adversary:
 
     async def _fill(self, step: Step) -> None:
         assert self._disk is not None
-        filler = self._disk / "filler"
-        with filler.open("wb") as file, suppress(OSError):
-            while True:
-                file.write(bytes(1 << 20))
-                file.flush()
+        self._disk.fill()
         await _pass(2 + step.amount)
-        filler.unlink()
+        self._disk.make_room()
 
     # Topics
 

@@ -137,6 +137,16 @@ class Bus:
             await producer.stop()
         return [(stood.topic, stood.partition, stood.offset) for stood in sent]
 
+    async def write_behind_all(self, records: Iterable[tuple[str, bytes | None, Headers, bytes | None]]) -> None:
+        """Write records at the end of one of their topic's partitions each, beginning with the first."""
+        producer = AIOKafkaProducer(bootstrap_servers=self.bootstrap, acks="all", enable_idempotence=True)
+        try:
+            await producer.start()
+            for partition, (topic, key, headers, value) in enumerate(records):
+                await producer.send_and_wait(topic, value, key=key, headers=list(headers), partition=partition)
+        finally:
+            await producer.stop()
+
     async def write_undecodable(self, topic: str) -> Place:
         """Write a record with a header whose name isn't UTF-8, as other clients can."""
         producer = AIOKafkaProducer(bootstrap_servers=self.bootstrap, acks="all")

@@ -9,9 +9,7 @@ Everything that is said also stands in `campaign.log` in the campaign's folder.
 from __future__ import annotations
 
 import asyncio
-import os
 import shutil
-import subprocess
 import sys
 import tempfile
 import time
@@ -27,6 +25,7 @@ from services.chassis.topics import RECORDS
 from tests.faults.adversary import HEARD, Adversary
 from tests.faults.bus import Bus
 from tests.faults.checker import check
+from tests.faults.disk import small_disk
 from tests.faults.evidence import Checked, Evidence, wrong_of
 from tests.faults.lives import Lives
 from tests.faults.plan import Fault, Step, plan
@@ -34,7 +33,6 @@ from tests.faults.seen import Seen, look
 from tests.faults.settling import settled, whole
 from tests.faults.world import World
 
-_DISK: Final = "384m"  # four databases with their write-ahead logs take 200 MB
 _SETTLES_WITHIN: Final = timedelta(minutes=4)  # a decision without an answer takes 45 s, a canary a few
 _FOR_A_HUMAN: Final = ("waits for a reviewer", "failed", "held")  # what may be left, and is listed
 _LOOKS_EVERY: Final = 4  # steps after which an operator lifts what is held, so that more versions are served
@@ -75,9 +73,11 @@ class Campaign:
         self._settings = settings
         self._folder = Path(tempfile.mkdtemp(prefix="golden-faults-"))
         self._folder.chmod(0o755)  # PostgreSQL runs as another user where this runs as root
-        self._disk = _small_disk(self._folder / "disk")
+        self._disk = small_disk(self._folder / "disk")
         self._world = World(
-            self._folder / "home", (self._disk or self._folder) / "postgres", replicas=settings.replicas
+            self._folder / "home",
+            (self._disk.folder if self._disk else self._folder) / "postgres",
+            replicas=settings.replicas,
         )
         self._bus = Bus(self._world.kafka.bootstrap)
         self._tally = Tally()
@@ -264,24 +264,14 @@ class Campaign:
     def _leave(self, *, well: bool) -> None:
         if self._disk is not None:
             if not well or self._settings.keep:
-                shutil.copytree(self._disk / "postgres", self._folder / "postgres", symlinks=True)
-            subprocess.run(["umount", self._disk], check=False)
+                self._disk.keep(self._folder / "database")
+            self._disk.unmount()
         if well and not self._settings.keep:
             shutil.rmtree(self._folder, ignore_errors=True)
             return
         asked = self._settings
         again = f"--seed {asked.seed} --steps {asked.steps} --replicas {asked.replicas}"
         self._say(f'kept: {self._folder}   the same again: make faults ARGS="{again}"')
-
-
-def _small_disk(folder: Path) -> Path | None:
-    """A small file system for the database; None where we may not make one."""
-    if os.geteuid() != 0 or sys.platform != "linux":
-        return None
-    folder.mkdir()
-    options = f"size={_DISK},mode=755"
-    done = subprocess.run(["mount", "-t", "tmpfs", "-o", options, "tmpfs", folder], check=False, capture_output=True)
-    return folder if done.returncode == 0 else None
 
 
 def _kind(finding: Finding) -> str:

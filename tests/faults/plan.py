@@ -26,6 +26,7 @@ class Fault(StrEnum):
     CUT = "connections cut again and again"
     CLOSE = "a dependency out of reach"
     SLOW = "a slow link"
+    HOLD = "a dependency that is silent, and breaks no connection"
     REPEAT = "the newest events again"
     LATE = "old events again, late and out of order"
     REREAD = "a whole topic read again"
@@ -38,6 +39,8 @@ class Fault(StrEnum):
 
 LINKS = (*SERVICES, "kafka")
 _JUMPS = (-3600.0, -90.0, 90.0, 3600.0)  # seconds; an hour is what a wrong time zone makes
+# Seconds: less than a consumer's session, more than one, and more than a statement and the patience beyond it.
+_SILENCES = (3.0, 10.0, 40.0)
 _CONSUMED = (*CONTROL, OUTCOMES)
 
 
@@ -73,8 +76,8 @@ def plan(seed: int, steps: int, *, replicas: int) -> list[Step]:
 
     >>> plan(7, 40, replicas=2) == plan(7, 40, replicas=2)
     True
-    >>> len({step.fault for step in plan(7, 17, replicas=2)})
-    17
+    >>> len({step.fault for step in plan(7, 18, replicas=2)})
+    18
     """
     rng = random.Random(seed)
     faults: list[Fault] = []
@@ -92,6 +95,8 @@ def _step(number: int, fault: Fault, rng: random.Random, replicas: int) -> Step:
             target, amount = rng.choice(SERVICES), rng.choice(_JUMPS)
         case Fault.CUT | Fault.CLOSE | Fault.SLOW:
             target, amount = rng.choice(LINKS), rng.uniform(0.1, 0.6)
+        case Fault.HOLD:
+            target, amount = rng.choice(LINKS), rng.choice(_SILENCES)
         case Fault.REPEAT | Fault.LATE:
             target, amount = rng.choice(_CONSUMED).name, rng.randint(5, 40)
         case Fault.POISON:

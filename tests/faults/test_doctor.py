@@ -1,72 +1,45 @@
-"""`golden doctor` on a real platform names in words what is broken, and what to do."""
+"""`golden doctor` on a real platform names in words what is broken, and what to do; what is over it doesn't name.
+
+What the adversary does to processes, links, clocks and the disk stands here; what it does to topics, and what waits for
+a person, in `test_doctor_events`; bad releases in `test_replay`.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import signal
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
-import asyncpg
-import grpc
 import pytest
-from google.protobuf.message import Message
 
-from golden.checkup import Finding, examine
 from golden.embedded.services import SERVICES
-from golden.operations import ask
-from goldenpath.deployer.v1 import deployer_service_pb2 as deployer
-from goldenpath.governance.v1 import events_pb2 as governance
-from goldenpath.ingest.v1 import events_pb2 as ingest
-from goldenpath.registry.v1 import events_pb2 as registry
-from services.chassis.cloudevents import event_of, headers_of
 from services.chassis.testing import eventually
-from tests.faults.bad_release import REASON
-from tests.faults.bus import Bus
+from tests.faults.disk import Disk
 from tests.faults.link import Link
-from tests.faults.world import HANDLES_NOTHING, READS_NOTHING, Replica, World
+from tests.faults.operating import PATIENCE, finds, is_well
+from tests.faults.publishing import project, publish, started
+from tests.faults.world import SESSION_TIMEOUT, Replica, World
 
-PATIENCE = timedelta(seconds=120)
 pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.servers, pytest.mark.timeout(600)]
+SLOW = timedelta(seconds=2)
+MONITOR = Replica("monitor", 1)
 
 
-async def finds(world: World, where: str, what: str) -> Finding:
-    """What the doctor says about something, once it says so."""
-    doctor = world.as_("otto", "operator")
-
-    async def found() -> Any:
-        findings = await asyncio.to_thread(examine, doctor)
-        return next((one for one in findings if one.where == where and what in one.what), None)
-
-    finding: Finding = await eventually(found, within=PATIENCE, what=f"{where}: {what}")
-    return finding
-
-
-async def is_well(world: World) -> None:
-    """The doctor finds nothing."""
-    doctor = world.as_("otto", "operator")
-
-    async def well() -> bool:
-        return not await asyncio.to_thread(examine, doctor)
-
-    await eventually(well, within=PATIENCE, what="nothing wrong")
-
-
-async def publish(world: World, topic: str, type_name: str, subject: str, body: Message) -> None:
-    made = event_of(body, type=type_name, source="test", subject=subject, time=datetime.now(UTC))
-    await Bus(world.kafka.bootstrap).write([(topic, subject.encode(), headers_of(made), made.data)])
-
-
-async def test_a_platform_that_is_well_has_no_findings(world: World) -> None:
+async def test_a_platform_that_is_well_has_no_findings(world: World, served: str) -> None:
+    del served
     await is_well(world)
+
+
+# Processes
 
 
 async def test_a_dead_service_does_not_answer(world: World) -> None:
     await asyncio.to_thread(world.kill, "monitor/1")
     finding = await finds(world, "monitor", "doesn't answer")
     assert "golden up" in finding.fix
-    world.launch(Replica("monitor", 1))
+    world.launch(MONITOR)
     await is_well(world)
 
 
@@ -75,6 +48,13 @@ async def test_a_service_that_hangs_does_not_answer(world: World) -> None:
     finding = await finds(world, "registry", "doesn't answer")
     assert "logs folder" in finding.fix
     world.signal("registry/1", signal.SIGCONT)
+    await is_well(world)
+
+
+async def test_a_service_that_comes_back_after_its_session_is_well(world: World) -> None:
+    world.signal("monitor/1", signal.SIGSTOP)
+    await passed(SESSION_TIMEOUT + timedelta(seconds=2))
+    world.signal("monitor/1", signal.SIGCONT)
     await is_well(world)
 
 
@@ -87,39 +67,12 @@ async def test_a_database_whose_machine_is_gone_is_named_by_everybody(world: Wor
     await is_well(world)
 
 
-async def test_events_that_come_again_are_no_finding(world: World) -> None:
-    await start_projects(world, "again", 0, 5)
-    await eventually(lambda: started(world, "again", 5), within=PATIENCE, what="every project")
-    bus = Bus(world.kafka.bootstrap)
-    await bus.read()
-    await bus.write((one.topic, one.key, one.headers, one.value) for one in bus.records if one.topic == "ingest.events")
-    await is_well(world)
-    assert await started(world, "again", 5)
-
-
-async def test_a_broker_that_is_down_is_named_by_whoever_needs_it(world: World) -> None:
-    world.signal("kafka", signal.SIGSTOP)
-    finding = await finds(world, "governance", "kafka: ")
-    assert finding.fix.startswith("is Kafka up?")
-    world.signal("kafka", signal.SIGCONT)
-    await is_well(world)
-
-
-@pytest.mark.parametrize(
-    ("service", "fail"),
-    [
-        pytest.param("registry", Link.close, id="is down"),
-        pytest.param("monitor", lambda link: link.slow(timedelta(seconds=2)), id="is slow"),
-        pytest.param("deployer", Link.hold, id="is gone without a word"),
-    ],
-)
-async def test_a_database_in_trouble_is_named_by_whoever_needs_it(
-    world: World, service: str, fail: Callable[[Link], None]
-) -> None:
-    fail(world.links[service])
-    finding = await finds(world, service, "database: ")
-    assert finding.fix.startswith("is PostgreSQL up")
-    world.links[service].mend()
+async def test_a_broker_whose_machine_is_gone_is_named_by_everybody(world: World) -> None:
+    await asyncio.to_thread(world.kill, "kafka")
+    for service in SERVICES:
+        finding = await finds(world, service, "kafka: ")
+        assert finding.fix.startswith("is Kafka up?")
+    await world.start_kafka()
     await is_well(world)
 
 
@@ -131,83 +84,94 @@ async def test_a_proxy_that_is_down_is_named_by_the_deployer(world: World) -> No
     await is_well(world)
 
 
-async def test_an_event_that_waits_for_what_is_not_there_is_parked(world: World) -> None:
-    await publish(
-        world,
-        "registry.events",
-        "model.registered",
-        "model/nobody",
-        registry.ModelRegistered(model="nobody", version=1),
-    )
-    finding = await finds(world, "governance", "1 events are parked since ")
-    assert "NotFound: " in finding.what
-    assert "nobody" in finding.what
-    assert "tried again by themselves" in finding.fix
+async def test_a_model_server_that_died_is_named_until_its_successor_answers(world: World, served: str) -> None:
+    one, other = world.model_servers()
+    one.send(signal.SIGKILL)
+    finding = await finds(world, f"{served}/production", "1 of 2 servers of version 1 answer: one died")
+    assert "starts it again by itself" in finding.fix
+    await is_well(world)
+    assert other.alive()
 
 
-async def test_a_deployment_that_is_held_says_why(world: World) -> None:
-    verdict = governance.Verdict(model="credit", version=1)
-    await publish(
-        world, "governance.events", "model.approved", "model/credit", governance.ModelApproved(verdict=verdict)
-    )
-    otto = world.as_("otto", "operator")
-
-    async def held() -> bool:
-        try:
-            await asyncio.to_thread(
-                otto.deployer.Hold, deployer.HoldRequest(model="credit", reason="the feed is broken")
-            )
-        except grpc.RpcError:
-            return False
-        return True
-
-    await eventually(held, within=PATIENCE, what="a deployment that can be held")
-    finding = await finds(world, "credit/production", "held: the feed is broken")
-    assert finding.fix.startswith("golden release credit")
+async def test_a_model_server_that_dies_again_and_again_is_named_with_its_last_words(world: World, served: str) -> None:
+    artifacts = world.folders.artifacts
+    away = artifacts.rename(artifacts.with_name("artifacts-lost"))
+    world.model_servers()[0].send(signal.SIGKILL)
+    finding = await finds(world, f"{served}/production", "1 of 2 servers of version 1 answer: the last ")
+    assert f"{artifacts}: the store has no artifact" in finding.what
+    assert "modelservers folder" in finding.fix
+    away.rename(artifacts)
+    await is_well(world)
 
 
-@pytest.mark.parametrize("release", [READS_NOTHING, HANDLES_NOTHING])
-async def test_a_bad_release_is_stopped_its_dead_letters_are_listed_and_a_good_one_handles_them(
-    world: World, release: tuple[str, str]
+# Links
+
+
+@pytest.mark.parametrize(
+    "fail",
+    [
+        pytest.param(Link.close, id="out of reach"),
+        pytest.param(lambda link: link.slow(SLOW), id="slow"),
+        pytest.param(Link.hold, id="silent"),
+    ],
+)
+@pytest.mark.parametrize(
+    ("link", "service", "what", "fix"),
+    [
+        pytest.param("deployer", "deployer", "database: ", "is PostgreSQL up", id="a database"),
+        pytest.param("kafka", "governance", "kafka: ", "is Kafka up?", id="the broker"),
+    ],
+)
+async def test_a_dependency_that_cannot_be_reached_well_is_named(
+    world: World, fail: Callable[[Link], None], link: str, service: str, what: str, fix: str
 ) -> None:
-    replica, how = Replica("registry", 1), release[1]
-    await start_projects(world, how, 0, 1)
-    await eventually(lambda: started(world, how, 1), within=PATIENCE, what="a good release has read this publisher")
-    await world.stop_replicas([replica])
-    world.launch(replica, release)
-    await start_projects(world, how, 1, 41)
-    stopped = await finds(world, "registry", "registry stopped itself: 20 of the last 20 events on ingest.events")
-    assert "restart the service" in stopped.fix
-    listed = await finds(world, "registry", f"20 dead letters; the oldest: Invalid: {REASON}")
-    assert listed.fix.startswith("golden deadletters show registry/")
-
-    await world.stop_replicas([replica])
-    world.launch(replica)
-    await world.wait_ready([replica])
-    otto = world.as_("otto", "operator")
-    for letter in (await asyncio.to_thread(ask, otto, "registry", "GET", "/v1/deadletters"))["letters"]:
-        path = f"/v1/deadletters/{letter['id']}/replay"
-        await asyncio.to_thread(ask, otto, "registry", "POST", path, {"reason": "a good release runs again"})
-    await eventually(lambda: started(world, how, 41), within=PATIENCE, what="every project")
+    fail(world.links[link])
+    finding = await finds(world, service, what)
+    assert finding.fix.startswith(fix)
+    world.links[link].mend()
+    await is_well(world)
 
 
-async def start_projects(world: World, name: str, begin: int, end: int) -> None:
-    """Let a publisher start projects."""
-    made = []
-    for number in range(begin, end):
-        body = ingest.ProjectStarted(project=f"{name}{number}", model=f"{name}{number}")
-        body.started_at.GetCurrentTime()
-        subject = f"model/{name}{number}"
-        event = event_of(body, type="project.started", source=name, subject=subject, time=datetime.now(UTC))
-        made.append(("ingest.events", subject.encode(), headers_of(event), event.data))
-    await Bus(world.kafka.bootstrap).write(made)
+@pytest.mark.parametrize("link", [*SERVICES, "kafka"])
+async def test_connections_that_were_cut_are_made_again_and_no_finding(world: World, link: str) -> None:
+    for number in range(5):
+        world.links[link].cut()
+        await publish(world, project(f"cut-{link}", number))
+    await eventually(lambda: started(world, f"cut-{link}", 5), within=PATIENCE, what="every project")
+    await is_well(world)
 
 
-async def started(world: World, name: str, count: int) -> bool:
-    """Whether the registry has noted so many projects."""
-    connection = await asyncpg.connect(world.dsn("registry"))
-    try:
-        found: int = await connection.fetchval("SELECT count(*) FROM projects WHERE name LIKE $1", f"{name}%")
-    finally:
-        await connection.close()
-    return found == count
+# Clocks and the disk
+
+
+@pytest.mark.parametrize(
+    ("seconds", "way"), [pytest.param(3600, "ahead of", id="ahead"), pytest.param(-90, "behind", id="behind")]
+)
+async def test_a_clock_that_jumps_is_named_until_it_is_right_again(world: World, seconds: int, way: str) -> None:
+    skew = world.skew_file(MONITOR)
+    skew.write_text(str(seconds))
+    finding = await finds(world, "monitor", f"clock: degraded: our clock is {abs(seconds):,} s {way} the database's")
+    assert "by NTP" in finding.fix
+    skew.unlink()
+    await is_well(world)
+
+
+async def test_a_full_disk_is_named_once_somebody_needs_room_and_what_waited_goes_on(world: World, disk: Disk) -> None:
+    disk.fill()
+    await publish(world, *(project("full", number, owner="somebody" * 25) for number in range(400)))
+    finding = await finds(world, "registry", "the database's disk is full")
+    assert finding.fix.startswith("make room on the disk")
+    disk.make_room()
+    await is_well(world)
+    assert await started(world, "full", 400)
+
+
+async def passed(time: timedelta) -> Any:
+    """Let time go by."""
+    loop = asyncio.get_running_loop()
+    until = loop.time() + time.total_seconds()
+
+    async def over() -> bool:
+        return loop.time() >= until
+
+    return await eventually(over, within=2 * time, what="time that goes by")

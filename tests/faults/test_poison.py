@@ -4,14 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
 import random
-import subprocess
-import sys
-from collections.abc import Iterable
-from dataclasses import replace
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from datetime import UTC, datetime, timedelta
-from typing import Any, Final
+from typing import Final
 
 import httpx
 import pytest
@@ -20,18 +16,20 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from golden.checkup import examine
 from golden.embedded.services import SERVICES
-from golden.operations import ask
+from golden.inference import request_of
 from goldenpath.deployer.v1 import events_pb2 as deployer
 from goldenpath.governance.v1 import events_pb2 as governance
 from goldenpath.ingest.v1 import events_pb2 as ingest
 from goldenpath.monitor.v1 import events_pb2 as monitor
 from goldenpath.registry.v1 import events_pb2 as registry
-from services.chassis.cloudevents import event_of, headers_of
 from services.chassis.testing import eventually
 from services.chassis.topics import DEPLOYER, GOVERNANCE, INGEST, MONITOR, OUTCOMES, RECORDS, REGISTRY, Topic
 from tests.faults import poison
 from tests.faults.adversary import HEARD
 from tests.faults.bus import Bus, Place
+from tests.faults.operating import golden, otto
+from tests.faults.poison import Record
+from tests.faults.publishing import event
 from tests.faults.world import World
 
 PATIENCE: Final = timedelta(seconds=60)
@@ -43,40 +41,47 @@ SINCE: Final = Timestamp(seconds=int(NOON.timestamp()))
 pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.servers, pytest.mark.timeout(300)]
 
 
-async def hears(world: World, topic: Topic, type_name: str, body: Message) -> None:
-    """What is good on a topic is handled by everybody who handles its type, or passed over."""
-    event = event_of(body, type=type_name, source="good", subject="model/good", time=NOON)
-    before = await handled(world, type_name)
-    await Bus(world.kafka.bootstrap).write([(topic.name, b"model/good", headers_of(event), event.data)])
+async def is_handled(world: World, topic: Topic, good: Sequence[Record], services: Sequence[str], *words: str) -> None:
+    """What is good behind the poison, one at the end of each partition, is handled by each service that handles it."""
+    before = [await counted(world, service, *words) for service in services]
+    await Bus(world.kafka.bootstrap).write_behind_all(good)
 
     async def after() -> bool:
-        return bool(await handled(world, type_name) > before)
+        now = [await counted(world, service, *words) for service in services]
+        return now == [count + topic.partitions for count in before]
 
-    await eventually(after, within=PATIENCE, what=f"{type_name} on {topic.name}")
-
-
-async def handled(world: World, type_name: str) -> float:
-    """How many events of a type were handled, by all services together."""
-    said = await asyncio.gather(*(metrics(world, service) for service in SERVICES))
-    counted = (line for lines in said for line in lines if line.startswith("goldenpath_consumed_events_total"))
-    return sum(float(line.split()[-1]) for line in counted if f'"{type_name}"' in line and '"handled"' in line)
+    await eventually(after, within=PATIENCE, what=f"what is good on {topic.name}, in {', '.join(services)}")
 
 
-async def metrics(world: World, service: str) -> list[str]:
+async def counted(world: World, service: str, *words: str) -> float:
+    """What a service's metrics of these words come to."""
     async with httpx.AsyncClient() as web:
         answer = await web.get(f"{world.as_('otto').endpoints.http[service]}/metrics")
-    return answer.text.splitlines()
+    lines = (line for line in answer.text.splitlines() if not line.startswith("#"))
+    return sum(float(line.split()[-1]) for line in lines if all(word in line for word in words))
+
+
+async def a_batch(world: World, model: str) -> Record:
+    """A batch of records, as a model server wrote it."""
+    url = f"{world.as_('ada').endpoints.gateway}/v2/models/{model}/infer"
+    async with httpx.AsyncClient() as web:
+        answer = await web.post(url, json=request_of({"age": 40.0, "hours": 40.0}))
+    assert answer.is_success, answer.text
+    bus = Bus(world.kafka.bootstrap)
+
+    async def written() -> Record | None:
+        await bus.read()
+        found = [one for one in bus.records if one.event and one.event.type == "inference.recorded"]
+        return (RECORDS.name, None, found[-1].headers, found[-1].value) if found else None
+
+    batch: Record = await eventually(written, within=PATIENCE, what="a batch of records")
+    return batch
 
 
 async def letters(world: World, service: str) -> dict[Place, int]:
     """A service's dead letters: where each stood, and its number."""
     page = await otto(world, service, "GET", "/v1/deadletters?page_size=1000")
     return {(one["topic"], one["partition"], one["offset"]): one["id"] for one in page["letters"]}
-
-
-async def otto(world: World, service: str, method: str, path: str, body: dict[str, str] | None = None) -> Any:
-    """What an operator is answered."""
-    return await asyncio.to_thread(ask, world.as_("otto", "operator"), service, method, path, body)
 
 
 async def put_aside(world: World, service: str, places: set[Place]) -> dict[Place, int]:
@@ -125,32 +130,8 @@ async def are_read_to_their_ends(world: World, services: Iterable[str]) -> bool:
     return all(offset >= ends[place] for (_, place), offset in committed.items())
 
 
-@pytest.mark.parametrize(
-    ("topic", "type_name", "good"),
-    [
-        pytest.param(INGEST, "project.started", ingest.ProjectStarted(model="good", started_at=SINCE), id="ingest"),
-        pytest.param(REGISTRY, "dataset.registered", registry.DatasetRegistered(name="good", version=1), id="registry"),
-        pytest.param(GOVERNANCE, "approval.revoked", governance.ApprovalRevoked(model="good"), id="governance"),
-        pytest.param(
-            DEPLOYER,
-            "deployment.retired",
-            deployer.DeploymentRetired(position=PLACE, effective_at=SINCE),
-            id="deployer",
-        ),
-        pytest.param(MONITOR, "drift.cleared", monitor.DriftCleared(model="good", signal_id="1"), id="monitor"),
-        pytest.param(
-            OUTCOMES,
-            "outcome.recorded",
-            ingest.OutcomeRecorded(model="good", record_id=RECORD, label="1"),
-            id="outcomes",
-        ),
-        # Of records nothing good is sent: the stream would ask for a profile. Its letters, and its end, are looked at.
-        pytest.param(RECORDS, "project.started", ingest.ProjectStarted(model="good", started_at=SINCE), id="records"),
-    ],
-)
-async def test_poison_is_put_aside_by_everybody_who_hears_it_and_they_go_on(
-    world: World, topic: Topic, type_name: str, good: Message
-) -> None:
+async def is_put_aside_and_given_up(world: World, topic: Topic, behind: Callable[[], Awaitable[None]]) -> None:
+    """Poison of every kind dies in everybody who hears the topic; what is behind it goes on before it is given up."""
     bus = Bus(world.kafka.bootstrap)
     places = await bus.write(poison.of_every_kind(topic, random.Random(topic.name)))
     places.append(await bus.write_undecodable(topic.name))
@@ -160,11 +141,64 @@ async def test_poison_is_put_aside_by_everybody_who_hears_it_and_they_go_on(
         found = await put_aside(world, service, bad)
         assert found.keys() <= set(places)
         await are_shown(world, service, found)
-    await hears(world, replace(topic, name=INGEST.name) if topic is RECORDS else topic, type_name, good)
+    await behind()
     await are_dropped(world, SERVICES)
 
     assert len(bad) >= 9
     assert await are_read_to_their_ends(world, services)
+
+
+@pytest.mark.parametrize(
+    ("topic", "type_name", "good", "services"),
+    [
+        pytest.param(
+            INGEST,
+            "project.started",
+            ingest.ProjectStarted(model="good", started_at=SINCE),
+            ["registry"],
+            id="ingest",
+        ),
+        pytest.param(
+            REGISTRY,
+            "dataset.registered",
+            registry.DatasetRegistered(name="good", version=1),
+            ["governance"],
+            id="registry",
+        ),
+        pytest.param(
+            GOVERNANCE, "approval.revoked", governance.ApprovalRevoked(model="good"), ["deployer"], id="governance"
+        ),
+        pytest.param(
+            DEPLOYER,
+            "deployment.retired",
+            deployer.DeploymentRetired(position=PLACE, effective_at=SINCE),
+            ["registry", "governance", "monitor"],
+            id="deployer",
+        ),
+        pytest.param(
+            MONITOR, "drift.cleared", monitor.DriftCleared(model="good", signal_id="1"), ["deployer"], id="monitor"
+        ),
+        pytest.param(
+            OUTCOMES,
+            "outcome.recorded",
+            ingest.OutcomeRecorded(model="good", record_id=RECORD, label="1"),
+            ["monitor"],
+            id="outcomes",
+        ),
+    ],
+)
+async def test_poison_is_put_aside_by_everybody_who_hears_it_and_what_is_behind_it_is_handled(
+    world: World, topic: Topic, type_name: str, good: Message, services: list[str]
+) -> None:
+    behind = [event(topic.name, type_name, "model/good", good, source="good") for _ in range(topic.partitions)]
+    words = ("goldenpath_consumed_events_total", f'"{type_name}"', '"handled"')
+    await is_put_aside_and_given_up(world, topic, lambda: is_handled(world, topic, behind, services, *words))
+
+
+async def test_poison_among_records_is_put_aside_and_the_batches_behind_it_are_read(world: World, served: str) -> None:
+    behind = [await a_batch(world, served)] * RECORDS.partitions
+    words = ("goldenpath_monitor_batches_total", '"read"')
+    await is_put_aside_and_given_up(world, RECORDS, lambda: is_handled(world, RECORDS, behind, ["monitor"], *words))
 
 
 async def test_an_operator_lists_shows_replays_and_drops_them_by_name(world: World) -> None:
@@ -183,18 +217,3 @@ async def test_an_operator_lists_shows_replays_and_drops_them_by_name(world: Wor
     assert replayed.strip() == f"{listed['id']} is tried again."
     assert dropped.strip() == f"{listed['id']} is given up; its topic keeps it."
     assert await letters(world, "registry") == {}
-
-
-async def golden(world: World, *words: str) -> str:
-    """What `golden` says to an operator."""
-    there = world.as_("otto", "operator")
-    told = {f"GOLDEN_{name.upper()}": there.endpoints.grpc[name] for name in SERVICES}
-    told |= {f"GOLDEN_{name.upper()}_HTTP": there.endpoints.http[name] for name in SERVICES}
-    command = [sys.executable, "-m", "golden", *words]
-    environment = os.environ | told | {"GOLDEN_TOKEN": there.token(), "COLUMNS": "200"}
-    # In a thread: the links between services and what they depend on are here.
-    done = await asyncio.to_thread(
-        subprocess.run, command, env=environment, capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 0, done.stderr
-    return done.stdout

@@ -8,7 +8,7 @@ from typing import Any
 import jwt
 import pytest
 
-from golden import session
+from golden import checkup, session
 from golden.embedded.tokens import DevelopmentIdentity
 from goldenpath.deployer.v1 import deployer_service_pb2 as deployer
 from goldenpath.deployer.v1 import events_pb2 as positions
@@ -27,6 +27,11 @@ LETTER = {
 
 
 PARKED = "/registry/v1/parked"
+SERVERS = [
+    deployer.Servers(version=1, wanted=2, ready=1, deaths=1),
+    deployer.Servers(version=2, wanted=1, ready=0, deaths=3, last_words="no module [x]"),
+    deployer.Servers(version=3, wanted=1, ready=0),
+]
 REASON = {
     "consumer": "registry",
     "error": "NotFound",
@@ -67,14 +72,14 @@ def test_status_shows_the_siblings_where_the_deployer_is_silent(healthy: Any, go
 def test_a_healthy_platform_has_no_findings(healthy: Any, golden: Any) -> None:
     assert golden("doctor").out == "✓ Nothing is wrong.\n"
     assert golden("doctor", "--json").json == []
-    assert ("ListWaiting", governance.ListWaitingRequest()) in healthy.asked
+    assert ("ListWaiting", governance.ListWaitingRequest(page_size=1000)) in healthy.asked
 
 
 def test_doctor_names_what_is_wrong_and_what_to_do_and_ends_with_status_1(healthy: Any, golden: Any) -> None:
     at = positions.Position(model="credit", environment="production")
     failed = deployer.Rollout(version=3, state=deployer.ROLLOUT_STATE_FAILED, judgement="too slow")
     healthy.answers["ListDeployments"] = deployer.ListDeploymentsResponse(
-        deployments=[deployer.Deployment(position=at, held=True, held_reason="drift", rollout=failed)]
+        deployments=[deployer.Deployment(position=at, held=True, held_reason="drift", rollout=failed, servers=SERVERS)]
     )
     verdict = judged.Verdict(model="credit", version=4)
     healthy.answers["ListWaiting"] = governance.ListWaitingResponse(verdicts=[verdict])
@@ -94,12 +99,33 @@ def test_doctor_names_what_is_wrong_and_what_to_do_and_ends_with_status_1(health
         "golden release credit",
         "the proxy doesn't show yet what was decided",
         "the rollout of version 3 failed: too slow",
+        "1 of 2 servers of version 1 answer: one died",
+        "0 of 1 servers of version 2 answer: the last 3 died, and said last: no module [x]",
         "credit@4  waits for a reviewer",
         "golden approve credit@4",
     ]:
         assert said in ended.out
     found = golden("doctor", "--json")
-    assert (found.status, len(found.json)) == (1, 7)
+    assert (found.status, len(found.json)) == (1, 9)
+
+
+def test_doctor_looks_at_every_page() -> None:
+    pages = {"": ("first", "more"), "more": ("last", "")}
+    asked = []
+
+    def ask_for(request: deployer.ListDeploymentsRequest) -> deployer.ListDeploymentsResponse:
+        asked.append(request.page_token)
+        model, token = pages[request.page_token]
+        found = deployer.Deployment(position=positions.Position(model=model))
+        return deployer.ListDeploymentsResponse(deployments=[found], next_page_token=token)
+
+    found = [
+        one.position.model
+        for page in checkup.pages(ask_for, deployer.ListDeploymentsRequest)
+        for one in page.deployments
+    ]
+
+    assert (found, asked) == (["first", "last"], ["", "more"])
 
 
 def test_doctor_never_calls_healthy_what_it_could_not_see(healthy: Any, golden: Any) -> None:

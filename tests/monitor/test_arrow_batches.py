@@ -18,6 +18,7 @@ from services.chassis.parking import Raw
 from services.monitor import arrow_batches, batches, queries
 from services.monitor.arrow_batches import ARROW, read
 from services.monitor.arrow_sizes import unpacked_bytes
+from services.monitor.intake import Read
 from services.monitor.packed import told_of
 from services.monitor.pane_store import Panes
 from services.profile import count, empty, profile_of
@@ -202,7 +203,7 @@ async def test_streams_go_the_way_of_all_batches_and_one_that_is_broken_dies_alo
     ]
     intake = replica(bench)
     await intake.places([0])
-    assert await intake.take(0, 0, raws) == [False, True, False]
+    assert await intake.take(Read(0, 0, raws)) == [[False, True, False]]
     async with bench.database.read() as connection:
         watch = await queries.find_watch("credit", "production", 1, connection)
         panes = await Panes(connection).all(watch.id, bench.judge.profile)

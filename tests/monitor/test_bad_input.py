@@ -15,7 +15,7 @@ from services.chassis.parking import Raw
 from services.chassis.testing import emitted
 from services.monitor import queries
 from services.monitor.domain.judge import Judge
-from services.monitor.intake import Intake
+from services.monitor.intake import Intake, Read
 from services.monitor.packed import AHEAD
 from services.monitor.pane_store import Panes
 from services.profile import CodedText, Window, empty
@@ -53,7 +53,8 @@ def raw_of(body: pb.InferenceRecorded, offset: int) -> Raw:
 async def take(bench: Bench, bodies: list[pb.InferenceRecorded], intake: Intake | None = None) -> list[bool]:
     intake = intake or replica(bench)
     await intake.places([0])
-    return await intake.take(0, 0, [raw_of(body, offset) for offset, body in enumerate(bodies)])
+    (died,) = await intake.take(Read(0, 0, [raw_of(body, offset) for offset, body in enumerate(bodies)]))
+    return died
 
 
 async def total(bench: Bench) -> Window:

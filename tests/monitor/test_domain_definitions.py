@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -18,12 +19,12 @@ from services.monitor.domain.evidence import (
     SPREADS,
     Alternatives,
     _log_predicted,
-    _normal_scores,
 )
 from services.monitor.domain.parts import Parts
 from services.monitor.domain.special import log_beta, shares_within
 from services.profile import Column, profile_of
-from services.profile.dispersion import pearson
+from services.profile.columns import Numbers
+from services.profile.dispersion import middles, normal_scores, pearson
 
 stats: Any = untyped  # its stubs lack the discrete distributions
 RANDOM = np.random.default_rng(31)
@@ -46,7 +47,7 @@ def test_normal_scores_are_van_der_waerdens_of_the_average_ranks_standardised(ro
     ranks = stats.rankdata(np.repeat(np.arange(rows.size), rows), method="average")
     each = stats.norm.ppf((ranks - 0.5) / rows.sum())
     expected = stats.zscore(each)[np.cumsum(rows) - 1]
-    assert _normal_scores(rows / rows.sum()) == pytest.approx(expected)
+    assert normal_scores(rows / rows.sum()) == pytest.approx(expected)
 
 
 @pytest.mark.parametrize("place", range(4))
@@ -66,7 +67,25 @@ def test_a_gain_or_a_loss_multiplies_by_the_ratio_of_binomials_of_its_group(plac
     assert steps.reshape(len(GAINS) + 1, -1)[:, place] == pytest.approx(expected, rel=1e-7)
 
 
-def test_a_shift_multiplies_by_the_ratio_of_multinomials_at_the_mean_of_what_is_known() -> None:
+@pytest.mark.parametrize(
+    ("step", "of"),
+    [
+        pytest.param(2 * list(SHIFTS).index(0.25), lambda z: 0.25 * z, id="up a quarter"),
+        pytest.param(2 * list(SHIFTS).index(0.5) + 1, lambda z: -0.5 * z, id="down a half"),
+        *(
+            pytest.param(
+                2 * len(SHIFTS) + place,
+                lambda z, factor=factor: stats.norm.logpdf(z, scale=factor**0.5) - stats.norm.logpdf(z),
+                id=f"variance by {factor}",
+            )
+            for place, factor in enumerate(SPREADS)
+        ),
+    ],
+)
+def test_a_tilt_multiplies_by_the_ratio_of_multinomials_at_the_mean_of_what_is_known(
+    step: int, of: Callable[[Numbers], Numbers]
+) -> None:
+    """A number that moved, or that spreads more or less: the normal's own density ratio, of each group's score."""
     alternatives, parts = alternatives_of(RANDOM.normal(size=3_000))
     known = parts.reference[0] + np.where(np.isin(np.arange(parts.width), parts.parts[0].unseen), 1.0, JEFFREYS)
     batch = RANDOM.multinomial(40, known / known.sum()).astype(float)
@@ -74,11 +93,12 @@ def test_a_shift_multiplies_by_the_ratio_of_multinomials_at_the_mean_of_what_is_
     present = known[:-1] / known[:-1].sum()
     scores = stats.norm.ppf(np.cumsum(present) - present / 2)
     scores = (scores - present @ scores) / np.sqrt(present @ (scores - present @ scores) ** 2)
-    tilt = np.append(0.25 * scores, np.log(present @ np.exp(0.25 * scores)))  # missing ones keep their share
+    tilt = of(scores)
+    tilt = np.append(tilt, np.log(present @ np.exp(tilt)))  # missing ones keep their share
     tilted = after * np.exp(tilt) / (after @ np.exp(tilt))
     expected = stats.multinomial.logpmf(batch, 40, tilted) - stats.multinomial.logpmf(batch, 40, after)
     steps = alternatives.log_ratios(np.zeros((1, known.size)), batch[np.newaxis, np.newaxis])[0, 0]
-    assert steps[2 * list(SHIFTS).index(0.25)] == pytest.approx(expected)
+    assert steps[step] == pytest.approx(expected)
 
 
 def test_when_it_changed_stands_on_the_dirichlet_multinomial_of_scipy() -> None:
@@ -112,3 +132,16 @@ def test_the_overdispersion_is_pearsons_statistic_per_degree_of_freedom() -> Non
     statistic, freedom = pearson(blocks)
     assert statistic == pytest.approx(expected.statistic)
     assert freedom == expected.dof
+
+
+def test_what_middles_say_is_the_analysis_of_variance_of_their_normal_scores() -> None:
+    blocks = np.column_stack((RANDOM.integers(20, 60, (8, 5)), np.zeros(8, dtype=int)))
+    held, place = blocks[:, :-1], np.arange(5)
+    ranks = np.repeat(place, held.sum(axis=0))
+    middle = (stats.rankdata(ranks, method="average") - 0.5) / ranks.size
+    scores = stats.zscore(stats.norm.ppf(middle))[np.cumsum(held.sum(axis=0)) - 1]
+    groups = [np.repeat(scores, rows) for rows in held]
+    between = sum(len(each) * each.mean() ** 2 for each in groups)
+    statistic, freedom = middles(blocks)
+    assert statistic == pytest.approx(between)  # each score has mean 0 and variance 1
+    assert freedom == 7

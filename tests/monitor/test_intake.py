@@ -22,7 +22,7 @@ from services.chassis.testing import Issuer, emitted
 from services.monitor import queries
 from services.monitor.domain.judge import Judge
 from services.monitor.domain.state import State
-from services.monitor.intake import Intake, Moved
+from services.monitor.intake import Intake, Moved, Read
 from services.monitor.packed import whole
 from services.monitor.pane_store import Panes
 from services.profile import count, empty
@@ -75,7 +75,7 @@ def expected(bench: Bench) -> bytes:
 async def take(intake: Intake, pieces: Sequence[Raw], bounds: Sequence[int]) -> None:
     await intake.places([0])
     for start, stop in pairwise(bounds):
-        await intake.take(0, start, pieces[start:stop])
+        await intake.take(Read(0, start, pieces[start:stop]))
 
 
 @pytest.mark.parametrize(
@@ -95,10 +95,22 @@ async def test_however_polls_are_cut_the_counts_and_the_evidence_are_the_same(be
 async def test_a_replica_that_was_paused_and_comes_back_late_changes_nothing(bench: Bench) -> None:
     pieces, paused, other = raws(), replica(bench), replica(bench)
     await take(paused, pieces, [0, 10])
-    await other.take(0, 10, pieces[10:20])
+    await other.take(Read(0, 10, pieces[10:20]))
     with pytest.raises(Moved):
-        await paused.take(0, 10, pieces[10:15])
-    await other.take(0, 20, pieces[20:])
+        await paused.take(Read(0, 10, pieces[10:15]))
+    await other.take(Read(0, 20, pieces[20:]))
+    assert (await outcome(bench))[:2] == (3_000, expected(bench))
+
+
+async def test_what_is_read_of_several_partitions_is_one_transaction_behind_all_their_fences(bench: Bench) -> None:
+    pieces, ours, other = raws(), replica(bench), replica(bench)
+    await ours.places([0, 1, 2])
+    reads = [Read(2, 0, pieces[:8]), Read(0, 0, pieces[8:20]), Read(1, 0, pieces[20:])]
+    await other.take(reads[1])
+    with pytest.raises(Moved):
+        await ours.take(*reads)
+    assert await ours.places([0, 1, 2]) == {0: 20, 1: 0, 2: 0}
+    assert await ours.take(reads[0], reads[2]) == [[False] * 8, [False] * 10]
     assert (await outcome(bench))[:2] == (3_000, expected(bench))
 
 
@@ -118,7 +130,7 @@ async def test_a_replica_that_dies_in_the_middle_of_a_poll_leaves_no_half_of_it(
 
     with pytest.raises(Died):
         await half()
-    await other.take(0, 10, pieces[10:])
+    await other.take(Read(0, 10, pieces[10:]))
     assert (await outcome(bench))[:2] == (3_000, expected(bench))
 
 
@@ -157,7 +169,7 @@ async def test_while_the_registry_is_down_nothing_moves(bench: Bench) -> None:
     intake = Intake("test", "records", bench.database, judges, kept=10_000)
     await intake.places([0])
     with pytest.raises(Unavailable):
-        await intake.take(0, 0, raws()[:5])
+        await intake.take(Read(0, 0, raws()[:5]))
     assert await intake.places([0]) == {0: 0}
 
 

@@ -17,6 +17,7 @@ from services.chassis.errors import Invalid
 from services.chassis.parking import Raw
 from services.chassis.testing import emitted
 from services.monitor import batches, queries
+from services.monitor.intake import Read
 from services.monitor.kserve import answers_of, inputs_of
 from services.monitor.logged import TYPE, record_id
 from services.monitor.logged_store import Asked, Logged, Sides
@@ -167,7 +168,8 @@ async def test_in_whatever_order_sides_come_each_record_counts_once(
     await intake.places([0])
     step = len(pieces) // polls
     for start in range(0, len(pieces), step):
-        assert not any(await intake.take(0, start, pieces[start : start + step]))
+        (died,) = await intake.take(Read(0, start, pieces[start : start + step]))
+        assert not any(died)
     assert await seen(bench) == (5, expected(bench, bodies))
 
 
@@ -175,8 +177,8 @@ async def test_a_side_that_is_sent_again_changes_nothing(bench: Bench) -> None:
     bodies = sides("one")
     intake = replica(bench)
     await intake.places([0])
-    await intake.take(0, 0, raws([bodies[0], bodies[0], bodies[1], bodies[1]]))
-    await intake.take(0, 4, raws([*bodies, *bodies], 4))
+    await intake.take(Read(0, 0, raws([bodies[0], bodies[0], bodies[1], bodies[1]])))
+    await intake.take(Read(0, 4, raws([*bodies, *bodies], 4)))
     assert await seen(bench) == (2, expected(bench, bodies))
 
 
@@ -184,7 +186,7 @@ async def test_answers_that_are_not_as_many_as_the_records_die_and_the_others_go
     bodies = [*sides("one", answers=1), *sides("two")]
     intake = replica(bench)
     await intake.places([0])
-    assert await intake.take(0, 0, raws(bodies)) == [False, True, False, False]
+    assert await intake.take(Read(0, 0, raws(bodies))) == [[False, True, False, False]]
     assert (await seen(bench))[0] == 2
 
 
@@ -194,7 +196,7 @@ async def test_a_side_that_is_neither_or_both_dies(bench: Bench) -> None:
     neither = InferenceLogged(model="credit", version=1, request_id="one")
     intake = replica(bench)
     await intake.places([0])
-    assert await intake.take(0, 0, raws([both, neither, asked, answered])) == [True, True, False, False]
+    assert await intake.take(Read(0, 0, raws([both, neither, asked, answered]))) == [[True, True, False, False]]
 
 
 async def test_those_that_wait_are_bounded_and_counted_when_they_are_let_go(bench: Bench) -> None:

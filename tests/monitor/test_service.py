@@ -373,6 +373,20 @@ async def test_records_wait_while_the_registry_is_down(monitor: Running) -> None
     assert report.features
 
 
+async def test_a_partition_that_waits_for_the_registry_holds_no_other(monitor: Running) -> None:
+    await monitor.serve(200)
+    await monitor.seen(200)
+    await monitor.stop()
+    await monitor.registry_server.stop()
+    waiting = batch_of(credit(monitor.random, 50), np.full(50, 0.5), model="unheard-of")
+    known = batch_of(credit(monitor.random, 50), np.full(50, 0.5))
+    await monitor.send(waiting, "inference.recorded", partition=0)
+    await monitor.send(known, "inference.recorded", partition=1)
+    await monitor.start()
+    assert (await monitor.seen(250)).rows_seen == 250
+    assert not await monitor.ready()
+
+
 async def test_a_version_that_the_registry_does_not_know_is_seen_and_not_judged(monitor: Running) -> None:
     body = batch_of(credit(monitor.random, 50), np.full(50, 0.5), model="unheard-of")
     await monitor.send(body, "inference.recorded")

@@ -22,6 +22,7 @@ from services.chassis.parking import Raw
 from services.chassis.testing import emitted
 from services.monitor import batches, queries
 from services.monitor.alike import read_alike
+from services.monitor.intake import Read
 from services.monitor.packed import told_of, whole
 from services.monitor.pane_store import Panes
 from services.monitor.predictions import Predictions, gathered
@@ -74,7 +75,7 @@ async def test_single_events_count_as_the_batch_of_the_same_records(bench: Bench
     raws = [raw_of(event_of(prediction(row), as_json=as_json), row) for row in range(ROWS)]
     intake = replica(bench)
     await intake.places([0])
-    assert await intake.take(0, 0, raws) == [False] * ROWS
+    assert await intake.take(Read(0, 0, raws)) == [[False] * ROWS]
     async with bench.database.read() as connection:
         watch = await queries.find_watch("credit", "production", 1, connection)
         panes = await Panes(connection).all(watch.id, bench.judge.profile)
@@ -118,7 +119,7 @@ async def test_a_single_event_that_makes_no_sense_dies_alone(bench: Bench) -> No
     intake = replica(bench)
     await intake.places([0])
     raws = [raw_of(event_of(body, as_json=False), offset) for offset, body in enumerate(bodies)]
-    assert await intake.take(0, 0, raws) == [False, True, True, False]
+    assert await intake.take(Read(0, 0, raws)) == [[False, True, True, False]]
 
 
 def test_what_an_event_leaves_out_is_missing_and_what_nobody_asked_for_is_passed_over(bench: Bench) -> None:

@@ -100,6 +100,16 @@ def test_independent_rows_are_hardly_overdispersed_and_a_trend_is() -> None:
     assert profile.feature("trending").overdispersion > 3
 
 
+def test_rows_that_depend_on_those_before_are_discounted_by_what_that_does_to_their_middle() -> None:
+    """An autoregression x = x'/2 + e makes the mean of many rows vary three times as much."""
+    shocks = np.random.default_rng(4).normal(size=50_000)
+    weights = 0.5 ** np.arange(30)
+    dependent = np.convolve(shocks, weights, mode="valid")
+    profile = profile_of({"dependent": dependent, "shuffled": RANDOM.permutation(dependent)})
+    assert 1.8 < profile.feature("dependent").overdispersion < 4.8
+    assert profile.feature("shuffled").overdispersion < 1.2
+
+
 def test_a_score_is_a_feature_of_its_own() -> None:
     profile = profile_of(credit(), scores={"score": RANDOM.random(2_000)})
     assert [feature.role for feature in profile.features] == ["input"] * 4 + ["score"]

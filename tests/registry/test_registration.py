@@ -55,6 +55,16 @@ async def test_the_dataset_is_told_before_the_version(commands: Commands, regist
     assert told.ModelRegistered.FromString(told_types[1][1]) == answer.version.registered
 
 
+async def test_a_version_names_the_request_that_it_answers(
+    commands: Commands, queries: Queries, registry_database: Registry
+) -> None:
+    await commands.register_version(registration(training_request="9f0c"), ADA)
+    found = await queries.get_version(pb.GetVersionRequest(model="credit"))
+    (_, body) = (await outbox(registry_database))[-1]
+    assert found.version.registered.training_request == "9f0c"
+    assert told.ModelRegistered.FromString(body).training_request == "9f0c"
+
+
 async def test_the_same_bytes_are_the_same_version(commands: Commands, registry_database: Registry) -> None:
     first = await commands.register_version(registration(), ADA)
     again = await commands.register_version(registration(), ADA)

@@ -4,8 +4,9 @@ The target is the newest earlier stable that served long enough without a signal
 revoked, and could be started. The decision is one of three:
 
     roll back   the target does better on the affected records, beyond noise
-    hold        it doesn't: the data broke for every version, so the feed must be mended
-    retrain     it doesn't, and the trouble is the outcomes': the world changed, so a new version must be made
+    hold        it doesn't, or nobody may: the data broke for every version, so the feed must be mended
+    retrain     the same, and the trouble is the outcomes': the world changed, so a new version must be made. The
+                deployment isn't held, since what helps is a rollout
 
 Without numbers, or where noise could have made them, the model's policy decides: high risk goes back, the rest
 holds. One automatic way back per promotion: after that a person decides.
@@ -131,9 +132,10 @@ def decide(
         went_back: True where this promotion's one automatic way back is used up.
     """
     if target is None:
-        return Outcome(Verb.HOLD, "no earlier version can be gone back to: none served long enough without trouble")
+        words = "no earlier version can be gone back to: none served long enough without trouble"
+        return Outcome(_staying(signal), words)
     if went_back:
-        return Outcome(Verb.HOLD, "it went back once since the last promotion: a person decides now", target)
+        return Outcome(_staying(signal), "it went back once since the last promotion: a person decides now", target)
     if comparison is not None and comparison.helps:
         return Outcome(Verb.ROLL_BACK, f"it helps: {numbers(comparison)}", target, comparison)
     if comparison is not None and comparison.harms:
@@ -151,8 +153,12 @@ def _by_policy(signal: Signal, target: Role, comparison: Comparison | None, poli
 
 
 def _stay(signal: Signal, target: Role, comparison: Comparison, words: str) -> Outcome:
-    verb = Verb.RETRAIN if signal.trouble in {Trouble.PERFORMANCE, Trouble.BIAS} else Verb.HOLD
-    return Outcome(verb, f"{words}: {numbers(comparison)}", target, comparison)
+    return Outcome(_staying(signal), f"{words}: {numbers(comparison)}", target, comparison)
+
+
+def _staying(signal: Signal) -> Verb:
+    """What is said where going back isn't the answer: the feed must be mended, or a new version made."""
+    return Verb.RETRAIN if signal.trouble in {Trouble.PERFORMANCE, Trouble.BIAS} else Verb.HOLD
 
 
 def numbers(comparison: Comparison) -> str:

@@ -11,7 +11,7 @@ from services.deployer import events
 from services.deployer.domain.deployment import Arm, Deployment, Place, Role
 from services.deployer.domain.going_back import Outcome, Signal, Verb, target_of
 from services.deployer.events import Asked
-from services.deployer.handlers import holds, rollouts
+from services.deployer.handlers import holds, rollouts, training
 from services.deployer.store import DeployerUnitOfWork
 
 
@@ -165,6 +165,8 @@ async def settle(decision_id: UUID, outcome: Outcome, seen: Deployment, uow: Dep
         active = await uow.rollouts.active(seen.place)
         if active is not None:
             await rollouts.abort_rollout(active.rollout.id, seen.place, outcome.reason, uow, decision=decision)
+    elif outcome.verb is Verb.RETRAIN:  # it serves on, and a new version may come: that is what helps
+        await training.request(seen.place, outcome.reason, uow, decision=decision)
     elif outcome.verb is not Verb.IGNORE:
         await holds.hold(seen.place, outcome.reason, uow, signal_id=case.signal.id, decision=decision)
     return True

@@ -132,6 +132,7 @@ async def _move(deployment: Deployment, rollout: Rollout, uow: DeployerUnitOfWor
             after = after.without_warm()
         if after.stable is not None:
             await uow.stays.begin(rollout.place, after.stable)
+        await uow.trainings.answer_by_promotion(rollout.place, rollout.version)
     else:
         after = deployment.with_share(rollout.weight, mirrored=rollout.state is State.SHADOW)
     await uow.deployments.save(after)

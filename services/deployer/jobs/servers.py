@@ -66,7 +66,6 @@ class ServersJob:
         self._runtime = runtime
         self._router = router
         self._clock = clock
-        self._deaths: dict[Version, int] = {}
         self._not_before: dict[Version, float] = {}
         self._asked_to_end: dict[UUID, float] = {}
 
@@ -147,22 +146,20 @@ class ServersJob:
         if endpoint.ready:
             return False
         if await self._runtime.answers_ready(endpoint):
-            self._deaths.pop((endpoint.place, endpoint.version), None)
             async with self._database.begin() as uow:
                 await lease.check(uow.connection)
-                await uow.endpoints.answers(endpoint.id)
+                await uow.endpoints.answers(endpoint)
         return True
 
     async def _replace(self, endpoint: Endpoint, lease: Lease) -> None:
         version = (endpoint.place, endpoint.version)
         words = self._runtime.last_words(endpoint)
-        deaths = self._deaths[version] = self._deaths.get(version, 0) + 1
-        pause = min(_PAUSE_FIRST * 2 ** min(deaths - 1, _DOUBLINGS), _PAUSE_LAST)
-        self._not_before[version] = self._clock.monotonic() + pause.total_seconds()
         _log.warning("a model server died", deployment=str(endpoint.place), version=endpoint.version, reason=words)
         async with self._database.begin() as uow:
             await lease.check(uow.connection)
-            await uow.endpoints.remove(endpoint.id)
+            deaths = await uow.endpoints.died(endpoint, words)
+            pause = min(_PAUSE_FIRST * 2 ** min(deaths - 1, _DOUBLINGS), _PAUSE_LAST)
+            self._not_before[version] = self._clock.monotonic() + pause.total_seconds()
             if deaths >= _GIVES_UP and not any(one.ready for one in await uow.endpoints.of(*version)):
                 await going_back.give_up_version(*version, uow)
             active = await uow.rollouts.active(endpoint.place)

@@ -136,7 +136,8 @@ class LocalRuntime:
     def last_words(self, endpoint: Endpoint) -> str:
         """The last line of its log: a server that can't start says why there."""
         with suppress(OSError):
-            text = self._log(endpoint).read_bytes()[-_LAST_BYTES:].decode(errors="replace")
+            # Without NUL, which is text, but none that a database holds.
+            text = self._log(endpoint).read_bytes()[-_LAST_BYTES:].replace(b"\x00", b"").decode(errors="replace")
             lines = [line.strip() for line in text.splitlines() if line.strip()]
             return lines[-1] if lines else ""
         return ""

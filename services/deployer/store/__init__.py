@@ -12,6 +12,7 @@ from services.deployer.store.endpoints import Endpoints
 from services.deployer.store.guards import Guards
 from services.deployer.store.history import History
 from services.deployer.store.rollouts import Rollouts
+from services.deployer.store.trainings import Trainings
 from services.deployer.store.versions import Stays, Versions
 
 __all__ = ["CHANNEL", "DeployerUnitOfWork"]
@@ -52,6 +53,11 @@ class DeployerUnitOfWork(UnitOfWork):
     def decisions(self) -> Decisions:
         """Signals and what was decided about them."""
         return Decisions(self.connection, now=self.now)
+
+    @cached_property
+    def trainings(self) -> Trainings:
+        """Requests for a new version."""
+        return Trainings(self.connection, now=self.now)
 
     @cached_property
     def guards(self) -> Guards:

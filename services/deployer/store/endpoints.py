@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from uuid import UUID
 
@@ -13,8 +15,24 @@ if TYPE_CHECKING:
     from services.chassis.database import Connection, Row
 
 
+@dataclass(frozen=True, slots=True)
+class Deaths:
+    """Servers of a version that died in a row, since one of them got ready.
+
+    Args:
+        times: How many.
+        last_words: What the last one said last; empty where it said nothing.
+    """
+
+    times: int
+    last_words: str
+
+
+NO_DEATHS = Deaths(0, "")
+
+
 class Endpoints:
-    """The table of server processes."""
+    """The tables of server processes, and of those that died."""
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
@@ -39,9 +57,15 @@ class Endpoints:
             "UPDATE endpoints SET pid = $2, started_at = $3 WHERE id = $1", endpoint, process.pid, process.started_at
         )
 
-    async def answers(self, endpoint: UUID) -> None:
-        """The process is warm, and takes requests."""
-        await self._connection.execute("UPDATE endpoints SET ready = true WHERE id = $1 AND NOT leaving", endpoint)
+    async def answers(self, endpoint: Endpoint) -> None:
+        """The process is warm, and takes requests: its version's servers don't die in a row any more."""
+        await self._connection.execute("UPDATE endpoints SET ready = true WHERE id = $1 AND NOT leaving", endpoint.id)
+        await self._connection.execute(
+            "DELETE FROM deaths WHERE model = $1 AND environment = $2 AND version = $3",
+            endpoint.place.model,
+            endpoint.place.environment,
+            endpoint.version,
+        )
 
     async def leave(self, endpoint: UUID) -> None:
         """The process is to end: nothing new is sent to it, whatever becomes of its version."""
@@ -50,6 +74,29 @@ class Endpoints:
     async def remove(self, endpoint: UUID) -> None:
         """The process is gone."""
         await self._connection.execute("DELETE FROM endpoints WHERE id = $1", endpoint)
+
+    async def died(self, endpoint: Endpoint, last_words: str) -> int:
+        """The process is gone, and nobody asked it to end; how many of its version's died in a row with it."""
+        await self.remove(endpoint.id)
+        times: int = await self._connection.fetchval(
+            """INSERT INTO deaths AS had VALUES ($1, $2, $3, 1, $4)
+               ON CONFLICT (model, environment, version)
+               DO UPDATE SET times = had.times + 1, last_words = excluded.last_words RETURNING times""",
+            endpoint.place.model,
+            endpoint.place.environment,
+            endpoint.version,
+            last_words,
+        )
+        return times
+
+    async def deaths(self, place: Place) -> Mapping[int, Deaths]:
+        """By version of a deployment, the servers that died in a row."""
+        rows = await self._connection.fetch(
+            "SELECT version, times, last_words FROM deaths WHERE model = $1 AND environment = $2",
+            place.model,
+            place.environment,
+        )
+        return {row["version"]: Deaths(row["times"], row["last_words"]) for row in rows}
 
     async def all(self) -> list[Endpoint]:
         """Every process, oldest first."""

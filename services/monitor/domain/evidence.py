@@ -29,13 +29,12 @@ normal scores.
 
 from __future__ import annotations
 
-from statistics import NormalDist
-
 import numpy as np
 
 from services.monitor.domain.parts import Part, Parts
-from services.monitor.domain.special import log_beta, log_gamma
+from services.monitor.domain.special import log_gamma
 from services.profile.columns import Numbers
+from services.profile.dispersion import normal_scores
 
 JEFFREYS = 0.5
 SHIFTS = {0.1: 0.35, 0.25: 0.3, 0.5: 0.2, 1.0: 0.15}  # reference deviations, to both sides, and the prior of each:
@@ -98,12 +97,13 @@ class Alternatives:
         tilted = _times(self._tilts, batches) - rows * np.log(_times(self._factors, (known / total)[1:]))
         moved = self._log_odds * batches[..., np.newaxis, :] + self._log_rest * rows[..., np.newaxis]
         hits = np.maximum(known, JEFFREYS)  # a group that a part lacks: no row is ever in it, so it gains nothing
-        moved -= np.diff(log_beta(hits, total - known), axis=0)[..., np.newaxis, :]
+        log_betas = log_gamma(hits) + log_gamma(total - known) - log_gamma(total)
+        moved -= np.diff(log_betas, axis=0)[..., np.newaxis, :]
         return np.concatenate((tilted, moved.reshape(*rows.shape[:2], -1)), axis=-1)
 
     def by_part(self, evidence: Numbers) -> Numbers:
         """Each part's evidence over all alternatives, shape (..., parts), of evidence of one dimension more."""
-        return np.asarray((evidence * self.prior).sum(axis=-1))
+        return np.asarray(np.einsum("...a,...a->...", evidence, self.prior))
 
     def likeliest_start(self, place: int, counts: Numbers, log_weights: Numbers) -> int:
         """The start at which a part's change is estimated to have begun.
@@ -153,7 +153,7 @@ def _tilts(part: Part, shares: Numbers, groups: int) -> Numbers:
     present = groups - (part.groups[-1] >= 0)
     held = shares[:present] / shares[:present].sum()
     if part.ordered:
-        scores[:present] = _normal_scores(held)
+        scores[:present] = normal_scores(held)
     tilts = np.stack([*(shift * sign * scores for shift in SHIFTS for sign in (1, -1)), *_spreads(scores)])
     kept = np.log(np.exp(tilts[:, :present]) @ held)
     tilts[:, present:] = kept[:, np.newaxis]
@@ -162,14 +162,6 @@ def _tilts(part: Part, shares: Numbers, groups: int) -> Numbers:
 
 def _spreads(scores: Numbers) -> list[Numbers]:
     return [(1 - 1 / factor) / 2 * scores**2 for factor in SPREADS]
-
-
-def _normal_scores(shares: Numbers) -> Numbers:
-    """The standard normal quantiles at the middle of each group, with mean 0 and variance 1."""
-    middles = np.cumsum(shares) - shares / 2
-    scores = np.array([NormalDist().inv_cdf(middle) for middle in middles.tolist()])
-    scores -= shares @ scores
-    return np.asarray(scores / (np.sqrt(shares @ scores**2) or 1.0))
 
 
 def _moved(shares: Numbers) -> Numbers:

@@ -37,7 +37,8 @@ def grown(against: Yardsticks, state: State, windows: Sequence[Window], at: date
         windows: Each batch's counts, at least one, each of at least one record.
         at: When they arrived.
     """
-    counts = np.stack([against.parts.collect(window.counts) for window in windows])
+    everything = np.array([window.counts for window in windows])
+    counts, together = against.parts.collect(everything), everything[:, windows[0].profile.bins :]
     rows = np.array([window.rows for window in windows])
     history = state.history
     kept = weights(history.rows + np.cumsum(rows) - rows, rows, state.expected)
@@ -45,9 +46,9 @@ def grown(against: Yardsticks, state: State, windows: Sequence[Window], at: date
     evidence = against.alternatives.grown(
         state.evidence, against.parts.effective(before), against.parts.effective(counts), kept
     )
-    together = np.sum([window.together for window in windows], axis=0)
-    relations = against.relations.grown(state.relations, history, together, int(rows.sum()), float(kept.sum()))
-    for window, held in zip(windows, counts, strict=True):
-        history = history.add(Stretch(at, window.rows, held, window.together))
-    seen = state.rows_seen + int(rows.sum())
+    of_all = int(rows.sum())
+    relations = against.relations.grown(state.relations, history, together.sum(axis=0), of_all, float(kept.sum()))
+    for held in zip(rows.tolist(), counts, together, strict=True):
+        history = history.add(Stretch(at, *held))
+    seen = state.rows_seen + of_all
     return replace(state, history=history, evidence=evidence[-1].copy(), relations=relations, rows_seen=seen), evidence

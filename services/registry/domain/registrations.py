@@ -74,6 +74,7 @@ class Registration:
     drift: Drift = Drift()
     rollout: Rollout = Rollout()
     outcomes: Outcomes = Outcomes()
+    training_request: str = ""
     features: Features | None = None
 
 
@@ -107,6 +108,7 @@ def checked(asked: Registration) -> Registration:
         project=names.text(asked.project, where="project") or asked.model,
         features=features.checked(asked.features),
         datasets=tuple(sorted(given, key=lambda one: one.name)),
+        training_request=names.text(asked.training_request, where="training_request"),
     )
 
 

@@ -83,6 +83,7 @@ class Version:
     registered_by: Actor
     registered_at: datetime
     traceparent: str
+    training_request: str = ""
     retired: bool = False
     features: Features | None = None
 
@@ -133,6 +134,7 @@ def registered(
         registered_by=actor,
         registered_at=now,
         traceparent=traceparent,
+        training_request=asked.training_request,
         features=features.fitted(asked.features, brought.signature_json),
     )
 

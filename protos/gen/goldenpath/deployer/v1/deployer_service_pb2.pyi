@@ -158,6 +158,44 @@ class Endpoint(_message.Message):
 Global___Endpoint: _TypeAlias = Endpoint  # noqa: Y015
 
 @_typing.final
+class Servers(_message.Message):
+    """The server processes of a version that has a role."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    VERSION_FIELD_NUMBER: _builtins.int
+    WANTED_FIELD_NUMBER: _builtins.int
+    READY_FIELD_NUMBER: _builtins.int
+    DEATHS_FIELD_NUMBER: _builtins.int
+    LAST_WORDS_FIELD_NUMBER: _builtins.int
+    version: _builtins.int
+    """The version."""
+    wanted: _builtins.int
+    """How many there should be, 1 or 2."""
+    ready: _builtins.int
+    """How many answer ready."""
+    deaths: _builtins.int
+    """How many died in a row since one got ready; 0 where none did."""
+    last_words: _builtins.str
+    """What the one that died last said last; empty where none died, or it said nothing."""
+    def __init__(
+        self,
+        *,
+        version: _builtins.int = ...,
+        wanted: _builtins.int = ...,
+        ready: _builtins.int = ...,
+        deaths: _builtins.int = ...,
+        last_words: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["deaths", b"deaths", "last_words", b"last_words", "ready", b"ready", "version", b"version", "wanted", b"wanted"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Servers: _TypeAlias = Servers  # noqa: Y015
+
+@_typing.final
 class Deployment(_message.Message):
     """A deployment: a model in an environment."""
 
@@ -175,6 +213,7 @@ class Deployment(_message.Message):
     WARM_VERSION_FIELD_NUMBER: _builtins.int
     QUEUED_VERSION_FIELD_NUMBER: _builtins.int
     TRAINING_FIELD_NUMBER: _builtins.int
+    SERVERS_FIELD_NUMBER: _builtins.int
     held: _builtins.bool
     """True while it is held."""
     held_reason: _builtins.str
@@ -209,6 +248,10 @@ class Deployment(_message.Message):
     def training(self) -> _events_pb2.TrainingRequested:
         """The request for training that nobody has answered yet; absent where there is none."""
 
+    @_builtins.property
+    def servers(self) -> _containers.RepeatedCompositeFieldContainer[Global___Servers]:
+        """For each version that has a role: the server processes that there should be."""
+
     def __init__(
         self,
         *,
@@ -224,10 +267,11 @@ class Deployment(_message.Message):
         warm_version: _builtins.int = ...,
         queued_version: _builtins.int = ...,
         training: _events_pb2.TrainingRequested | None = ...,
+        servers: _abc.Iterable[Global___Servers] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["effective_at", b"effective_at", "position", b"position", "rollout", b"rollout", "training", b"training"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["effective", b"effective", "effective_at", b"effective_at", "endpoints", b"endpoints", "held", b"held", "held_for_signal", b"held_for_signal", "held_reason", b"held_reason", "position", b"position", "queued_version", b"queued_version", "rollout", b"rollout", "training", b"training", "url", b"url", "warm_version", b"warm_version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["effective", b"effective", "effective_at", b"effective_at", "endpoints", b"endpoints", "held", b"held", "held_for_signal", b"held_for_signal", "held_reason", b"held_reason", "position", b"position", "queued_version", b"queued_version", "rollout", b"rollout", "servers", b"servers", "training", b"training", "url", b"url", "warm_version", b"warm_version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -95,6 +95,11 @@ class DeployerServiceStub:
                 request_serializer=goldenpath_dot_deployer_dot_v1_dot_deployer__service__pb2.RollBackRequest.SerializeToString,
                 response_deserializer=goldenpath_dot_deployer_dot_v1_dot_deployer__service__pb2.RollBackResponse.FromString,
                 _registered_method=True)
+        self.RequestTraining = channel.unary_unary(
+                '/goldenpath.deployer.v1.DeployerService/RequestTraining',
+                request_serializer=goldenpath_dot_deployer_dot_v1_dot_deployer__service__pb2.RequestTrainingRequest.SerializeToString,
+                response_deserializer=goldenpath_dot_deployer_dot_v1_dot_deployer__service__pb2.RequestTrainingResponse.FromString,
+                _registered_method=True)
         self.Retire = channel.unary_unary(
                 '/goldenpath.deployer.v1.DeployerService/Retire',
                 request_serializer=goldenpath_dot_deployer_dot_v1_dot_deployer__service__pb2.RetireRequest.SerializeToString,
@@ -190,6 +195,13 @@ class DeployerServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def RequestTraining(self, request, context):
+        """Asks for a new version: whoever trains the model hears of it. Where one was asked for already, that request.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def Retire(self, request, context):
         """Ends a deployment: nothing of the model serves in the environment until a version is deployed anew.
         """
@@ -259,6 +271,11 @@ def add_DeployerServiceServicer_to_server(servicer, server):
                     servicer.RollBack,
                     request_deserializer=goldenpath_dot_deployer_dot_v1_dot_deployer__service__pb2.RollBackRequest.FromString,
                     response_serializer=goldenpath_dot_deployer_dot_v1_dot_deployer__service__pb2.RollBackResponse.SerializeToString,
+            ),
+            'RequestTraining': grpc.unary_unary_rpc_method_handler(
+                    servicer.RequestTraining,
+                    request_deserializer=goldenpath_dot_deployer_dot_v1_dot_deployer__service__pb2.RequestTrainingRequest.FromString,
+                    response_serializer=goldenpath_dot_deployer_dot_v1_dot_deployer__service__pb2.RequestTrainingResponse.SerializeToString,
             ),
             'Retire': grpc.unary_unary_rpc_method_handler(
                     servicer.Retire,
@@ -591,6 +608,33 @@ class DeployerService:
             '/goldenpath.deployer.v1.DeployerService/RollBack',
             goldenpath_dot_deployer_dot_v1_dot_deployer__service__pb2.RollBackRequest.SerializeToString,
             goldenpath_dot_deployer_dot_v1_dot_deployer__service__pb2.RollBackResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RequestTraining(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/goldenpath.deployer.v1.DeployerService/RequestTraining',
+            goldenpath_dot_deployer_dot_v1_dot_deployer__service__pb2.RequestTrainingRequest.SerializeToString,
+            goldenpath_dot_deployer_dot_v1_dot_deployer__service__pb2.RequestTrainingResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -57,6 +57,8 @@ class DeployerServiceStub:
     """Takes the candidate's traffic away; the stable stays."""
     RollBack: _grpc.UnaryUnaryMultiCallable[_deployer_service_pb2.RollBackRequest, _deployer_service_pb2.RollBackResponse]
     """Goes back to an earlier version."""
+    RequestTraining: _grpc.UnaryUnaryMultiCallable[_deployer_service_pb2.RequestTrainingRequest, _deployer_service_pb2.RequestTrainingResponse]
+    """Asks for a new version: whoever trains the model hears of it. Where one was asked for already, that request."""
     Retire: _grpc.UnaryUnaryMultiCallable[_deployer_service_pb2.RetireRequest, _deployer_service_pb2.RetireResponse]
     """Ends a deployment: nothing of the model serves in the environment until a version is deployed anew."""
 
@@ -89,6 +91,8 @@ class DeployerServiceAsyncStub(DeployerServiceStub):
     """Takes the candidate's traffic away; the stable stays."""
     RollBack: _aio.UnaryUnaryMultiCallable[_deployer_service_pb2.RollBackRequest, _deployer_service_pb2.RollBackResponse]  # type: ignore[assignment]
     """Goes back to an earlier version."""
+    RequestTraining: _aio.UnaryUnaryMultiCallable[_deployer_service_pb2.RequestTrainingRequest, _deployer_service_pb2.RequestTrainingResponse]  # type: ignore[assignment]
+    """Asks for a new version: whoever trains the model hears of it. Where one was asked for already, that request."""
     Retire: _aio.UnaryUnaryMultiCallable[_deployer_service_pb2.RetireRequest, _deployer_service_pb2.RetireResponse]  # type: ignore[assignment]
     """Ends a deployment: nothing of the model serves in the environment until a version is deployed anew."""
 
@@ -190,6 +194,14 @@ class DeployerServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_deployer_service_pb2.RollBackResponse, _abc.Awaitable[_deployer_service_pb2.RollBackResponse]]:
         """Goes back to an earlier version."""
+
+    @_abc_1.abstractmethod
+    def RequestTraining(
+        self,
+        request: _deployer_service_pb2.RequestTrainingRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_deployer_service_pb2.RequestTrainingResponse, _abc.Awaitable[_deployer_service_pb2.RequestTrainingResponse]]:
+        """Asks for a new version: whoever trains the model hears of it. Where one was asked for already, that request."""
 
     @_abc_1.abstractmethod
     def Retire(

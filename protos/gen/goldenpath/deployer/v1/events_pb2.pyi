@@ -563,12 +563,15 @@ class TrainingRequested(_message.Message):
     ACTOR_FIELD_NUMBER: _builtins.int
     REASON_FIELD_NUMBER: _builtins.int
     REQUESTED_AT_FIELD_NUMBER: _builtins.int
+    TRACEPARENT_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     """Its id, a UUID."""
     actor: _builtins.str
     """The person who asked; empty where it was automatic."""
     reason: _builtins.str
     """Why, in a sentence."""
+    traceparent: _builtins.str
+    """The trace in which it was asked for, as a W3C traceparent: what is made of it continues there."""
     @_builtins.property
     def position(self) -> Global___Position:
         """Where the deployment stood."""
@@ -590,10 +593,11 @@ class TrainingRequested(_message.Message):
         actor: _builtins.str = ...,
         reason: _builtins.str = ...,
         requested_at: _timestamp_pb2.Timestamp | None = ...,
+        traceparent: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["decision", b"decision", "position", b"position", "requested_at", b"requested_at"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["actor", b"actor", "decision", b"decision", "id", b"id", "position", b"position", "reason", b"reason", "requested_at", b"requested_at"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["actor", b"actor", "decision", b"decision", "id", b"id", "position", b"position", "reason", b"reason", "requested_at", b"requested_at", "traceparent", b"traceparent"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
