@@ -26,6 +26,7 @@ from services.monitor.finding import Finder
 from services.monitor.grpc_api import NAME, MonitorApi
 from services.monitor.intake import Intake
 from services.monitor.kserve_api import RecordsWriter
+from services.monitor.proof_job import ProofJob
 from services.monitor.settings import MonitorSettings
 from services.monitor.signal_store import SIGNALS
 from services.monitor.store import MonitorUnitOfWork
@@ -73,6 +74,7 @@ def parts_of(
         open_records=settings.open_records,
     )
     due = DueJob(database, leases, judges)
+    proof = ProofJob(database, leases, registry, settings.features_store)
     records = stream.RecordStream(
         intake,
         kafka=settings.kafka,
@@ -111,6 +113,7 @@ def parts_of(
         Background("records", records.run),
         Background("changes", changes.run),
         Background("due", due.run),
+        Background("proof", proof.run),
         grpc,
         HttpServer(http, settings.http_address, drain=settings.drain),
     ]

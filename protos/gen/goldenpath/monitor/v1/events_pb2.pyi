@@ -643,6 +643,30 @@ class PerformanceDegraded(_message.Message):
 Global___PerformanceDegraded: _TypeAlias = PerformanceDegraded  # noqa: Y015
 
 @_typing.final
+class DataQualityViolated(_message.Message):
+    """What was served isn't what the feature store's history says of the same moments."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SIGNAL_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def signal(self) -> Global___Signal:
+        """The finding."""
+
+    def __init__(
+        self,
+        *,
+        signal: Global___Signal | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["signal", b"signal"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["signal", b"signal"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DataQualityViolated: _TypeAlias = DataQualityViolated  # noqa: Y015
+
+@_typing.final
 class DriftCleared(_message.Message):
     """The change that was detected is gone."""
 
