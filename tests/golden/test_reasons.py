@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from golden.reasons import background, reasons_of
+from golden.reasons import Value, background, reasons_of
 from services.chassis.errors import Invalid
 from services.profile import profile_of
 
@@ -24,17 +24,17 @@ def added(columns: Mapping[str, Sequence[Any]]) -> np.ndarray[Any, np.dtype[np.f
     ages = np.array(columns["age"], dtype=float)
     schooled = np.array([value == "college" for value in columns["education"]], dtype=float)
     gained = np.array([value is not None for value in columns["gains"]], dtype=float)
-    return 0.01 * ages + 0.5 * schooled - 0.25 * gained
+    return np.asarray(0.01 * ages + 0.5 * schooled - 0.25 * gained)
 
 
 def together(columns: Mapping[str, Sequence[Any]]) -> np.ndarray[Any, np.dtype[np.float64]]:
     """A score to which two inputs only add together."""
     ages = np.array(columns["age"], dtype=float)
     schooled = np.array([value == "college" for value in columns["education"]], dtype=float)
-    return 0.01 * ages * schooled
+    return np.asarray(0.01 * ages * schooled)
 
 
-ROW = {"age": 80.0, "education": "college", "gains": None}
+ROW: dict[str, Value] = {"age": 80.0, "education": "college", "gains": None}
 
 
 def test_rows_that_stand_for_the_reference_look_like_it() -> None:
