@@ -204,13 +204,10 @@ class DeployerApi(pb2_grpc.DeployerServiceServicer):
         context: Context,  # noqa: ARG002 - gRPC's shape
     ) -> pb2.RequestTrainingResponse:
         """Asks for a new version."""
-        actor = caller().require(Role.SCIENTIST, Role.OPERATOR)
-        place = Place.named(request.model, request.environment)
-        if not request.reason.strip():
-            raise Invalid("say why, in a sentence", where="reason")
-        async with self._database.begin(actor=actor.subject) as uow:
+        place, reason = _command(request, Role.SCIENTIST)
+        async with self._database.begin(actor=caller().subject) as uow:
             await _locked(place, uow)
-            asked, created = await training.request(place, request.reason, uow)
+            asked, created = await training.request(place, reason, uow)
         return pb2.RequestTrainingResponse(training=asked, created=created)
 
     async def ScoreRows(self, request: pb2.ScoreRowsRequest, context: Context) -> pb2.ScoreRowsResponse:  # noqa: N802, ARG002 - gRPC's name and shape
@@ -260,10 +257,11 @@ class DeployerApi(pb2_grpc.DeployerServiceServicer):
 
 
 def _command(
-    request: pb2.HoldRequest | pb2.AbortRequest | pb2.RollBackRequest | pb2.RetireRequest,
+    request: pb2.HoldRequest | pb2.AbortRequest | pb2.RollBackRequest | pb2.RetireRequest | pb2.RequestTrainingRequest,
+    *others: Role,
 ) -> tuple[Place, str]:
-    """An operator's command: where, and why."""
-    caller().require(Role.OPERATOR)
+    """A command of an operator, or of others who may give it too: where, and why."""
+    caller().require(*others, Role.OPERATOR)
     if not request.reason.strip():
         raise Invalid("say why, in a sentence", where="reason")
     return Place.named(request.model, request.environment), request.reason
