@@ -37,25 +37,33 @@ class Prepared:
     """What a poll brought.
 
     Args:
+        where: Where the first of it stands: the name of batches that are gathered from it.
         arrived: What is whole.
         dead: What isn't, and why.
         judges: Who judges each version.
         sides: Logged requests and answers, which wait for each other.
     """
 
+    where: str
     arrived: list[Arrived] = field(default_factory=list)
     dead: list[tuple[Raw, Invalid]] = field(default_factory=list)
     judges: dict[tuple[str, int], Judge | None] = field(default_factory=dict)
     sides: list[Side] = field(default_factory=list)
 
 
-async def prepare(raws: Sequence[Raw], judges: Judged) -> Prepared:
+async def prepare(raws: Sequence[Raw], judges: Judged, *, again: bool = False) -> Prepared:
     """Decode and count what was read at once, at least one event.
+
+    Args:
+        raws: The events.
+        judges: Who judges versions.
+        again: They were dead letters. What was read with one may have been gathered under the name of its place.
 
     Raises:
         Unavailable: a judge's profile isn't known, and the registry doesn't answer.
     """
-    prepared = Prepared()
+    first = raws[0]
+    prepared = Prepared(f"{first.topic}/{first.partition}/{first.offset}{'/again' if again else ''}")
     one_by_one: list[tuple[Raw, Told]] = []
     forms: defaultdict[str, list[Raw]] = defaultdict(list)
     for raw in raws:
@@ -76,11 +84,10 @@ async def prepare(raws: Sequence[Raw], judges: Judged) -> Prepared:
 
 def arrive(told: Sequence[Predictions], name: str, raws: Sequence[Raw], prepared: Prepared) -> None:
     """Gather predictions of a poll, whose judges are known, into batches that arrived, named apart by `name`."""
-    where = f"{raws[0].topic}/{raws[0].partition}/{raws[0].offset}{name}"
     appended_at = _at(max(raw.appended_ms for raw in raws))
     for number, each in enumerate(told, 1):
         judge = prepared.judges[each.place.model, each.place.version]
-        batch = gathered(each, where, number, judge.profile if judge else None)
+        batch = gathered(each, f"{prepared.where}{name}", number, judge.profile if judge else None)
         prepared.arrived.append(counted(batch, judge, appended_at, ""))
 
 
