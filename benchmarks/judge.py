@@ -8,22 +8,25 @@ of these are never detected. The sizes of the shifts that the priors were chosen
 weren't looked at before.
 
 ADWIN (river, in an environment of its own) watches each number, and of each text the share of each value, as the
-monitor does: it isn't told which will change. Its delta is the largest at which two million quiet rows have no more
-alarms than the monitor was measured to have; the reference's rows are its past.
+monitor does: it isn't told which will change. It sees the very rows that the monitor sees, the reference's rows are its
+past, and where it was quiet a million rows more. Its delta is the one at which it would have as many false alarms as
+the monitor was measured to have: alarms in two million quiet rows by delta, on a straight line in logarithms.
 """
 
 from __future__ import annotations
 
 import json
 import subprocess
-from collections.abc import Callable, Iterator
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from statistics import median
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
-from scipy.special import ndtr
+from scipy.special import bdtrik, ndtr
 
 from benchmarks.figures import Figure
 from benchmarks.monitor_nulls import drawn
@@ -33,6 +36,7 @@ from services.monitor.domain.findings import Detected, Finding, Noticed
 from services.monitor.domain.judge import Judge
 from services.monitor.domain.state import State
 from services.profile import Column, Feature, ReferenceProfile, Window, count, profile_of
+from services.profile.columns import Numbers
 from services.profile.reference import Kind
 
 STREAMS: Final = 30
@@ -88,15 +92,19 @@ CHANGES: Final[dict[str, Change]] = {
 }
 
 ADWIN: Final = """
-import json, sys
+import copy, json, pathlib, sys
 import numpy as np
 from river.drift import ADWIN
 
-def delay(delta, reference, changed):
-    detector = ADWIN(delta=delta)
-    for value in reference:
+def after(detector, values):
+    detector = copy.deepcopy(detector)
+    for value in values.tolist():
         detector.update(value)
-    for row, value in enumerate(changed, 1):
+    return detector
+
+def delay(detector, changed):
+    detector = copy.deepcopy(detector)
+    for row, value in enumerate(changed.tolist(), 1):
         detector.update(value)
         if detector.drift_detected:
             return row
@@ -112,23 +120,24 @@ def alarms(delta):
             found += detector.drift_detected
     return found
 
-def median(make_past, make):
-    return float(np.median([
-        delay(delta, make_past(r, 50_000).tolist(), make(r, 20_000).tolist())
-        for r in (np.random.default_rng([7, seed]) for seed in range(STREAMS))
-    ]))
-
-STREAMS, SHIFTS, most = json.load(sys.stdin)
-NUMBERS, SHARES, ROWS = 20, 50, 2_000_000
-delta = next(d for d in (2e-3, 5e-4, 1e-4, 2e-5, 5e-6, 1e-6, 1e-7, 1e-8, 0.0) if not d or alarms(d) <= most * ROWS)
-normal = lambda r, n: r.normal(size=n)
-answer = {"delta": delta}
-for by in SHIFTS:
-    answer[f"mean_{by:g}"] = median(normal, lambda r, n: r.normal(by, 1, n))
-for by in (1.2, 1.5):
-    answer[f"variance_{by:g}"] = median(normal, lambda r, n: r.normal(0, by**0.5, n))
-tenth = lambda r, n: (r.random(n) < 0.1).astype(float)
-answer["share_10_to_12_percent"] = median(tenth, lambda r, n: (r.random(n) < 0.12).astype(float))
+NUMBERS, SHARES, ROWS, LEAST = 20, 50, 2_000_000, 3
+rate, quiet_rows, folder = json.load(sys.stdin)
+folder = pathlib.Path(folder)
+found = {delta: alarms(delta) for delta in (2e-3, 2e-4, 2e-5)}
+told = [(np.log(delta), np.log(count)) for delta, count in found.items() if count >= LEAST]
+slope, level = np.polyfit(*zip(*told), 1)
+delta = float(np.exp((np.log(rate * ROWS) - level) / slope))
+delays = {}
+for seed, stream in enumerate(sorted(folder.glob("*.npz"))):
+    rows = np.load(stream)
+    random = np.random.default_rng([7, seed])
+    fresh = {name: after(ADWIN(delta=delta), rows[f"past.{name}"]) for name in ("n00", "t0")}
+    drawn = {"n00": random.normal(size=quiet_rows), "t0": (random.random(quiet_rows) < 0.1).astype(float)}
+    for when, past in (("fresh", fresh), ("after_quiet", {name: after(fresh[name], drawn[name]) for name in fresh})):
+        for change in rows["changes"].tolist():
+            column, values = rows[f"column.{change}"].item(), rows[f"changed.{change}"]
+            delays.setdefault(f"{change}.{when}", []).append(delay(past[column], values))
+answer = {"delta": delta, "alarms": found, "delays": delays}
 json.dump(answer, sys.stdout)
 """
 
@@ -165,7 +174,14 @@ def measure() -> list[Figure]:
 
 def _figure(level: type[Finding], change: str, when: str, rows: int, delays: list[float]) -> Figure:
     name = f"monitor.{level.__name__.lower()}.{change}.{when}.{rows}"
-    return Figure(name, median(delays), "rows", f"median of {STREAMS} streams; infinite: not within {PATIENCE:,} rows")
+    return Figure(name, median(delays), "rows", f"{_between(delays)}; infinite: not within {PATIENCE:,} rows")
+
+
+def _between(delays: Sequence[float]) -> str:
+    """The 95 % interval of a median: the binomial's ranks."""
+    low = int(np.ceil(bdtrik(0.025, len(delays), 0.5)))
+    ordered = sorted(delays)
+    return f"median of {len(delays)} streams, {ordered[low - 1]:,.0f} to {ordered[-low]:,.0f} (95 %)"
 
 
 def _stream(rows: int, seed: int) -> Stream:
@@ -232,8 +248,36 @@ def _rows(random: np.random.Generator, rows: int) -> dict[str, Column]:
 
 def _adwin(false_alarms_per_row: float) -> list[Figure]:
     python = environment("river", ["river==0.22.*"])
-    asked = json.dumps([STREAMS, SHIFTS, false_alarms_per_row])
-    ended = subprocess.run([python, "-c", ADWIN], check=True, capture_output=True, text=True, input=asked)
+    with tempfile.TemporaryDirectory(prefix="bench-") as folder:
+        for seed in range(STREAMS):
+            np.savez(Path(folder) / f"{seed:03}.npz", allow_pickle=False, **_seen_by_adwin(REFERENCES[-1], seed))
+        asked = json.dumps([false_alarms_per_row, QUIET_DAYS * DAY, folder])
+        ended = subprocess.run([python, "-c", ADWIN], check=True, capture_output=True, text=True, input=asked)
     answer = json.loads(ended.stdout)
-    beside = f"river ADWIN, delta {answer.pop('delta'):g}: as many alarms as the monitor's in 2,000,000 quiet rows"
-    return [Figure(f"monitor.adwin.{name}", rows, "rows", beside) for name, rows in answer.items()]
+    beside = (
+        f"river ADWIN, delta {answer['delta']:.2g}, for as many false alarms as the monitor's; alarms in 2,000,000 "
+        f"quiet rows by delta: {answer['alarms']}"
+    )
+    return [
+        Figure(f"monitor.adwin.{name}", median(delays), "rows", f"{_between(delays)}; {beside}")
+        for name, delays in answer["delays"].items()
+    ]
+
+
+def _seen_by_adwin(rows: int, seed: int) -> dict[str, Any]:
+    """What it sees of a stream: the column that changes, or the share of a text's value, before and after."""
+    past = _rows(np.random.default_rng([rows, seed]), rows)
+    seen: dict[str, Any] = {f"past.{name}": _as_numbers(past[name]) for name in ("n00", "t0")}
+    changes = [name for name in CHANGES if name.startswith(("mean", "variance", "share"))]
+    for place, (name, change) in enumerate(CHANGES.items()):
+        if name in changes:
+            random, column = np.random.default_rng([rows, seed, place]), "t0" if name.startswith("share") else "n00"
+            pieces = [change(random, _rows(random, BATCH))[column] for _ in range(PATIENCE // BATCH)]
+            seen[f"column.{name}"] = np.array(column)
+            seen[f"changed.{name}"] = np.concatenate([_as_numbers(piece) for piece in pieces])
+    return seen | {"changes": np.array(changes)}
+
+
+def _as_numbers(column: Column) -> Numbers:
+    values = np.asarray(column)
+    return (values == VALUES[0]).astype(np.float64) if values.dtype.kind == "O" else values.astype(np.float64)

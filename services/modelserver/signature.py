@@ -92,6 +92,9 @@ def _column(field: Mapping[str, Any], place: int) -> Input:
         raise Invalid(
             f"a column of type {field['type']} can't be served; the types are {', '.join(COLUMN_DATATYPES)}",
             where=f"signature input {name!r}",
+            fix="of an array MLflow doesn't say how long it is: log a model of vectors with one tensor, [-1, numbers]"
+            if field["type"] == "array"
+            else "",
         )
     return Input(str(name), datatype, required=bool(field.get("required", True)))
 

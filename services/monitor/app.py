@@ -22,6 +22,7 @@ from services.chassis.watching import Changes
 from services.monitor import consumers, http_api, kserve_api, stream
 from services.monitor.clients import Judges
 from services.monitor.due_job import DueJob
+from services.monitor.finding import Finder
 from services.monitor.grpc_api import NAME, MonitorApi
 from services.monitor.intake import Intake
 from services.monitor.kserve_api import RecordsWriter
@@ -82,7 +83,7 @@ def parts_of(
         session_timeout=settings.consumer_session_timeout,
     )
     changes = Changes(database, SIGNALS)
-    api = MonitorApi(database, judges, changes)
+    api = MonitorApi(database, judges, changes, Finder(settings.kafka, records_topic))
     grpc = GrpcServer(
         settings.grpc_address,
         [(NAME, lambda server: add_MonitorServiceServicer_to_server(api, server))],

@@ -2,7 +2,8 @@
 
 Each column is an input by its name, but for four: `record_id` (16 bytes, or a UUID's text), `event_time` (a timestamp,
 or microseconds since 1970-01-01 UTC), `score` and `label`. Numbers of any type and text, dictionary-encoded or not, are
-taken; null is a missing value. Where the records were served stands in the schema's metadata, under the names of
+taken; null is a missing value. A column of lists of numbers is a vector, and is told as model servers tell of one: a
+column for each of its numbers. Where the records were served stands in the schema's metadata, under the names of
 `goldenpath.modelserver.v1.InferenceRecorded`: model, version, environment, epoch, arm (stable or candidate), server and
 batch. Without server and batch the event's source and id name the batch.
 """
@@ -20,21 +21,22 @@ from pyarrow import types  # type: ignore[attr-defined]  # it ships half of its 
 from pyarrow.ipc import open_stream
 
 from goldenpath.modelserver.v1 import events_pb2 as pb
-from goldenpath.monitor.v1.packed_pb2 import PackedBatch
+from goldenpath.monitor.v1.packed_pb2 import PackedBatch, PackedColumn
 from services.chassis.cloudevents import CloudEvent
 from services.chassis.errors import Invalid
 from services.monitor.arrow_sizes import unpacked_bytes
+from services.monitor.arrow_vectors import MOST_BYTES, is_list, numbers, vectors
 from services.monitor.batches import ID_BYTES, LABEL, SCORE
 from services.monitor.packed import MOST_ROWS, Batch, number_column, text_column, whole, zigzagged
 from services.monitor.predictions import random_ids
 from services.profile import CodedText
-from services.profile.columns import Counts, Numbers
+from services.profile.columns import Counts
+from services.profile.vectors import component_of
 
 ARROW: Final = "application/vnd.apache.arrow.stream"
 RECORD_ID: Final = "record_id"
 EVENT_TIME: Final = "event_time"
 _ARMS: Final = {"stable": pb.ARM_STABLE, "candidate": pb.ARM_CANDIDATE}
-_MOST_BYTES: Final = 256 * 2**20  # of a batch that was compressed: a thousand rows of thirty thousand columns
 
 
 def read(event: CloudEvent, appended_ms: int) -> Batch:
@@ -56,7 +58,7 @@ def read(event: CloudEvent, appended_ms: int) -> Batch:
     ids = _ids(columns.pop(RECORD_ID, None), table.num_rows)
     times = _times(columns.pop(EVENT_TIME, None), table.num_rows, appended_ms)
     score, label = columns.pop(SCORE, None), columns.pop(LABEL, None)
-    outputs = [] if score is None else [number_column(SCORE, _numbers(score, SCORE))]
+    outputs = [] if score is None else [number_column(SCORE, numbers(score, SCORE))]
     outputs += [] if label is None else [text_column(LABEL, _texts(label, LABEL))]
     body = PackedBatch(
         model=told.get("model", ""),
@@ -68,23 +70,28 @@ def read(event: CloudEvent, appended_ms: int) -> Batch:
         batch=_whole(told, "batch", 1),
         record_ids=ids.tobytes(),
         event_times_us=zigzagged(times),
-        inputs=[_column(name, column) for name, column in columns.items()],
+        inputs=[packed for name, column in columns.items() for packed in _columns(name, column)],
         outputs=outputs,
     )
+    _expect_distinct([column.name for column in body.inputs])
     return whole(body.SerializeToString())
 
 
 def _table(data: bytes) -> Any:
-    if unpacked_bytes(data) > _MOST_BYTES:
-        raise Invalid(f"a batch has at most {_MOST_BYTES:,} bytes", where="value")
+    if unpacked_bytes(data) > MOST_BYTES:
+        raise Invalid(f"a batch has at most {MOST_BYTES:,} bytes", where="value")
     stream: Any = open_stream(data)  # type: ignore[no-untyped-call]  # pyarrow is typed in part
     table = stream.read_all()
     if table.num_rows > MOST_ROWS:
         raise Invalid(f"a batch has at most {MOST_ROWS:,} records", where="value")
     table.validate(full=True)
-    if len(set(table.column_names)) != table.num_columns:
-        raise Invalid("two columns have the same name", where="value")
+    _expect_distinct(table.column_names)
     return table
+
+
+def _expect_distinct(names: list[str]) -> None:
+    if len(set(names)) != len(names):
+        raise Invalid("two columns have the same name", where="value")
 
 
 def _whole(told: dict[str, str], name: str, otherwise: int) -> int:
@@ -94,10 +101,12 @@ def _whole(told: dict[str, str], name: str, otherwise: int) -> int:
     return int(text) if text else otherwise
 
 
-def _column(name: str, column: Any) -> Any:
+def _columns(name: str, column: Any) -> list[PackedColumn]:
+    if is_list(column.type):
+        return [number_column(component_of(name, place), each) for place, each in enumerate(vectors(column, name).T)]
     if _is_text(column.type):
-        return text_column(name, _texts(column, name))
-    return number_column(name, _numbers(column, name))
+        return [text_column(name, _texts(column, name))]
+    return [number_column(name, numbers(column, name))]
 
 
 def _plain(column: Any) -> Any:
@@ -112,21 +121,13 @@ def _written(chunk: Any) -> Any:
     """Coded values, written out, unless that would be endless: a long text that is there once may be named often."""
     if _is_text(chunk.type.value_type):
         longest = max((len(text) for text in chunk.dictionary.to_pylist() if text), default=0)
-        if longest * len(chunk) > _MOST_BYTES:
-            raise Invalid(f"a column has at most {_MOST_BYTES:,} bytes when it is written out", where="value")
+        if longest * len(chunk) > MOST_BYTES:
+            raise Invalid(f"a column has at most {MOST_BYTES:,} bytes when it is written out", where="value")
     return chunk.dictionary_decode()
 
 
 def _is_text(kind: Any) -> bool:
     return bool(types.is_string(kind) or types.is_large_string(kind) or types.is_string_view(kind))
-
-
-def _numbers(column: Any, name: str) -> Numbers:
-    kind = column.type
-    if not (types.is_integer(kind) or types.is_floating(kind) or types.is_boolean(kind) or types.is_decimal(kind)):
-        raise Invalid(f"the column holds {kind}; it holds numbers or text", where=name)
-    whole_numbers = column.cast(arrow.float64(), safe=False)
-    return np.asarray(whole_numbers.to_numpy(zero_copy_only=False), dtype=np.float64)
 
 
 def _texts(column: Any, name: str) -> CodedText:

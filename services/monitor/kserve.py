@@ -20,6 +20,7 @@ import msgspec
 from goldenpath.ingest.v1.events_pb2 import LoggedAnswer, LoggedInput
 from services.chassis.errors import Invalid
 from services.monitor.batches import LABEL, SCORE
+from services.profile.vectors import component_of
 
 REQUEST: Final = "org.kubeflow.serving.inference.request"
 RESPONSE: Final = "org.kubeflow.serving.inference.response"
@@ -84,6 +85,8 @@ def _named(instance: Any, columns: Sequence[str]) -> Mapping[str, Any]:
     if isinstance(instance, dict):
         return instance
     values = instance if isinstance(instance, list) else [instance]
+    if len(columns) == 1 < len(values):
+        return {columns[0]: values}
     if len(values) != len(columns):
         said = f"an instance has {len(values)} values without names, and columns names {len(columns)}"
         raise Invalid(said, where="columns", fix="name them all in the logger's url: ?columns=age,education")
@@ -97,8 +100,13 @@ def _input(values: Mapping[str, Any]) -> LoggedInput:
             made.texts[name] = value
         elif isinstance(value, int | float):
             made.numbers[name] = _double(value, name)
+        elif isinstance(value, list) and len(value) > 1 and all(isinstance(each, int | float | None) for each in value):
+            numbers = enumerate(value)
+            made.numbers.update(
+                {component_of(name, at): _double(each, name) for at, each in numbers if each is not None}
+            )
         elif value is not None:
-            raise Invalid(f"it holds {type(value).__name__}, where a number or text was expected", where=name)
+            raise Invalid(f"it holds {type(value).__name__}, where a number, text or vector was expected", where=name)
     return made
 
 
@@ -134,6 +142,8 @@ def _flat(data: Any) -> list[Any]:
 def _split(name: str, rows: list[list[Any]], columns: Sequence[str]) -> list[tuple[str, list[Any]]]:
     if len(rows[0]) == 1:
         return [(name, [row[0] for row in rows])]
+    if len(columns) == 1:
+        return [(columns[0], list[Any](rows))]
     if len(rows[0]) != len(columns):
         said = f"{name} has {len(rows[0])} columns without names, and columns names {len(columns)}"
         raise Invalid(said, where="columns", fix="name them all in the logger's url: ?columns=age,education")

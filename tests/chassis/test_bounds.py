@@ -12,11 +12,11 @@ from typing import Any
 from aiokafka import AIOKafkaConsumer
 
 from services.chassis.cloudevents import CloudEvent
-from services.chassis.parking import Raw
 from services.chassis.settings import KafkaAccess
 from services.chassis.testing import eventually
 from services.chassis.topics import RECORDS, create_topics
 from services.monitor import stream
+from services.monitor.intake import Read
 from services.monitor.stream import RecordStream
 from tests.chassis.kit import Service, both_partitions, event, has_effects, many, publish, raw, running
 
@@ -109,11 +109,11 @@ class Waiting:
     async def places(self, partitions: Sequence[int]) -> dict[int, int]:
         return dict.fromkeys(partitions, 0)
 
-    async def take(self, _: int, __: int, raws: Sequence[Raw]) -> list[bool]:
+    async def take(self, *reads: Read) -> list[list[bool]]:
         self.asked = True
         await self.let.wait()
-        self.took += len(raws)
-        return [False] * len(raws)
+        self.took += sum(len(read.raws) for read in reads)
+        return [[False] * len(read.raws) for read in reads]
 
     async def retry_one(self) -> bool:
         return False
@@ -138,4 +138,4 @@ async def test_records_that_come_faster_than_they_are_taken_in_stay_on_kafka(kaf
         waiting.let.set()
         await eventually(lambda: true(waiting.took == count), what="every record")
 
-    assert stream.FETCH_BYTES < held < 2 * stream._FETCH_BYTES * ENVELOPE
+    assert stream.FETCH_BYTES < held < 2 * stream.FETCH_BYTES * ENVELOPE

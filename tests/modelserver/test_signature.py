@@ -40,6 +40,11 @@ def test_a_tensor_is_a_matrix_whose_columns_have_names() -> None:
         pytest.param({}, "no signature", id="none"),
         pytest.param({"signature": {"inputs": None}}, "no signature", id="without inputs"),
         pytest.param(mlmodel({"name": "d", "type": "datetime"}), "'d': a column of type datetime", id="type"),
+        pytest.param(
+            mlmodel({"name": "e", "type": "array", "items": {"type": "double"}}),
+            "type array .* log a model of vectors with one tensor",
+            id="an array",
+        ),
         pytest.param(mlmodel({"type": "double"}), "signature input 0: a column has no name", id="nameless"),
         pytest.param(mlmodel(tensor([-1, 2]), tensor([-1, 2])), "may take one tensor, this one takes 2", id="two"),
         pytest.param(mlmodel(tensor([-1, 2, 2])), r"must have the shape \[-1, columns\]", id="three dimensions"),

@@ -18,10 +18,12 @@ from services.chassis.parking import Raw
 from services.monitor import arrow_batches, batches, queries
 from services.monitor.arrow_batches import ARROW, read
 from services.monitor.arrow_sizes import unpacked_bytes
+from services.monitor.domain.panes import cut
 from services.monitor.intake import Read
 from services.monitor.packed import told_of
 from services.monitor.pane_store import Panes
 from services.profile import count, empty, profile_of
+from services.profile.vectors import with_numbers
 from tests.monitor.conftest import Bench
 from tests.monitor.made_up import credit
 from tests.monitor.test_intake import replica
@@ -103,6 +105,50 @@ def test_numbers_of_any_type_are_taken_and_null_is_missing(values: Any, expected
     assert np.array_equal(np.asarray(batch.columns["n"]), np.array(expected), equal_nan=True)
 
 
+VECTORS = [[1.0, 2.0, 3.0], None, [4.0, None, 6.0], [7.0, 8.0, 9.0]]
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [pa.list_(pa.float64()), pa.large_list(pa.float32()), pa.list_(pa.float64(), 3), pa.list_(pa.int8())],
+    ids=["lists", "large lists", "lists of three", "lists of whole numbers"],
+)
+@pytest.mark.parametrize("pieces", [1, 2])
+def test_lists_of_numbers_are_vectors_as_model_servers_tell_of_them(kind: Any, pieces: int) -> None:
+    batch = read(event_of({"text": pa.array(VECTORS, kind), "age": [1, 2, 3, 4]}, pieces=pieces), NOW_MS)
+    assert list(batch.columns) == ["text[0]", "text[1]", "text[2]", "age"]
+    held = np.array([batch.columns[f"text[{place}]"] for place in range(3)]).T
+    nothing = float("nan")
+    expected = [[1.0, 2.0, 3.0], [nothing] * 3, [4.0, nothing, 6.0], [7.0, 8.0, 9.0]]
+    assert np.array_equal(held, expected, equal_nan=True)
+
+
+def test_a_stream_of_embeddings_counts_as_the_vectors_that_it_was_made_from() -> None:
+    embeddings = np.random.default_rng(5).normal(size=(300, 8))
+    profile = profile_of({"text": embeddings})
+    batch = read(event_of({"text": pa.array(embeddings.tolist())}, pieces=3), NOW_MS)
+    (pane,) = cut(profile, batch.columns, batch.times_us)
+    assert pane.window == count(profile, with_numbers(profile.vectors, {"text": embeddings}))
+
+
+@pytest.mark.parametrize(
+    ("columns", "said"),
+    [
+        pytest.param({"text": [[1.0], [1.0, 2.0]]}, "1 and 2 numbers", id="of two lengths"),
+        pytest.param({"text": pa.array([None, None], pa.list_(pa.float64()))}, "no numbers", id="none at all"),
+        pytest.param({"text": [[], []]}, "0 numbers", id="empty ones"),
+        pytest.param({"text": [[0.0] * 4_097]}, "4097 numbers", id="too long"),
+        pytest.param({"text": [["a"], ["b"]]}, "numbers, text or vectors", id="of text"),
+        pytest.param({"text": [[[1.0]], [[2.0]]]}, "numbers, text or vectors", id="of lists"),
+        pytest.param({"text": [[1.0]], "text[0]": [1.0]}, "the same name", id="beside its own number"),
+        pytest.param({"text": [[1.0] * 4_096] + [None] * 10_000}, "written out", id="endless when written out"),
+    ],
+)
+def test_lists_that_are_no_vectors_are_refused_in_words(columns: dict[str, Any], said: str) -> None:
+    with pytest.raises(Invalid, match=said):
+        read(event_of(columns), NOW_MS)
+
+
 def test_times_ids_score_and_label_are_told_by_their_names() -> None:
     ids = [uuid.uuid4(), uuid.uuid4()]
     when = [datetime(2026, 1, 1, 12, tzinfo=UTC), datetime(2026, 1, 1, 13, tzinfo=UTC)]
@@ -129,7 +175,7 @@ def test_times_ids_score_and_label_are_told_by_their_names() -> None:
         pytest.param({"n": [1.0]}, {"model": "credit", "version": "one"}, id="a version in words"),
         pytest.param({"n": [1.0]}, {"model": b"\xff", "version": "1"}, id="a model whose name is no text"),
         pytest.param({"n": pa.array([], pa.float64())}, SERVED, id="no records"),
-        pytest.param({"n": pa.array([[1.0]])}, SERVED, id="lists"),
+        pytest.param({"n": pa.array([{"x": 1.0}])}, SERVED, id="structs"),
         pytest.param({"n": pa.array([datetime(2026, 1, 1, tzinfo=UTC)])}, SERVED, id="times as an input"),
         pytest.param({"n": [1.0], "record_id": ["x"]}, SERVED, id="no UUID"),
         pytest.param({"n": [1.0], "record_id": [b"short"]}, SERVED, id="a short id"),
@@ -180,7 +226,7 @@ def allocated() -> Iterator[Any]:
 def test_a_small_stream_that_would_unpack_to_a_huge_one_takes_no_memory(
     column: Any, allocated: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(arrow_batches, "_MOST_BYTES", 8_000_000)
+    monkeypatch.setattr(arrow_batches, "MOST_BYTES", 8_000_000)
     data = packed_stream("zstd", column)
     assert len(data) < 100_000
     pa.set_memory_pool(allocated)

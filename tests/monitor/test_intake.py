@@ -106,11 +106,12 @@ async def test_what_is_read_of_several_partitions_is_one_transaction_behind_all_
     pieces, ours, other = raws(), replica(bench), replica(bench)
     await ours.places([0, 1, 2])
     reads = [Read(2, 0, pieces[:8]), Read(0, 0, pieces[8:20]), Read(1, 0, pieces[20:])]
-    await other.take(reads[1])
+    await other.take(reads[0])
     with pytest.raises(Moved):
         await ours.take(*reads)
-    assert await ours.places([0, 1, 2]) == {0: 20, 1: 0, 2: 0}
-    assert await ours.take(reads[0], reads[2]) == [[False] * 8, [False] * 10]
+    assert await ours.places([0, 1, 2]) == {0: 0, 1: 0, 2: 8}
+    assert await ours.take(reads[1], reads[2]) == [[False] * 12, [False] * 10]
+    assert await ours.places([0, 1, 2]) == {0: 20, 1: 30, 2: 8}
     assert (await outcome(bench))[:2] == (3_000, expected(bench))
 
 

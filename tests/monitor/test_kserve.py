@@ -58,6 +58,20 @@ def test_requests_of_both_protocols_are_read(body: dict[str, Any], columns: list
 
 
 @pytest.mark.parametrize(
+    ("body", "columns"),
+    [
+        pytest.param({"instances": [{"text": [0.5, None, -1]}]}, [], id="in an object"),
+        pytest.param({"instances": [[[0.5, None, -1]]]}, ["text"], id="in a list"),
+        pytest.param({"instances": [[0.5, None, -1]]}, ["text"], id="alone"),
+        pytest.param({"inputs": [tensor("x", [1, 3], [0.5, None, -1])]}, ["text"], id="a tensor"),
+    ],
+)
+def test_numbers_of_one_name_are_a_vector_as_model_servers_tell_of_it(body: dict[str, Any], columns: list[str]) -> None:
+    (told,) = inputs_of(json.dumps(body).encode(), columns)
+    assert dict(told.numbers) == {"text[0]": 0.5, "text[2]": -1.0}
+
+
+@pytest.mark.parametrize(
     ("body", "expected"),
     [
         pytest.param({"predictions": [0.25, 1]}, [LoggedAnswer(score=0.25), LoggedAnswer(score=1)], id="scores"),
@@ -92,8 +106,9 @@ def test_answers_of_both_protocols_are_read(body: dict[str, Any], expected: list
         pytest.param(b"{}", [], id="neither protocol"),
         pytest.param(b'{"instances": []}', [], id="no instances"),
         pytest.param(b'{"instances": [[1, 2]]}', [], id="values without names"),
-        pytest.param(b'{"instances": [[1, 2]]}', ["a"], id="a name too few"),
+        pytest.param(b'{"instances": [[1, 2, 3]]}', ["a", "b"], id="a name too few"),
         pytest.param(b'{"instances": [{"a": [1]}]}', [], id="a list in an instance"),
+        pytest.param(b'{"instances": [{"a": [1, "b"]}]}', [], id="a list of anything"),
         pytest.param(b'{"instances": [{"a": 1' + b"0" * 400 + b"}]}", [], id="a number beyond doubles"),
         pytest.param(b'{"inputs": [{"name": "a", "shape": [3], "data": [1]}]}', [], id="a shape of other data"),
         pytest.param(b'{"inputs": [{"name": "a", "shape": [0], "data": []}]}', [], id="a shape of nothing"),
