@@ -155,6 +155,8 @@ def _deployment(one: deployer.Deployment) -> Iterator[Finding]:
     name = f"{one.position.model}/{one.position.environment}"
     if one.held:
         yield Finding(name, f"held: {one.held_reason}", f"golden release {one.position.model} --reason …")
+    if one.HasField("training"):
+        yield Finding(name, f"a new version is asked for: {one.training.reason}", "golden trainer FOLDER")
     if not one.effective:
         yield Finding(name, "the proxy doesn't show yet what was decided", f"golden history {one.position.model}")
     if one.rollout.state == deployer.ROLLOUT_STATE_FAILED:

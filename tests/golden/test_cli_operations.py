@@ -79,7 +79,16 @@ def test_doctor_names_what_is_wrong_and_what_to_do_and_ends_with_status_1(health
     at = positions.Position(model="credit", environment="production")
     failed = deployer.Rollout(version=3, state=deployer.ROLLOUT_STATE_FAILED, judgement="too slow")
     healthy.answers["ListDeployments"] = deployer.ListDeploymentsResponse(
-        deployments=[deployer.Deployment(position=at, held=True, held_reason="drift", rollout=failed, servers=SERVERS)]
+        deployments=[
+            deployer.Deployment(
+                position=at,
+                held=True,
+                held_reason="drift",
+                training=positions.TrainingRequested(id="9f0c", reason="both versions are beaten"),
+                rollout=failed,
+                servers=SERVERS,
+            )
+        ]
     )
     verdict = judged.Verdict(model="credit", version=4)
     healthy.answers["ListWaiting"] = governance.ListWaitingResponse(verdicts=[verdict])
@@ -96,6 +105,7 @@ def test_doctor_names_what_is_wrong_and_what_to_do_and_ends_with_status_1(health
         "deployer  1 dead letters; the oldest: Invalid: no [epoch]",
         "golden deadletters show deployer/12",
         "credit/production  held: drift",
+        "credit/production  a new version is asked for: both versions are beaten",
         "golden release credit",
         "the proxy doesn't show yet what was decided",
         "the rollout of version 3 failed: too slow",
@@ -106,7 +116,7 @@ def test_doctor_names_what_is_wrong_and_what_to_do_and_ends_with_status_1(health
     ]:
         assert said in ended.out
     found = golden("doctor", "--json")
-    assert (found.status, len(found.json)) == (1, 9)
+    assert (found.status, len(found.json)) == (1, 10)
 
 
 def test_doctor_looks_at_every_page() -> None:
