@@ -33,6 +33,7 @@ MEASUREMENTS = (
     "platform",
     "rollback",
     "modelserver",
+    "features",
 )
 _STOPPED = 130  # as a shell says of what Ctrl-C ended
 

@@ -142,11 +142,12 @@ def _saved_models(folder: Path) -> dict[str, str]:
                 input_example=example[:2],
                 pip_requirements=["scikit-learn"],
             )
-        digests[name] = _stored(folder / name, folder / "store")
+        digests[name] = stored(folder / name, folder / "store")
     return digests
 
 
-def _stored(source: Path, store: Path) -> str:
+def stored(source: Path, store: Path) -> str:
+    """Put a saved model into an artifact store; its digest."""
     contents = {path.relative_to(source).as_posix(): path.read_bytes() for path in source.rglob("*") if path.is_file()}
     files = [File(hashlib.sha256(content).hexdigest(), len(content), name) for name, content in contents.items()]
     folder = store / "artifacts" / digest_of(files)

@@ -3,11 +3,15 @@
 The platform of the fault campaign, with nothing else going on. At the kill a supervisor starts again what died; other
 systems publish a document for each of many keys, so that every partition and every lane is in it. Events flow again
 once what the registry tells of the last of them has been acknowledged by Kafka: consumed, committed, sent.
+
+After a kill of the proxy a client's request is answered again; after one of a model server both of its version's answer
+again. How many replicas there are of the services is nothing to either.
 """
 
 from __future__ import annotations
 
 import asyncio
+import signal
 import tempfile
 import time
 from collections.abc import Awaitable, Callable
@@ -17,14 +21,17 @@ from pathlib import Path
 from typing import Final
 
 import asyncpg
+import httpx
 from aiokafka.errors import KafkaError
 
 from benchmarks.figures import Figure
+from golden.inference import request_of
 from goldenpath.ingest.v1 import events_pb2 as ingest
 from services.chassis.cloudevents import event_of, headers_of
 from services.chassis.topics import INGEST
 from tests.faults.bus import Bus
 from tests.faults.registrations import QUESTIONS, dataset_of
+from tests.faults.serving import both_answer, serve
 from tests.faults.world import SESSION_TIMEOUT, Replica, World
 
 _KEYS: Final = 32  # two for each lane, five for each partition
@@ -33,7 +40,7 @@ _numbers: Final = count(1)
 
 
 def measure() -> list[Figure]:
-    """Recovery after a kill of a service, of the broker, and of PostgreSQL."""
+    """Recovery after a kill of a service, of the broker, of PostgreSQL, of the proxy and of a model server."""
     return [figure for replicas in (1, 2) for figure in asyncio.run(_measure(replicas))]
 
 
@@ -45,7 +52,7 @@ async def _measure(replicas: int) -> list[Figure]:
         try:
             await world.start_parts()
             await world.start_services()
-            return await _kills(world, replicas)
+            return [*await _kills(world, replicas), *(await _serving(world) if replicas == 1 else [])]
         finally:
             await world.stop()
 
@@ -72,6 +79,52 @@ async def _kills(world: World, replicas: int) -> list[Figure]:
     return figures
 
 
+async def _serving(world: World) -> list[Figure]:
+    model = await serve(world)
+
+    async def proxy() -> None:
+        await asyncio.to_thread(world.kill, "envoy")
+        await asyncio.gather(world.start_envoy(), _until(lambda: _is_answered(world, model)))
+
+    async def server() -> None:
+        world.model_servers()[0].send(signal.SIGKILL)
+        await _until(lambda: _lacks(world))
+        await _until(lambda: both_answer(world))
+
+    figures = []
+    for name, recover, what in (
+        ("proxy", proxy, "until a request is answered"),
+        ("model_server", server, "until both of a version answer; the other one does meanwhile"),
+    ):
+        seconds = [await _timed(recover) for _ in range(_TIMES)]
+        figures.append(Figure(f"recovery.{name}", round(max(seconds), 1), "s", f"slowest of {_TIMES}; {what}"))
+    return figures
+
+
+async def _timed(recover: Callable[[], Awaitable[None]]) -> float:
+    began = time.monotonic()
+    await recover()
+    return time.monotonic() - began
+
+
+async def _is_answered(world: World, model: str) -> bool:
+    url = f"http://127.0.0.1:{world.ports.envoy}/v2/models/{model}/infer"
+    try:
+        async with httpx.AsyncClient(timeout=5) as client:
+            return (await client.post(url, json=request_of({"age": 40.0, "hours": 40.0}))).is_success
+    except httpx.HTTPError:
+        return False
+
+
+async def _lacks(world: World) -> bool:
+    return not await both_answer(world)
+
+
+async def _until(condition: Callable[[], Awaitable[bool]]) -> None:
+    while not await condition():  # noqa: ASYNC110 - what it waits for is in other processes
+        await asyncio.sleep(0.05)
+
+
 async def _recovery(world: World, kill: Callable[[], Awaitable[None]]) -> float:
     began = time.monotonic()
     await asyncio.gather(kill(), _flows(world))
@@ -94,8 +147,7 @@ async def _flows(world: World) -> None:
             break
         except (KafkaError, OSError):
             await asyncio.sleep(0.1)
-    while not await _sent(world, subjects):  # noqa: ASYNC110 - what it waits for is in other processes
-        await asyncio.sleep(0.05)
+    await _until(lambda: _sent(world, subjects))
 
 
 async def _sent(world: World, subjects: list[str]) -> bool:

@@ -16,7 +16,7 @@ from goldenpath.governance.v1 import governance_service_pb2 as governance
 from services.chassis.errors import GoldenpathError, Unavailable
 
 _SILENT = "no answer"
-_STOPPED = "stopped itself"  # a consumer's own words on /readyz
+_STOPPED = "became dead letters"  # the words on /readyz of a consumer that the dead-letter limit stopped
 _FULL = "disk is full"  # and the database's
 _SERVER_DIED = (
     "the deployer starts it again by itself, at most 30 s apart: mend what its log says, in the home's "

@@ -6,6 +6,7 @@ import re
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final
+from uuid import UUID
 
 from services.chassis.errors import Invalid
 
@@ -41,6 +42,18 @@ def reference(text: str) -> Reference:
     if found is None:
         raise Invalid(f"{text!r} names no model", fix="write MODEL or MODEL@VERSION, such as credit-prescreen@2")
     return Reference(found[1], int(found[2] or 0))
+
+
+def is_record(text: str) -> bool:
+    """Whether it is a record's id, and no model.
+
+    >>> is_record("0199a6b0-7c3e-7d10-8f00-5a1b2c3d4e5f")
+    True
+    """
+    try:
+        return str(UUID(text)) == text.lower()
+    except ValueError:
+        return False
 
 
 def model_of(text: str) -> str:

@@ -54,19 +54,27 @@ def features_of(transactions: pd.DataFrame) -> pd.DataFrame:
     Args:
         transactions: In any order; see `simulator.simulate`. Of `scenario` only rows count that were known in time.
     """
-    time = transactions["time"].dt
     made = {
-        "amount": transactions["amount"].to_numpy(float),
-        "at_night": (time.hour < NIGHT_ENDS).to_numpy(float),
-        "on_weekend": (time.dayofweek >= _SATURDAY).to_numpy(float),
-        **dict(_of_customers(transactions)),
-        **dict(_of_terminals(transactions)),
+        **request_of(transactions),
+        **dict(of_customers(transactions)),
+        **dict(of_terminals(transactions)),
     }
     return pd.DataFrame(made, index=transactions.index)
 
 
-def _of_customers(transactions: pd.DataFrame) -> Iterator[tuple[str, Numbers]]:
-    timeline = _Timeline.of(transactions["customer"].to_numpy(), _seconds(transactions))
+def request_of(transactions: pd.DataFrame) -> dict[str, Numbers]:
+    """What the requests themselves say."""
+    time = transactions["time"].dt
+    return {
+        "amount": transactions["amount"].to_numpy(float),
+        "at_night": (time.hour < NIGHT_ENDS).to_numpy(float),
+        "on_weekend": (time.dayofweek >= _SATURDAY).to_numpy(float),
+    }
+
+
+def of_customers(transactions: pd.DataFrame, *, after: int = 0) -> Iterator[tuple[str, Numbers]]:
+    """What is known of each transaction's customer, so many seconds after it."""
+    timeline = _Timeline.of(transactions["customer"].to_numpy(), _seconds(transactions), after)
     cents = np.rint(transactions["amount"].to_numpy() * CENTS).astype(np.int64)
     genuine = (transactions["scenario"].to_numpy() == 0).astype(np.int64)
     paid = timeline.running(cents)
@@ -80,8 +88,9 @@ def _of_customers(transactions: pd.DataFrame) -> Iterator[tuple[str, Numbers]]:
     yield "amount_over_usual", timeline.back(np.where(total > 0, _ratio(timeline.sorted(cents) * count, total), 0.0))
 
 
-def _of_terminals(transactions: pd.DataFrame) -> Iterator[tuple[str, Numbers]]:
-    timeline = _Timeline.of(transactions["terminal"].to_numpy(), _seconds(transactions))
+def of_terminals(transactions: pd.DataFrame, *, after: int = 0) -> Iterator[tuple[str, Numbers]]:
+    """What is known of each transaction's terminal, so many seconds after it."""
+    timeline = _Timeline.of(transactions["terminal"].to_numpy(), _seconds(transactions), after)
     frauds = timeline.running((transactions["scenario"].to_numpy() > 0).astype(np.int64))
     for days in WINDOWS:
         low, high = timeline.window(days, ended=LATEST)
@@ -97,25 +106,27 @@ class _Timeline:
         order: Which row is at each place, shape (rows,).
         since: Seconds since the earliest row, by place.
         base: Whom a row is about, times `span`, by place; with `since` added, the key that it is sorted by.
-        span: More than the seconds from the first row to the last.
+        span: More than the seconds from the first row to the last, and `after`.
+        after: How many seconds after a row its windows are asked for.
     """
 
     order: Counts
     since: Counts
     base: Counts
     span: int
+    after: int
 
     @classmethod
-    def of(cls, about: Counts, seconds: Counts) -> _Timeline:
+    def of(cls, about: Counts, seconds: Counts, after: int) -> _Timeline:
         since = seconds - seconds.min(initial=np.iinfo(np.int64).max)
-        span = int(since.max(initial=0)) + 1
+        span = int(since.max(initial=0)) + after + 1
         base = about.astype(np.int64) * span
         order = np.argsort(base + since, kind="stable")
-        return cls(order, since[order], base[order], span)
+        return cls(order, since[order], base[order], span, after)
 
     def window(self, days: int, ended: int = 0) -> tuple[Counts, Counts]:
         """Where each place's window of days begins, and where it ends, so many days before its own moment."""
-        until = self.since - ended * DAY
+        until = self.since + self.after - ended * DAY
         return self._first(until - days * DAY), self._first(until)
 
     def running(self, values: Counts) -> Counts:

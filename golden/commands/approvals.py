@@ -7,7 +7,7 @@ from typing import Annotated, Final
 import typer
 
 from golden.output import Json, console, escape, moment, print_json, table
-from golden.references import reference
+from golden.references import is_record, reference
 from golden.session import connect
 from goldenpath.governance.v1 import events_pb2 as events
 from goldenpath.governance.v1 import governance_service_pb2 as governance
@@ -24,12 +24,20 @@ _STATES: Final = {
     events.VERDICT_STATE_REVOKED: "[red]revoked[/red]",
 }
 Version = Annotated[str, typer.Argument(metavar="MODEL[@N]", help="A model, or one of its versions.")]
+What = Annotated[
+    str, typer.Argument(metavar="MODEL[@N]|RECORD", help="A model, one of its versions, or a record by its id.")
+]
 Why = Annotated[bool, typer.Option("--why", help="Show digests, policies and every rule.")]
 
 
-def explain(version: Version, *, why: Why = False, json: Json = False) -> None:
-    """Say what governance thinks of a version, what is missing, and what to do."""
-    asked = reference(version)
+def explain(what: What, *, why: Why = False, json: Json = False) -> None:
+    """Say what governance thinks of a version, what is missing, and what to do; or why a record scored as it did."""
+    if is_record(what):
+        from golden.commands.records import explain_record
+
+        explain_record(what, json=json)
+        return
+    asked = reference(what)
     answer = connect().governance.Explain(governance.ExplainRequest(model=asked.model, version=asked.version))
     if json:
         print_json(answer)

@@ -10,7 +10,7 @@ from services.chassis.errors import Unavailable
 
 
 def env(*, json: Json = False) -> None:
-    """Print where a notebook finds MLflow on this platform:  eval "$(golden env)"."""
+    """Print where a notebook finds MLflow, and the feature store, on this platform:  eval "$(golden env)"."""
     from golden.embedded import platform
     from golden.sdk import ARTIFACT_ROOT
 
@@ -18,6 +18,8 @@ def env(*, json: Json = False) -> None:
     if running is None:
         raise Unavailable("no platform is running here", fix="golden up")
     found = {"MLFLOW_TRACKING_URI": running.endpoints().tracking, ARTIFACT_ROOT: str(running.folders.mlflow)}
+    if running.state.features:
+        found["FEAST_FS_YAML_FILE_PATH"] = str(running.folders.feature_store)  # where Feast looks, told nothing else
     if json:
         print_json(found)
         return

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -20,6 +21,12 @@ if TYPE_CHECKING:
     from golden.connection import Connection
 
 Only = Annotated[str, typer.Option("--only", help="Only these services, separated by commas, such as registry.")]
+Features = Annotated[
+    Path | None,
+    typer.Option(
+        "--features", metavar="FOLDER", help="A feature repository: its views are filled and served from now on."
+    ),
+]
 Wipe = Annotated[bool, typer.Option("--wipe", help="Also forget everything: models, records, verdicts, traces.")]
 
 
@@ -33,7 +40,7 @@ def setup() -> None:
     console.print(f"[green]✓[/green] Kafka and Java are there   [dim]{runtime}[/dim]")
 
 
-def up(*, only: Only = "", json: Json = False) -> None:
+def up(*, only: Only = "", features: Features = None, json: Json = False) -> None:
     """Start the platform, or attach to the one that runs; dead parts start again."""
     from golden.connection import SERVICES
     from golden.embedded import platform
@@ -42,12 +49,15 @@ def up(*, only: Only = "", json: Json = False) -> None:
     unknown = (wanted or frozenset()) - set(SERVICES)
     if unknown:
         raise Invalid(f"there is no service {min(unknown)!r}", where="--only", fix=f"one of {', '.join(SERVICES)}")
+    if features is not None and not any(features.glob("*.py")):
+        raise Invalid("no Python file defines features there", where=str(features))
     with console.status("starting …") as status:
         running = platform.up(
             platform.default_home(),
             only=wanted,
             ports=platform.Ports.configured(),
             say=status.update,
+            features=features.absolute() if features else None,
         )
     endpoints = running.endpoints()
     if json:

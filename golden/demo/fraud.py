@@ -117,6 +117,7 @@ class FraudPlay(Play):
         before = traffic.tally()
         decision = story.decided(signal, decisions.VERB_ROLL_BACK)
         story.taken_back(1, decision, traffic, before)
+        promise_story.explained(story, traffic.tally().newest["2"])
         a_day = feed.payments_a_day()
         with self._screen.step("money", "deployer") as step:
             found = decision.comparison

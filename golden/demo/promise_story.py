@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Final
 
 from golden.demo.story import Story
+from golden.explaining import explain
 from goldenpath.monitor.v1 import events_pb2 as found_pb
 from goldenpath.registry.v1 import registry_service_pb2 as registry
 from services.chassis.errors import Conflict
@@ -65,3 +66,17 @@ def kept(story: Story, version: int, limit: float) -> None:
         if found.loss > limit:
             raise Conflict(f"version {version} costs {found.loss:.3f}, and {limit:.3f} at most was promised")
         step.say(f"{found.metric.replace('_', ' ')} {found.loss:.2f} on {found.known:,} outcomes; promised {limit:.2f}")
+
+
+def explained(story: Story, record_id: str) -> None:
+    """A reviewer asks why one record scored as it did, whether or not the version still serves."""
+    with story.screen.step("explain", "golden") as step:
+        step.now("golden explain RECORD")
+        told = explain(record_id, story.reviewer)
+        if not told.says_the_same:
+            raise Conflict(f"the record was answered {told.answered}, and its version says {told.reasons.score} now")
+        first = told.reasons.parts[0]
+        step.say(
+            f"a record of version {told.record.version}: score {told.answered:.3g}, first because of"
+            f" {first.input} {first.value:g} ({first.part:+.2g})"
+        )

@@ -64,11 +64,12 @@ Known: TypeAlias = tuple[Served, R]
 
 @dataclass
 class Tally:
-    """What became of the requests so far."""
+    """What became of the requests so far; by version how many it answered, and the newest one's record id."""
 
     requests: int = 0
     failures: int = 0
     by_version: dict[str, int] = field(default_factory=dict)
+    newest: dict[str, str] = field(default_factory=dict)
     errors: list[str] = field(default_factory=list)
 
     def since(self, before: Tally) -> Tally:
@@ -77,7 +78,7 @@ class Tally:
 
     def copy(self) -> Tally:
         """The tally as it stands."""
-        return Tally(self.requests, self.failures, dict(self.by_version), list(self.errors))
+        return Tally(self.requests, self.failures, dict(self.by_version), dict(self.newest), list(self.errors))
 
 
 class Traffic(Generic[R]):
@@ -175,6 +176,7 @@ class Traffic(Generic[R]):
         document = answer.json()
         version = str(document.get("model_version", "?"))
         self._tally.by_version[version] = self._tally.by_version.get(version, 0) + 1
+        self._tally.newest[version] = str(document["id"])
         arm, probability = (answer.headers.get(f"x-goldenpath-{name}", "") for name in ("arm", "probability"))
         return Served(str(document["id"]), _ARMS.get(arm, modelserver.ARM_UNSPECIFIED), float(probability or 0))
 

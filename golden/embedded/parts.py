@@ -6,6 +6,7 @@ from collections.abc import Callable
 from functools import cached_property
 
 from golden.embedded.envoy import EnvoyProxy
+from golden.embedded.features import FeaturePusher
 from golden.embedded.kafka import KafkaBroker
 from golden.embedded.postgres import PostgresServer
 from golden.embedded.services import SERVICES, Folders, ServiceProcess
@@ -53,10 +54,16 @@ class Parts:
         """The services, in their usual order."""
         state, dsns = self._state, self.dsns()
         return [
-            ServiceProcess(name, state.services, state.ports, self._folders, dsns)
+            ServiceProcess(name, state.services, state.ports, self._folders, dsns, reads_features=bool(state.features))
             for name in SERVICES
             if name in state.services
         ]
+
+    @property
+    def pusher(self) -> FeaturePusher | None:
+        """What fills the feature store; None where no project reads features."""
+        repo = self._state.features
+        return FeaturePusher(repo, self._state.ports, self._folders, self.dsns()["features"]) if repo else None
 
     def dsns(self) -> dict[str, str]:
         """By name, how to open each database."""

@@ -97,7 +97,14 @@ def attach_quietly() -> Platform | None:
     return attach(default_home())
 
 
-def up(home: Path, *, only: frozenset[str] | None, ports: Ports, say: Callable[[str], None]) -> Platform:
+def up(
+    home: Path,
+    *,
+    only: frozenset[str] | None,
+    ports: Ports,
+    say: Callable[[str], None],
+    features: Path | None = None,
+) -> Platform:
     """Start the platform, or what is missing of it.
 
     Args:
@@ -105,6 +112,7 @@ def up(home: Path, *, only: frozenset[str] | None, ports: Ports, say: Callable[[
         only: The services that are wanted; None: all of them. Those that run already stay.
         ports: Where it listens, unless it runs already.
         say: Told what is going on.
+        features: The feature repository whose views are wanted from now on; None: as before, at first none.
 
     Raises:
         Conflict: a port is taken, or another `up` or `down` is at work.
@@ -119,7 +127,7 @@ def up(home: Path, *, only: frozenset[str] | None, ports: Ports, say: Callable[[
         left = states.read(home) or State()
         if left.anything_alive():
             ports, services = left.ports, services | left.services
-        return Platform(home, Starting(Folders(home), left, say).run(services, ports))
+        return Platform(home, Starting(Folders(home), left, say).run(services, ports, str(features or "")))
 
 
 def down(home: Path, *, wipe: bool) -> None:

@@ -29,6 +29,7 @@ class Ports:
     governance_http: int = 8702
     deployer_http: int = 8703
     monitor_http: int = 8704
+    pusher_http: int = 8705
     registry_grpc: int = 9701
     governance_grpc: int = 9702
     deployer_grpc: int = 9703

@@ -77,6 +77,16 @@ class Folders:
         return self.home / "kafka"
 
     @property
+    def features(self) -> Path:
+        """How the feature store is reached, and what Feast knows of it."""
+        return self.home / "features"
+
+    @property
+    def feature_store(self) -> Path:
+        """Feast's settings: where the store is, and as whom we come."""
+        return self.features / "feature_store.yaml"
+
+    @property
     def postgres(self) -> Path:
         """The databases."""
         return self.home / "postgres"
@@ -92,6 +102,7 @@ class Folders:
             self.modelservers,
             self.envoy,
             self.kafka,
+            self.features,
             self.postgres,
         ]
 
@@ -106,6 +117,7 @@ class ServiceProcess:
         ports: Where everything listens.
         folders: Where everything is kept.
         dsns: By name, the databases.
+        reads_features: Whether there is a feature store.
     """
 
     name: str
@@ -113,6 +125,7 @@ class ServiceProcess:
     ports: Ports
     folders: Folders
     dsns: dict[str, str]
+    reads_features: bool = False
 
     def launch(self, identity: DevelopmentIdentity) -> Running:
         """Start it, with a fresh token of its own, without waiting for it."""
@@ -170,9 +183,15 @@ class ServiceProcess:
                     "PROXY_FOLDER": str(self.folders.envoy),
                     "PROXY_ADMIN": f"127.0.0.1:{self.ports.envoy_admin}",
                     "PROXY_URL": f"http://127.0.0.1:{self.ports.envoy}",
+                    **self._feature_store(),
                 }
+            case "monitor":
+                return self._feature_store()
             case _:
                 return {}
+
+    def _feature_store(self) -> dict[str, str]:
+        return {"FEATURES_STORE": str(self.folders.feature_store)} if self.reads_features else {}
 
 
 def addresses(ports: Ports, services: Iterable[str]) -> dict[str, str]:

@@ -12,6 +12,8 @@ from datetime import timedelta
 from typing import Final
 
 from golden.embedded import state as states
+from golden.embedded.features import DATABASE, FeaturePusher
+from golden.embedded.features import NAME as PUSHER
 from golden.embedded.parts import Parts
 from golden.embedded.ports import Ports
 from golden.embedded.processes import Running, require_free, stop_together, wait_until
@@ -37,23 +39,26 @@ class Starting:
         self._state = left
         self._say = say
 
-    def run(self, services: frozenset[str], ports: Ports) -> State:
+    def run(self, services: frozenset[str], ports: Ports, features: str = "") -> State:
         """Start what isn't there, and wait until all of it is ready."""
-        if self._state.services != services:
+        features = features or self._state.features
+        if self._state.services != services or self._state.features != features:
             self.stop_services()
-        self._keep(replace(self._state, services=services, ports=ports).with_passwords(services | {"mlflow"}))
+        databases = services | {"mlflow"} | ({DATABASE} if features else set())
+        self._keep(replace(self._state, services=services, ports=ports, features=features).with_passwords(databases))
         for folder in self._folders.all():
             folder.mkdir(exist_ok=True, mode=0o700)
         parts = Parts(self._folders, self._state, self._say)
         self._start_infrastructure(parts)
         for name, password in self._state.passwords.items():
             parts.postgres.create_database(name, name, password)
-        self._start_services(parts.services)
+        self._start_services(parts.services, parts.pusher)
         return self._state
 
     def stop_services(self) -> None:
         """Stop the services, all at once."""
-        stop_together([self._state.parts[name] for name in SERVICES if name in self._state.parts], SERVICE_GRACE)
+        names = (*SERVICES, PUSHER)
+        stop_together([self._state.parts[name] for name in names if name in self._state.parts], SERVICE_GRACE)
 
     def _start_infrastructure(self, parts: Parts) -> None:
         self._say("PostgreSQL, Kafka and Envoy …" if parts.routes else "PostgreSQL and Kafka …")
@@ -66,14 +71,19 @@ class Starting:
         parts.postgres.wait(postgres)
         parts.kafka.wait(kafka)
 
-    def _start_services(self, services: list[ServiceProcess]) -> None:
+    def _start_services(self, services: list[ServiceProcess], pusher: FeaturePusher | None) -> None:
         identity = DevelopmentIdentity(self._folders.identity)
+        if pusher is not None:
+            self._ensure(PUSHER, (self._state.ports.pusher_http,), lambda: pusher.launch(identity))
         for service in services:
             ports = (service.ports.http(service.name), service.ports.grpc(service.name))
             self._ensure(service.name, ports, lambda service=service: service.launch(identity))  # type: ignore[misc] # mypy can't infer a lambda with a default
         for service in services:
             self._say(f"{service.name} …")
             service.wait(self._state.parts[service.name])
+        if pusher is not None:
+            self._say("features …")
+            pusher.wait(self._state.parts[PUSHER])
 
     def _ensure(self, part: str, ports: tuple[int, ...], launch: Callable[[], Running]) -> Running:
         if not self._state.alive(part):

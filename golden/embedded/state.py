@@ -33,12 +33,14 @@ class State:
         services: Which services it is made of.
         parts: By name, the processes that were started and not yet stopped.
         passwords: By database, its role's password.
+        features: The feature repository whose views are pushed; empty where no project reads features.
     """
 
     ports: Ports = field(default_factory=Ports)
     services: frozenset[str] = frozenset()
     parts: dict[str, Running] = field(default_factory=dict)
     passwords: dict[str, str] = field(default_factory=dict)
+    features: str = ""
 
     def alive(self, part: str) -> bool:
         """Whether a part was started and still runs."""
@@ -82,6 +84,7 @@ def read(home: Path) -> State | None:
             services=frozenset(stored["services"]),
             parts={name: Running(**running) for name, running in stored["parts"].items()},
             passwords=stored["passwords"],
+            features=stored.get("features", ""),
         )
     except (ValueError, TypeError, KeyError) as error:
         raise Invalid(f"it can't be read: {error!r}", where=str(file), fix="move it away and stop what runs") from None

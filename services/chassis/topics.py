@@ -128,6 +128,7 @@ MONITOR = Topic(
         "drift.detected",
         "drift.cleared",
         "performance.degraded",
+        "data_quality.violated",
     )
     + _REJECTED,
 )

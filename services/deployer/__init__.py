@@ -1,7 +1,8 @@
 """The deployer: what serves, with how much of the traffic, and when it is taken back.
 
 Owns      deployments, rollouts, server processes, decisions; the proxy's clusters and routes
-Consumes  governance.events (model.approved, approval.revoked), monitor.events (drift.detected, drift.cleared),
+Consumes  governance.events (model.approved, approval.revoked), monitor.events (drift.detected, drift.cleared,
+          performance.degraded, data_quality.violated),
           registry.events (model.registered, model.retired)
 Emits     deployer.events (deployment.started, advanced, promoted, rollback_decided, rolled_back, held, released,
           failed, retired), training.requested

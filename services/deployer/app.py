@@ -19,6 +19,7 @@ from services.chassis.runner import Background, Closing, serve
 from services.chassis.topics import create_topics
 from services.chassis.watching import Changes
 from services.deployer import consumers, http_api
+from services.deployer.asking import Asking
 from services.deployer.clients.servers import HttpServers
 from services.deployer.clients.siblings import GovernanceClient, MonitorClient, RegistryClient
 from services.deployer.grpc_api import DeployerApi
@@ -95,7 +96,10 @@ async def run() -> int:
     changes = Changes(database, CHANNEL)
 
     verifier = TokenVerifier(settings.jwks_path, issuer=settings.token_issuer, audience=settings.token_audience)
-    api = DeployerApi(database, governance=governance, registry=registry, changes=changes, url=settings.proxy_url)
+    asking = Asking(database, servers, changes)
+    api = DeployerApi(
+        database, governance=governance, registry=registry, asking=asking, changes=changes, url=settings.proxy_url
+    )
     grpc = GrpcServer(
         settings.grpc_address,
         [("goldenpath.deployer.v1.DeployerService", lambda server: add_DeployerServiceServicer_to_server(api, server))],

@@ -18,7 +18,9 @@ from services.deployer.events import signal_of
 from services.deployer.handlers import going_back, rollouts, training
 from services.deployer.store import DeployerUnitOfWork
 
-Troubled = TypeVar("Troubled", monitor_pb2.DriftDetected, monitor_pb2.PerformanceDegraded)
+Troubled = TypeVar(
+    "Troubled", monitor_pb2.DriftDetected, monitor_pb2.PerformanceDegraded, monitor_pb2.DataQualityViolated
+)
 """The events that tell of trouble with a version in its role."""
 
 TOPICS = (GOVERNANCE, MONITOR, REGISTRY)
@@ -32,6 +34,7 @@ def subscribe(consumer: Consumer[DeployerUnitOfWork]) -> None:
     consumer.on("model.retired", registry_pb2.ModelRetired, on_retired)
     consumer.on("drift.detected", monitor_pb2.DriftDetected, on_trouble)
     consumer.on("performance.degraded", monitor_pb2.PerformanceDegraded, on_trouble)
+    consumer.on("data_quality.violated", monitor_pb2.DataQualityViolated, on_trouble)
     consumer.on("drift.cleared", monitor_pb2.DriftCleared, on_cleared)
 
 

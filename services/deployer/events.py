@@ -89,7 +89,7 @@ def signal_of(signal: monitor_pb2.Signal) -> Signal:
         _TROUBLES.get(signal.kind, Trouble.DRIFT),
         signal.version,
         signal.epoch,
-        tuple(feature.feature for feature in signal.features),
+        tuple(feature.feature for feature in signal.features) or tuple(signal.skew.inputs),
         signal.sentence,
     )
 

@@ -17,6 +17,7 @@ from services.chassis.grpc_server import page_size
 from services.chassis.identity import Role, caller
 from services.chassis.watching import Changes
 from services.deployer import queries
+from services.deployer.asking import Asking, columns_of
 from services.deployer.clients import Admission, Governance, Registry
 from services.deployer.domain.deployment import Deployment, Place
 from services.deployer.domain.rollout import WITH_TRAFFIC, Rollout
@@ -35,6 +36,7 @@ class DeployerApi(pb2_grpc.DeployerServiceServicer):
         database: Where everything is.
         governance: Asked before a person deploys or promotes.
         registry: Asked before a person deploys.
+        asking: Asks versions for scores.
         changes: Wakes watchers.
         url: Where clients reach the models.
     """
@@ -45,10 +47,12 @@ class DeployerApi(pb2_grpc.DeployerServiceServicer):
         *,
         governance: Governance,
         registry: Registry,
+        asking: Asking,
         changes: Changes,
         url: str,
     ) -> None:
         self._database = database
+        self._asking = asking
         self._governance = governance
         self._registry = registry
         self._changes = changes
@@ -190,7 +194,7 @@ class DeployerApi(pb2_grpc.DeployerServiceServicer):
                 raise Conflict(f"version {request.version} serves {place} already")
             target = await going_back.rollback_target(deployment, uow, version=request.version)
             if target is None:
-                raise _nowhere_to_go_back(place, request.version)
+                raise going_back.nowhere(place, request.version)
             decision = await going_back.go_back(place, target, reason, Asked(uuid4(), uow.now, actor=actor), uow)
         return pb2.RollBackResponse(deployment=await self._get(place), decision=decision)
 
@@ -200,14 +204,18 @@ class DeployerApi(pb2_grpc.DeployerServiceServicer):
         context: Context,  # noqa: ARG002 - gRPC's shape
     ) -> pb2.RequestTrainingResponse:
         """Asks for a new version."""
-        actor = caller().require(Role.SCIENTIST, Role.OPERATOR)
-        place = Place.named(request.model, request.environment)
-        if not request.reason.strip():
-            raise Invalid("say why, in a sentence", where="reason")
-        async with self._database.begin(actor=actor.subject) as uow:
+        place, reason = _command(request, Role.SCIENTIST)
+        async with self._database.begin(actor=caller().subject) as uow:
             await _locked(place, uow)
-            asked, created = await training.request(place, request.reason, uow)
+            asked, created = await training.request(place, reason, uow)
         return pb2.RequestTrainingResponse(training=asked, created=created)
+
+    async def ScoreRows(self, request: pb2.ScoreRowsRequest, context: Context) -> pb2.ScoreRowsResponse:  # noqa: N802, ARG002 - gRPC's name and shape
+        """What a version says of rows."""
+        caller().require(Role.AUDITOR, Role.REVIEWER, Role.OPERATOR, Role.SCIENTIST)
+        place = Place.named(request.model, request.environment)
+        known, scores = await self._asking.scores(place, request.version, columns_of(request.inputs))
+        return pb2.ScoreRowsResponse(scores=scores.tolist(), artifact_digest=known.digest)
 
     async def Retire(self, request: pb2.RetireRequest, context: Context) -> pb2.RetireResponse:  # noqa: N802, ARG002 - gRPC's name and shape
         """Ends a deployment. It asks no other service."""
@@ -249,10 +257,11 @@ class DeployerApi(pb2_grpc.DeployerServiceServicer):
 
 
 def _command(
-    request: pb2.HoldRequest | pb2.AbortRequest | pb2.RollBackRequest | pb2.RetireRequest,
+    request: pb2.HoldRequest | pb2.AbortRequest | pb2.RollBackRequest | pb2.RetireRequest | pb2.RequestTrainingRequest,
+    *others: Role,
 ) -> tuple[Place, str]:
-    """An operator's command: where, and why."""
-    caller().require(Role.OPERATOR)
+    """A command of an operator, or of others who may give it too: where, and why."""
+    caller().require(*others, Role.OPERATOR)
     if not request.reason.strip():
         raise Invalid("say why, in a sentence", where="reason")
     return Place.named(request.model, request.environment), request.reason
@@ -282,13 +291,3 @@ def _asking(whom: str) -> Iterator[None]:
             f"{whom} doesn't answer, and without its word nothing gets more traffic",
             fix="golden doctor; to take traffic away nobody is asked: golden abort, golden rollback",
         ) from None
-
-
-def _nowhere_to_go_back(place: Place, version: int) -> Conflict:
-    if version:
-        why = "it never had all the traffic, or its approval was revoked"
-        return Conflict(f"{place} can't go back to version {version}: {why}", fix=f"golden history {place.model}")
-    return Conflict(
-        f"{place} has no earlier version that it can go back to: none served long enough without trouble",
-        fix=f"name one yourself: golden rollback {place.model}@N",
-    )

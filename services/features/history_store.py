@@ -6,11 +6,11 @@ the one that was kept last, which is a correction. Feast reads the same tables f
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from services.features.shapes import Row, Shape
+from services.features.shapes import Row, Scalar, Shape
 
 if TYPE_CHECKING:
     import asyncpg
@@ -39,6 +39,61 @@ async def add(connection: Connection, shape: Shape, rows: Sequence[Row], kept_at
         f"INSERT INTO {_name(shape.table)} ({', '.join(map(_name, columns))}) VALUES ({places})",  # noqa: S608 - quoted names
         [_values(shape, row, kept_at) for row in rows],
     )
+
+
+class Asked(NamedTuple):
+    """What is asked for a record.
+
+    Args:
+        keys: The entity, by join key.
+        event_time: When the values that it was served with came true; None where there were none.
+        moment: When it was served.
+        settled: Until when a row must have been kept to be known for sure.
+    """
+
+    keys: Mapping[str, Scalar]
+    event_time: datetime | None
+    moment: datetime
+    settled: datetime
+
+
+async def known(
+    connection: Connection, shape: Shape, asked: Sequence[Asked]
+) -> list[tuple[list[tuple[datetime, Mapping[str, Scalar]]], datetime | None]]:
+    """For each record: the rows of its event time with when they were kept, and the newest that was known before."""
+    same: list[list[tuple[datetime, Mapping[str, Scalar]]]] = [[] for _ in asked]
+    for row in await connection.fetch(_same_rows(shape), *_columns(shape, asked)):
+        same[row["place"] - 1].append((row[shape.kept_at], {name: row[name] for name in shape.values}))
+    newest = {row["place"]: row["newest"] for row in await connection.fetch(_newest(shape), *_columns(shape, asked))}
+    return [(rows, newest[place]) for place, rows in enumerate(same, 1)]
+
+
+def _columns(shape: Shape, asked: Sequence[Asked]) -> list[list[Any]]:
+    keys = [[one.keys[name] for one in asked] for name in shape.keys]
+    return [*keys, *([getattr(one, name) for one in asked] for name in ("event_time", "moment", "settled"))]
+
+
+def _same_rows(shape: Shape) -> str:
+    values = ", ".join(f"h.{_name(name)}" for name in (*shape.values, shape.kept_at))
+    return f"SELECT place, {values} FROM {_asked(shape)} AND h.{_name(shape.event_time)} = asked.event_time"  # noqa: S608 - quoted names
+
+
+def _newest(shape: Shape) -> str:
+    moment = f"h.{_name(shape.event_time)}"
+    return (
+        f"SELECT place, max({moment}) AS newest FROM {_asked(shape, 'LEFT JOIN')} AND {moment} <= asked.moment"  # noqa: S608 - quoted names
+        f" AND h.{_name(shape.kept_at)} <= asked.settled GROUP BY place"
+    )
+
+
+def _asked(shape: Shape, join: str = "JOIN") -> str:
+    """The records with the history's rows of their entities."""
+    kinds = [*(kind.value for kind in shape.keys.values()), *["timestamptz"] * 3]
+    names = [*(f"key_{place}" for place in range(len(shape.keys))), "event_time", "moment", "settled"]
+    given = ", ".join(f"${place}::{kind}[]" for place, kind in enumerate(kinds, 1))
+    same = " AND ".join(f"h.{_name(name)} = asked.key_{place}" for place, name in enumerate(shape.keys))
+    asked = f"unnest({given}) WITH ORDINALITY AS asked({', '.join(names)}, place)"
+    return f"{asked} {join} {_name(shape.table)} AS h ON {same}"
 
 
 def _values(shape: Shape, row: Row, kept_at: datetime) -> list[Any]:

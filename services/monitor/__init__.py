@@ -4,9 +4,9 @@ Owns      who serves in which role as far as records say, the judges' states, si
           of outcomes
 Consumes  inference.records (every prediction, in columnar batches), inference.outcomes (outcome.recorded),
           deployer.events (who took which role in which epoch)
-Emits     monitor.events: drift.noticed, drift.detected, drift.cleared
+Emits     monitor.events: drift.noticed, drift.detected, drift.cleared, performance.degraded, data_quality.violated
 Serves    gRPC goldenpath.monitor.v1.MonitorService; the same reads on HTTP
-Asks      the registry, once per version: its reference profile and its drift settings
+Asks      the registry, once per version: its reference profile and its drift settings; the feature store's history
 
 The life of a record. A poll of a partition is one transaction: the offset row moves (the fence: a replica that lost
 the partition finds it moved, and discards), each batch finds the watch of its version in its role and epoch, is counted

@@ -22,9 +22,11 @@ from services.chassis.watching import Changes
 from services.monitor import consumers, http_api, kserve_api, stream
 from services.monitor.clients import Judges
 from services.monitor.due_job import DueJob
+from services.monitor.finding import Finder
 from services.monitor.grpc_api import NAME, MonitorApi
 from services.monitor.intake import Intake
 from services.monitor.kserve_api import RecordsWriter
+from services.monitor.proof_job import ProofJob
 from services.monitor.settings import MonitorSettings
 from services.monitor.signal_store import SIGNALS
 from services.monitor.store import MonitorUnitOfWork
@@ -72,6 +74,7 @@ def parts_of(
         open_records=settings.open_records,
     )
     due = DueJob(database, leases, judges)
+    proof = ProofJob(database, leases, registry, settings.features_store)
     records = stream.RecordStream(
         intake,
         kafka=settings.kafka,
@@ -80,7 +83,7 @@ def parts_of(
         session_timeout=settings.consumer_session_timeout,
     )
     changes = Changes(database, SIGNALS)
-    api = MonitorApi(database, judges, changes)
+    api = MonitorApi(database, judges, changes, Finder(settings.kafka, records_topic))
     grpc = GrpcServer(
         settings.grpc_address,
         [(NAME, lambda server: add_MonitorServiceServicer_to_server(api, server))],
@@ -110,6 +113,7 @@ def parts_of(
         Background("records", records.run),
         Background("changes", changes.run),
         Background("due", due.run),
+        Background("proof", proof.run),
         grpc,
         HttpServer(http, settings.http_address, drain=settings.drain),
     ]

@@ -77,6 +77,43 @@ def only(batch: pb.InferenceRecorded, rows: Sequence[int]) -> pb.InferenceRecord
     )
 
 
+def whole(batch: pb.InferenceRecorded, row: int) -> pb.InferenceRecorded:
+    """One record of a batch with all that was told of it, as a batch of one."""
+    one = only(batch, [row])
+    one.MergeFrom(
+        pb.InferenceRecorded(
+            model=batch.model,
+            version=batch.version,
+            environment=batch.environment,
+            epoch=batch.epoch,
+            arm=batch.arm,
+            server=batch.server,
+            batch=batch.batch,
+            assignment_probabilities=batch.assignment_probabilities[row : row + 1],
+            durations_us=batch.durations_us[row : row + 1],
+            artifact_digest=batch.artifact_digest,
+            units=_told(batch.units, row),
+            request_ids=_told(batch.request_ids, row),
+            keys=[_joined(column.name, [column], [row]) for column in batch.keys],
+            features=[
+                pb.FeaturesRead(
+                    view=read.view,
+                    event_times_us=[read.event_times_us[row]],
+                    codes=[0],
+                    outcomes=[read.outcomes[read.codes[row]]],
+                )
+                for read in batch.features
+            ],
+        )
+    )
+    return one
+
+
+def _told(column: pb.Column, row: int) -> pb.Column | None:
+    """One value of a column that may have none at all."""
+    return _joined(column.name, [column], [row]) if column.codes or column.numbers else None
+
+
 def _joined(name: str, columns: list[pb.Column], rows: Sequence[int]) -> pb.Column:
     if not any(column.codes for column in columns):
         numbers = [number for column in columns for number in column.numbers]

@@ -87,6 +87,26 @@ def degraded_of(watch: Watch, found: pb.Performance, promise: Promise, at: datet
     )
 
 
+def skewed_of(watch: Watch, found: pb.FeatureSkew, since: datetime, at: datetime) -> pb.Signal:
+    """Features that aren't what the store's history says, as a new signal."""
+    sentence = (
+        f"{found.view} gave something else than its history says of the same moments: {', '.join(found.inputs)} in "
+        f"{found.differing:,} of {found.compared:,} records, surely in more than {found.share_lower:.1%}, where "
+        f"{found.tolerance:.1%} may differ"
+    )
+    return _signal(
+        watch,
+        pb.SIGNAL_KIND_DATA_QUALITY,
+        at,
+        since=timestamp_of(since),
+        rows_since=found.compared,
+        rows_seen=watch.rows_seen,
+        false_alarms_per_year=1.0,
+        sentence=sentence,
+        skew=found,
+    )
+
+
 def _signal(watch: Watch, kind: pb.SignalKind.ValueType, at: datetime, **found: Any) -> pb.Signal:
     """A new signal about a watch, with what was found."""
     return pb.Signal(

@@ -1,6 +1,6 @@
 """The gRPC edge: checks what is asked, opens a read, delegates, and answers in the contract's words.
 
-Whoever has a valid token may ask.
+Whoever has a valid token may ask; for one record, which may be about a person, it takes a role.
 """
 
 # ruff: noqa: N802 - the methods' names are the contract's
@@ -16,9 +16,11 @@ from goldenpath.monitor.v1 import monitor_service_pb2 as pb
 from goldenpath.monitor.v1.monitor_service_pb2_grpc import MonitorServiceServicer
 from services.chassis.database import Database
 from services.chassis.grpc_server import page_size
+from services.chassis.identity import Role, caller
 from services.chassis.watching import Changes
 from services.monitor import events, pairing, queries
 from services.monitor.clients import Judges, settings_of
+from services.monitor.finding import Finder
 from services.monitor.handlers import PRODUCTION
 from services.monitor.signal_store import Signals
 from services.monitor.store import MonitorUnitOfWork
@@ -36,12 +38,14 @@ class MonitorApi(MonitorServiceServicer):
         database: The monitor's database.
         judges: Gives the judge of a version.
         changes: Wakes watchers.
+        finder: Looks for records.
     """
 
-    def __init__(self, database: Database[MonitorUnitOfWork], judges: Judges, changes: Changes) -> None:
+    def __init__(self, database: Database[MonitorUnitOfWork], judges: Judges, changes: Changes, finder: Finder) -> None:
         self._database = database
         self._judges = judges
         self._changes = changes
+        self._finder = finder
 
     async def GetReport(self, request: pb.GetReportRequest, _: Context) -> pb.GetReportResponse:
         """How a deployment stands now."""
@@ -88,6 +92,13 @@ class MonitorApi(MonitorServiceServicer):
         environment = request.environment or PRODUCTION
         async with self._database.read() as connection:
             return await pairing.disagreement(request.model, environment, request.version, request.epoch, connection)
+
+    async def GetRecord(self, request: pb.GetRecordRequest, _: Context) -> pb.GetRecordResponse:
+        """One record as it was served."""
+        caller().require(Role.AUDITOR, Role.REVIEWER, Role.OPERATOR, Role.SCIENTIST)
+        found = await self._finder.find(queries.record_id(request.record_id))
+        async with self._database.read() as connection:
+            return await queries.record(found, connection)
 
     async def WatchSignals(self, request: pb.WatchSignalsRequest, _: Context) -> AsyncIterator[pb.WatchSignalsResponse]:
         """Signals as they are raised and cleared, from now on."""

@@ -16,7 +16,7 @@ from goldenpath.deployer.v1 import events_pb2 as deployer_pb
 from goldenpath.ingest.v1 import events_pb2 as ingest_pb
 from goldenpath.monitor.v1 import events_pb2 as pb
 from goldenpath.monitor.v1.packed_pb2 import PackedBatch
-from services.chassis import instruments, telemetry
+from services.chassis import instruments
 from services.chassis.errors import Invalid
 from services.chassis.topics import MONITOR
 from services.monitor import batches, events, joining, pairing
@@ -27,6 +27,7 @@ from services.monitor.domain.state import State
 from services.monitor.join_store import OPEN_RECORDS
 from services.monitor.packed import kept_of
 from services.monitor.sample_store import Outcome
+from services.monitor.signalling import signalling
 from services.monitor.store import MonitorUnitOfWork, Watch
 from services.profile import Window
 
@@ -200,13 +201,8 @@ async def _judge(
     await uow.watches.save_state(watch.id, state.to_bytes(), state.day, state.restarts)
     _gauge(watch, state, judge)
     for finding in findings:
-        with telemetry.span(f"signal {watch.model}", links=links):
-            telemetry.about(watch.model, watch.version)
+        with signalling(watch, type(finding).__name__.lower(), links=links):
             await _tell(watch, finding, uow)
-            said = type(finding).__name__.lower()
-            instruments.MONITOR_SIGNALS.labels(watch.model, watch.environment, watch.role, said).inc(
-                exemplar=telemetry.exemplar()
-            )
 
 
 def _gauge(watch: Watch, state: State, judge: Judge) -> None:

@@ -17,7 +17,7 @@ import numpy as np
 
 from goldenpath.modelserver.v1 import events_pb2 as records_pb
 from goldenpath.monitor.v1 import events_pb2 as pb
-from services.chassis import instruments, telemetry
+from services.chassis import instruments
 from services.chassis.topics import MONITOR
 from services.monitor import batches, due, events
 from services.monitor.domain import tallies
@@ -25,6 +25,7 @@ from services.monitor.domain.promise import FOLLOWED, Kept, Promise, Segment, ca
 from services.monitor.domain.tallies import Sums
 from services.monitor.due import Rows
 from services.monitor.join_store import Day, Join
+from services.monitor.signalling import signalling
 from services.monitor.store import MonitorUnitOfWork, Watch
 
 DEGRADED: Final = "degraded"
@@ -133,13 +134,9 @@ async def _tell(watch: Watch, kept: Kept, promise: Promise, uow: MonitorUnitOfWo
         return
     found = await _performance(watch.id, kept, promise, uow.join)
     signal = events.degraded_of(watch, found, promise, uow.now)
-    with telemetry.span(f"signal {watch.model}"):
-        telemetry.about(watch.model, watch.version)
+    with signalling(watch, DEGRADED):
         await uow.signals.raise_(watch.id, DEGRADED, signal, since=signal.since.ToDatetime(UTC), at=uow.now)
         uow.emit(MONITOR, "performance.degraded", f"model/{watch.model}", pb.PerformanceDegraded(signal=signal))
-        instruments.MONITOR_SIGNALS.labels(watch.model, watch.environment, watch.role, DEGRADED).inc(
-            exemplar=telemetry.exemplar()
-        )
 
 
 def _segments(days: Sequence[Day], promise: Promise) -> list[pb.SegmentPerformance]:

@@ -120,7 +120,12 @@ def kept_of(data: bytes) -> Kept:
     """What the sample keeps of a batch, readable by the sender's contract."""
     body = PackedBatch.FromString(data)
     predictions = PackedBatch(record_ids=body.record_ids, outputs=body.outputs)
-    return Kept(predictions.SerializeToString(), PackedBatch(inputs=body.inputs).SerializeToString())
+    inputs = PackedBatch(inputs=body.inputs)
+    if body.features:  # what the feature store gave is proven against its history, as of each record's moment
+        inputs = PackedBatch(
+            inputs=body.inputs, keys=body.keys, features=body.features, event_times_us=body.event_times_us
+        )
+    return Kept(predictions.SerializeToString(), inputs.SerializeToString())
 
 
 def number_column(name: str, numbers: Numbers) -> PackedColumn:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import uuid
 from collections.abc import Iterable, Sequence
 from math import isnan
 from typing import Final
 
 import numpy as np
 
-from goldenpath.modelserver.v1.events_pb2 import InferenceRecorded
+from goldenpath.modelserver.v1.events_pb2 import FeaturesRead, InferenceRecorded
 from goldenpath.monitor.v1 import monitor_service_pb2 as pb
 from services.chassis.database import Connection
 from services.chassis.errors import Invalid, NotFound
@@ -20,6 +21,7 @@ from services.monitor.domain.promise import Promise
 from services.monitor.domain.replay import replay
 from services.monitor.domain.sample import Scored, chosen, log_loss, outcomes_of
 from services.monitor.domain.state import State
+from services.monitor.finding import Found
 from services.monitor.join_store import Join
 from services.monitor.joining import DEGRADED
 from services.monitor.pane_store import Panes
@@ -119,6 +121,41 @@ async def watch_of_signal(signal_id: str, connection: Connection) -> Watch:
         NotFound: there is no such signal.
     """
     return await Watches(connection).get((await Signals(connection).get(signal_id)).watch)
+
+
+def record_id(text: str) -> uuid.UUID:
+    """A record's id.
+
+    Raises:
+        Invalid: it is none.
+    """
+    try:
+        return uuid.UUID(text)
+    except ValueError:
+        raise Invalid(f"{text!r} is no record's id", where="record_id", fix="a UUID, as the answer gave it") from None
+
+
+async def record(found: Found, connection: Connection) -> pb.GetRecordResponse:
+    """A record that was found, with its outcome where that is known."""
+    one = found.record
+    (each,) = batches.ids_of(one)
+    value, label = (await Outcomes(connection).of(one.model, [each])).get(each, (None, None))
+    return pb.GetRecordResponse(
+        record=one,
+        features=[_feature(read) for read in one.features],
+        value=value,
+        label=label,
+        topic=found.raw.topic,
+        partition=found.raw.partition,
+        offset=found.raw.offset,
+    )
+
+
+def _feature(read: FeaturesRead) -> pb.RecordFeatures:
+    made = pb.RecordFeatures(view=read.view, outcome=read.outcomes[read.codes[0]])
+    if read.event_times_us[0]:
+        made.event_time.FromMicroseconds(read.event_times_us[0])
+    return made
 
 
 async def sample(

@@ -87,6 +87,13 @@ class Signals:
         )
         return _signal(row) if row else None
 
+    async def violated(self, watch: int) -> list[StoredSignal]:
+        """The signals that data of a watch is broken, newest first."""
+        rows = await self._connection.fetch(
+            "SELECT * FROM signals WHERE watch = $1 AND level = 'violated' ORDER BY ordinal DESC", watch
+        )
+        return [_signal(row) for row in rows]
+
     async def page(self, model: str, environment: str, before: int, limit: int) -> list[StoredSignal]:
         """Signals, newest first; empty names are any."""
         rows = await self._connection.fetch(

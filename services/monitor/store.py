@@ -18,6 +18,7 @@ from services.monitor.join_store import Join
 from services.monitor.logged_store import Logged
 from services.monitor.pair_store import Pairs
 from services.monitor.pane_store import Panes
+from services.monitor.proof_store import Proofs
 from services.monitor.sample_store import KEPT_OUTCOMES, Outcomes, Records
 from services.monitor.signal_store import Signals
 
@@ -217,6 +218,11 @@ class MonitorUnitOfWork(UnitOfWork):
     def pairs(self) -> Pairs:
         """Mirrored candidates, and the answers that wait for their other side."""
         return Pairs(self.connection)
+
+    @cached_property
+    def proofs(self) -> Proofs:
+        """What served features are, held against the feature store's history."""
+        return Proofs(self.connection)
 
     @cached_property
     def logged(self) -> Logged:

@@ -26,6 +26,7 @@ from services.chassis.leases import Leases
 from services.chassis.testing import eventually
 from services.chassis.watching import Changes
 from services.deployer import queries
+from services.deployer.asking import Asking
 from services.deployer.clients.servers import HttpServers
 from services.deployer.domain.deployment import Place
 from services.deployer.domain.going_back import Signal, Trouble
@@ -110,6 +111,7 @@ class Deployer:
     monitor: FakeMonitor
     runtime: FakeRuntime
     api: DeployerApi
+    asking: Asking
     client: httpx.AsyncClient
     router: EnvoyRouter
     admin: EnvoyAdmin
@@ -233,8 +235,11 @@ async def deployer(
     await made.start()
     governance, registry, monitor = FakeGovernance(), FakeRegistry(quick(Policy(steps=(20, 100)))), FakeMonitor()
     runtime, changes = FakeRuntime(), Changes(made, CHANNEL)
-    api = DeployerApi(made, governance=governance, registry=registry, changes=changes, url="http://proxy")
     servers, admin = HttpServers(), EnvoyAdmin(proxy.admin)
+    asking = Asking(made, servers, changes)
+    api = DeployerApi(
+        made, governance=governance, registry=registry, asking=asking, changes=changes, url="http://proxy"
+    )
 
     def start() -> list[asyncio.Future[None]]:
         leases = Leases(made, duration=timedelta(seconds=1))
@@ -255,7 +260,7 @@ async def deployer(
         runs = (changes.run, routing.run, tending.run, moving.run, deciding.run, guarding.run)
         return [asyncio.ensure_future(run()) for run in runs]
 
-    deployer = Deployer(made, governance, registry, monitor, runtime, api, client, router, admin, start)
+    deployer = Deployer(made, governance, registry, monitor, runtime, api, asking, client, router, admin, start)
     deployer.tasks = start()
     yield deployer
     await deployer.kill()

@@ -14,6 +14,7 @@ import signal
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from datetime import timedelta
+from typing import Any
 
 import grpc
 import pytest
@@ -36,7 +37,7 @@ pytestmark = pytest.mark.servers
 PATIENCE = timedelta(seconds=90)
 PLACE = Place(MODEL)
 # What ends a step is half a minute of the trickle, or a second or two of the flood. Answers may differ: versions do.
-STEPS = {"minimum_sample": 100, "shadow": True, "minimum_pairs": 100, "disagreement_limit": 0.99}
+STEPS: dict[str, Any] = {"minimum_sample": 100, "shadow": True, "minimum_pairs": 100, "disagreement_limit": 0.99}
 TRICKLE = timedelta(seconds=1)
 FLOOD = timedelta(milliseconds=5)
 _numbers = itertools.count(1)

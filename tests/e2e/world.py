@@ -85,8 +85,8 @@ class World:
         """How to open a service's database."""
         return Parts(self.running.folders, self.running.state).dsns()[service]
 
-    def register(self, number: int, **rollout: Any) -> int:
-        """Register the run of that number, from 1, with its own settings of the rollout; the version."""
+    def register(self, number: int, *, features: events.FeatureSettings | None = None, **rollout: Any) -> int:
+        """Register the run of that number, from 1, with its own features and settings of the rollout; the version."""
         dataset = registry.DatasetInput(
             name="tiny-data",
             digest="ab" * 32,
@@ -112,6 +112,7 @@ class World:
             datasets=[dataset],
             promise=events.Promise(metric="log_loss", margin=0.1),
             rollout=events.RolloutSettings(**usual | rollout),
+            features=features,
         )
         return int(self.as_("ada", "scientist").registry.RegisterVersion(request).version.registered.version)
 
@@ -147,13 +148,13 @@ class World:
 
 
 @contextmanager
-def embedded(only: frozenset[str] | None = None) -> Iterator[Platform]:
-    """A platform with these services, or all of them, wiped at the end."""
+def embedded(only: frozenset[str] | None = None, *, features: Path | None = None) -> Iterator[Platform]:
+    """A platform with these services, or all of them, and perhaps a feature store; wiped at the end."""
     with tempfile.TemporaryDirectory(prefix="golden-e2e-", ignore_cleanup_errors=True) as folder:
         home = Path(folder)
         home.chmod(0o755)  # PostgreSQL runs as another user where the tests run as root
         try:
-            yield platform.up(home, only=only, ports=Ports.free(), say=lambda _: None)
+            yield platform.up(home, only=only, ports=Ports.free(), say=lambda _: None, features=features)
         finally:
             platform.down(home, wipe=True)
 

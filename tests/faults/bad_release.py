@@ -13,6 +13,7 @@ from typing import Any, Final
 from services.chassis import cloudevents
 from services.chassis.errors import Invalid
 from services.chassis.handling import Handling
+from services.monitor import packed
 from tests.faults import skewed
 
 REASON: Final = "this release handles no event"
@@ -39,6 +40,7 @@ def break_reading() -> None:
         raise Invalid(REASON)
 
     cloudevents.body = body  # type: ignore[assignment] # that is what this module is for
+    packed.read = body  # type: ignore[assignment] # a batch of records has a reader of its own
 
 
 _BREAK: Final[dict[str, Callable[[], None]]] = {"handles": break_handlers, "reads": break_reading}

@@ -74,11 +74,8 @@ class Campaign:
         self._folder = Path(tempfile.mkdtemp(prefix="golden-faults-"))
         self._folder.chmod(0o755)  # PostgreSQL runs as another user where this runs as root
         self._disk = small_disk(self._folder / "disk")
-        self._world = World(
-            self._folder / "home",
-            (self._disk.folder if self._disk else self._folder) / "postgres",
-            replicas=settings.replicas,
-        )
+        self._database = (self._disk.folder if self._disk else self._folder) / "postgres"
+        self._world = World(self._folder / "home", self._database, replicas=settings.replicas)
         self._bus = Bus(self._world.kafka.bootstrap)
         self._tally = Tally()
         self._looks: list[Seen] = []

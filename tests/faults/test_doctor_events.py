@@ -15,9 +15,9 @@ from services.chassis.topics import GOVERNANCE, INGEST, REGISTRY
 from tests.faults import poison
 from tests.faults.adversary import HEARD
 from tests.faults.bus import Bus, Written
-from tests.faults.conftest import answered
 from tests.faults.operating import PATIENCE, finds, golden, is_well
 from tests.faults.publishing import event, project, publish, started
+from tests.faults.serving import answered
 from tests.faults.world import Replica, World
 
 pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.servers, pytest.mark.timeout(600)]

@@ -16,7 +16,6 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from golden.checkup import examine
 from golden.embedded.services import SERVICES
-from golden.inference import request_of
 from goldenpath.deployer.v1 import events_pb2 as deployer
 from goldenpath.governance.v1 import events_pb2 as governance
 from goldenpath.ingest.v1 import events_pb2 as ingest
@@ -30,6 +29,7 @@ from tests.faults.bus import Bus, Place
 from tests.faults.operating import golden, otto
 from tests.faults.poison import Record
 from tests.faults.publishing import event
+from tests.faults.serving import a_batch
 from tests.faults.world import World
 
 PATIENCE: Final = timedelta(seconds=60)
@@ -59,23 +59,6 @@ async def counted(world: World, service: str, *words: str) -> float:
         answer = await web.get(f"{world.as_('otto').endpoints.http[service]}/metrics")
     lines = (line for line in answer.text.splitlines() if not line.startswith("#"))
     return sum(float(line.split()[-1]) for line in lines if all(word in line for word in words))
-
-
-async def a_batch(world: World, model: str) -> Record:
-    """A batch of records, as a model server wrote it."""
-    url = f"{world.as_('ada').endpoints.gateway}/v2/models/{model}/infer"
-    async with httpx.AsyncClient() as web:
-        answer = await web.post(url, json=request_of({"age": 40.0, "hours": 40.0}))
-    assert answer.is_success, answer.text
-    bus = Bus(world.kafka.bootstrap)
-
-    async def written() -> Record | None:
-        await bus.read()
-        found = [one for one in bus.records if one.event and one.event.type == "inference.recorded"]
-        return (RECORDS.name, None, found[-1].headers, found[-1].value) if found else None
-
-    batch: Record = await eventually(written, within=PATIENCE, what="a batch of records")
-    return batch
 
 
 async def letters(world: World, service: str) -> dict[Place, int]:

@@ -18,11 +18,12 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from goldenpath.deployer.v1 import events_pb2 as deployer
 from goldenpath.governance.v1 import events_pb2 as governance
 from services.chassis.testing import eventually
-from services.chassis.topics import DEPLOYER, GOVERNANCE, INGEST
+from services.chassis.topics import DEPLOYER, GOVERNANCE, INGEST, RECORDS
 from tests.faults.bad_release import REASON
 from tests.faults.operating import PATIENCE, finds, golden
 from tests.faults.poison import Record
 from tests.faults.publishing import event, project, publish, rows_of
+from tests.faults.serving import a_batch, another
 from tests.faults.world import HANDLES_NOTHING, READS_NOTHING, Replica, World
 
 pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.servers, pytest.mark.timeout(600)]
@@ -136,4 +137,31 @@ async def test_what_a_bad_release_could_not_handle_has_its_effect_once_and_in_or
         lambda: have_had_theirs(second, f"{name}-b"), within=PATIENCE, what="every effect, once and in order"
     )
     assert len(mended) == DIE
+    assert json.loads(await golden(world, "deadletters", "list", "--json")) == []
+
+
+async def test_records_that_a_bad_release_could_not_read_are_counted_once_after_a_good_one_and_a_replay(
+    world: World, served: str
+) -> None:
+    replica, batch = Replica("monitor", 1), await a_batch(world, served)
+
+    async def counted(records: int) -> bool:
+        return await rows_of(world, "monitor", "SELECT sum(rows_seen) FROM watches WHERE model = $1", served) == [
+            (records,)
+        ]
+
+    await eventually(lambda: counted(1), within=PATIENCE, what="the record before")
+    await world.stop_replicas([replica])
+    world.launch(replica, READS_NOTHING)
+    await publish(world, *(another(batch) for _ in range(AGGREGATES)))
+    stopped = await finds(world, "monitor", f"events on {RECORDS.name} became dead letters")
+    assert "restart the service" in stopped.fix
+
+    await world.stop_replicas([replica])
+    world.launch(replica)
+    await world.wait_ready([replica])
+    letters = [one["id"] for one in json.loads(await golden(world, "deadletters", "list", "--json"))]
+    await golden(world, "deadletters", "replay", *letters, "--reason", "a good release runs again")
+    await eventually(lambda: counted(1 + AGGREGATES), within=PATIENCE, what="every record, once")
+    assert DIE <= len(letters) <= AGGREGATES
     assert json.loads(await golden(world, "deadletters", "list", "--json")) == []

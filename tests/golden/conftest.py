@@ -45,7 +45,7 @@ class Platform:
     """What it answers, and what it was asked.
 
     Args:
-        answers: By gRPC method: a message, a list of them for a stream, or an error to raise.
+        answers: By gRPC method: a message, a list of them for a stream, an error, or a function of the request.
         pages: By HTTP method and path, such as "GET /v2/models/credit": the status and the body.
     """
 
@@ -60,7 +60,8 @@ class Platform:
     def _unary(self, method: str) -> Any:
         async def answer(request: Any, _context: Any) -> Any:
             self.asked.append((method, request))
-            return _given(self.answers.get(method, NotFound(f"this test has no answer to {method}")))
+            answer = self.answers.get(method, NotFound(f"this test has no answer to {method}"))
+            return _given(answer(request) if callable(answer) else answer)
 
         return answer
 

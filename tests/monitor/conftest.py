@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from pydantic import SecretStr
+from aiokafka import AIOKafkaProducer
 
 from goldenpath.modelserver.v1 import events_pb2 as pb
 from services.chassis.clock import ManualClock
 from services.chassis.database import Database
+from services.chassis.settings import KafkaAccess
+from services.chassis.testing import Issuer
+from services.chassis.topics import create_topics
 from services.monitor import handlers
 from services.monitor.app import database_of
 from services.monitor.domain.budget import Settings
@@ -21,20 +26,10 @@ from services.monitor.domain.judge import Judge
 from services.monitor.handlers import Arrived
 from services.monitor.packed import whole
 from services.monitor.preparing import counted
-from services.monitor.settings import MonitorSettings
 from services.monitor.store import MonitorUnitOfWork
 from services.profile import Column
-from tests.monitor.made_up import batch_of, credit, profile
-
-
-def settings_for(dsn: str, **more: Any) -> MonitorSettings:
-    """Settings of a monitor that nobody else talks to."""
-    nothing: dict[str, Any] = {
-        "kafka_bootstrap": "127.0.0.1:1",
-        "grpc_address": "127.0.0.1:0",
-        "http_address": "127.0.0.1:0",
-    }
-    return MonitorSettings(**(nothing | {"database_dsn": SecretStr(dsn), "jwks_path": "none.json"} | more))
+from tests.monitor.made_up import MadeUpRegistry, batch_of, credit, profile
+from tests.monitor.running import Running, make_topic, registry_server, settings_for
 
 
 @dataclass
@@ -84,3 +79,25 @@ async def bench(database: Any) -> AsyncIterator[Bench]:
 
 def _filled(value: object, rows: int) -> Column:
     return np.full(rows, value, dtype=object if isinstance(value, str) else float)
+
+
+@pytest.fixture
+async def monitor(kafka: str, database: Any, unique: str, tmp_path: Path) -> AsyncIterator[Running]:
+    """A whole monitor that runs."""
+    topic = f"{unique}.records"
+    async with AsyncExitStack() as stack:
+        await create_topics(KafkaAccess(kafka))
+        await make_topic(kafka, topic)
+        issuer = Issuer(tmp_path)
+        registry = MadeUpRegistry()  # type: ignore[abstract]  # nobody asks it anything else
+        registry.profiles["credit", 1] = profile().to_bytes()
+        server = registry_server("127.0.0.1:0", registry, issuer)
+        await server.start()
+        stack.push_async_callback(server.stop)
+        producer = AIOKafkaProducer(bootstrap_servers=kafka)
+        await producer.start()
+        stack.push_async_callback(producer.stop)
+        running = Running(kafka, topic, unique, database.dsn, registry, server, producer, issuer, tmp_path)
+        await running.start()
+        stack.push_async_callback(running.stop)
+        yield running

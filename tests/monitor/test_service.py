@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
-from pathlib import Path
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
@@ -16,190 +14,21 @@ import grpc
 import httpx
 import numpy as np
 import pytest
-from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
-from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from aiokafka import AIOKafkaConsumer
 from google.protobuf.message import Message
 
 from goldenpath.deployer.v1 import events_pb2 as deployer_pb
 from goldenpath.ingest.v1 import events_pb2 as ingest_pb
 from goldenpath.modelserver.v1 import events_pb2 as records_pb
 from goldenpath.monitor.v1 import monitor_service_pb2 as pb
-from goldenpath.monitor.v1.monitor_service_pb2_grpc import MonitorServiceStub
-from goldenpath.registry.v1.registry_service_pb2_grpc import add_RegistryServiceServicer_to_server
-from services.chassis import cloudevents, instruments, parking
+from services.chassis import instruments, parking
 from services.chassis.cloudevents import headers_of
 from services.chassis.database import Database
-from services.chassis.grpc_server import GrpcServer
-from services.chassis.http_server import HttpServer
-from services.chassis.identity import Role
-from services.chassis.runner import Part
-from services.chassis.settings import KafkaAccess
-from services.chassis.testing import Issuer, emitted, eventually
-from services.chassis.topics import create_topics
-from services.monitor.app import parts_of
+from services.chassis.testing import emitted, eventually
 from services.profile import profile_of
 from tests.chassis.kit import publish_undecodable
-from tests.monitor.conftest import settings_for
-from tests.monitor.made_up import MadeUpRegistry, batch_of, column_of, credit, profile, served
-
-DRAIN = timedelta(seconds=1)
-
-
-@dataclass
-class Running:
-    """A monitor that runs, and all that it talks with."""
-
-    kafka: str
-    topic: str
-    name: str
-    dsn: str
-    registry: MadeUpRegistry
-    registry_server: GrpcServer
-    producer: AIOKafkaProducer
-    issuer: Issuer
-    folder: Path
-    random: np.random.Generator = field(default_factory=lambda: np.random.default_rng(3))
-    parts: list[Part] = field(default_factory=list)
-    channel: grpc.aio.Channel | None = None
-
-    async def start(self) -> None:
-        """Start a monitor."""
-        token = self.folder / "token"
-        token.write_text(self.issuer.token("monitor", Role.SERVICE))
-        settings = settings_for(
-            self.dsn,
-            kafka_bootstrap=self.kafka,
-            registry_address=f"127.0.0.1:{self.registry_server.port}",
-            jwks_path=self.issuer.jwks_path,
-            token_path=token,
-            drain=DRAIN,
-        )
-        self.parts = parts_of(settings, consumer_name=self.name, stream_name=f"{self.name}-s", records_topic=self.topic)
-        for part in self.parts:
-            await part.start()
-        server = next(part for part in self.parts if isinstance(part, GrpcServer))
-        self.channel = grpc.aio.insecure_channel(f"127.0.0.1:{server.port}")
-
-    async def stop(self) -> None:
-        """Stop it."""
-        if self.channel is not None:
-            await self.channel.close()
-        for part in reversed(self.parts):
-            await part.stop()
-        self.parts = []
-
-    @property
-    def stub(self) -> Any:
-        """The monitor's gRPC."""
-        assert self.channel is not None
-        return MonitorServiceStub(self.channel)
-
-    @property
-    def metadata(self) -> tuple[tuple[str, str], ...]:
-        """Who asks."""
-        return (("authorization", f"Bearer {self.issuer.token('ada', Role.OPERATOR)}"),)
-
-    def http(self) -> httpx.AsyncClient:
-        """The monitor's HTTP."""
-        server = next(part for part in self.parts if isinstance(part, HttpServer))
-        return httpx.AsyncClient(base_url=f"http://127.0.0.1:{server.port}", headers=dict(self.metadata))
-
-    async def ready(self) -> bool:
-        """Whether it says that it is ready."""
-        async with self.http() as client:
-            return (await client.get("/readyz")).status_code == httpx.codes.OK
-
-    async def ask(self, method: Any, request: Message) -> Any:
-        """Ask the monitor; what isn't there yet counts as nothing."""
-        try:
-            return await method(request, metadata=self.metadata, timeout=5)
-        except grpc.aio.AioRpcError as error:
-            if error.code() is grpc.StatusCode.NOT_FOUND:
-                return None
-            raise
-
-    async def send(
-        self, body: Message, type_name: str, *, topic: str = "", partition: int | None = None, **more: Any
-    ) -> None:
-        """Put an event on a topic."""
-        event = emitted(body, type_name, subject="model/credit", sequence=None, **more)
-        headers = headers_of(event)
-        await self.producer.send_and_wait(topic or self.topic, event.data, headers=headers, partition=partition)
-
-    async def serve(self, rows: int, *, batch: int = 200, **broken: Any) -> list[records_pb.InferenceRecorded]:
-        """Model servers tell of predictions; `broken` gives one value for all rows of a column."""
-        sent = []
-        for _ in range(0, rows, batch):
-            filled = {name: np.full(batch, value, dtype=object) for name, value in broken.items()}
-            body = batch_of(credit(self.random, batch, **filled), self.random.beta(1, 9, batch))
-            await self.send(body, "inference.recorded")
-            sent.append(body)
-        return sent
-
-    async def report(self) -> Any:
-        """How the stable version stands; None while nothing was seen."""
-        return await self.ask(self.stub.GetReport, pb.GetReportRequest(model="credit"))
-
-    async def seen(self, rows: int) -> Any:
-        """Wait until so many records were seen."""
-
-        async def enough() -> Any:
-            report = await self.report()
-            return report if report and report.rows_seen >= rows else None
-
-        return await eventually(enough, what=f"{rows} records seen")
-
-    async def signal(self, level: str = "detected", *, cleared: bool = False) -> Any:
-        """Wait for a signal."""
-
-        async def there() -> Any:
-            answer = await self.ask(self.stub.ListSignals, pb.ListSignalsRequest(model="credit"))
-            found = [one for one in answer.records if one.level == level and one.HasField("cleared_at") == cleared]
-            return found[0] if found else None
-
-        return await eventually(there, what=f"a signal, {level}")
-
-    async def emitted(self, type_name: str, signal_id: str) -> bool:
-        """Wait for an event about a signal on monitor.events."""
-        consumer = AIOKafkaConsumer("monitor.events", bootstrap_servers=self.kafka, auto_offset_reset="earliest")
-        await consumer.start()
-        try:
-            async with asyncio.timeout(20):
-                async for record in consumer:
-                    event = cloudevents.read(list(record.headers), record.value)
-                    if event.type == type_name and signal_id.encode() in event.data:
-                        return True
-        finally:
-            await consumer.stop()
-        return False
-
-
-@pytest.fixture
-async def monitor(kafka: str, database: Any, unique: str, tmp_path: Path) -> AsyncIterator[Running]:
-    topic = f"{unique}.records"
-    async with AsyncExitStack() as stack:
-        await create_topics(KafkaAccess(kafka))
-        await _make_topic(kafka, topic)
-        issuer = Issuer(tmp_path)
-        registry = MadeUpRegistry()  # type: ignore[abstract]  # nobody asks it anything else
-        registry.profiles["credit", 1] = profile().to_bytes()
-        server = registry_server("127.0.0.1:0", registry, issuer)
-        await server.start()
-        stack.push_async_callback(server.stop)
-        producer = AIOKafkaProducer(bootstrap_servers=kafka)
-        await producer.start()
-        stack.push_async_callback(producer.stop)
-        running = Running(kafka, topic, unique, database.dsn, registry, server, producer, issuer, tmp_path)
-        await running.start()
-        stack.push_async_callback(running.stop)
-        yield running
-
-
-def registry_server(address: str, registry: MadeUpRegistry, issuer: Issuer) -> GrpcServer:
-    """A server for a registry that a test made up."""
-    service = "goldenpath.registry.v1.RegistryService"
-    register = [(service, lambda server: add_RegistryServiceServicer_to_server(registry, server))]
-    return GrpcServer(address, register, verifier=issuer.verifier(), drain=DRAIN)
+from tests.monitor.made_up import batch_of, column_of, credit, profile, served
+from tests.monitor.running import Running, registry_server
 
 
 @asynccontextmanager
@@ -210,15 +39,6 @@ async def asyncpg_connection(dsn: str) -> AsyncIterator[asyncpg.Connection[async
         yield connection
     finally:
         await connection.close()
-
-
-async def _make_topic(kafka: str, name: str) -> None:
-    admin = AIOKafkaAdminClient(bootstrap_servers=kafka)
-    await admin.start()
-    try:
-        await admin.create_topics([NewTopic(name, 2, 1), NewTopic(f"{name}.dlq", 1, 1)])
-    finally:
-        await admin.close()
 
 
 async def test_a_mirrored_candidates_answers_are_compared_with_the_stables(monitor: Running) -> None:
@@ -526,68 +346,3 @@ async def _read(kafka: str, topic: str, records: int) -> list[Any]:
             return [await consumer.getone() for _ in range(records)]
     finally:
         await consumer.stop()
-
-
-def posted(request: str, *, kind: str = "request") -> dict[str, str]:
-    """The headers that KServe's logger sends."""
-    return {
-        "ce-specversion": "1.0",
-        "ce-id": request,
-        "ce-type": f"org.kubeflow.serving.inference.{kind}",
-        "ce-source": "http://localhost:9081/",
-        "ce-time": datetime.now(UTC).isoformat(),
-        "ce-inferenceservicename": "credit",
-        "ce-namespace": "default",
-        "ce-component": "predictor",
-        "ce-endpoint": "",
-        "content-type": "application/json",
-    }
-
-
-LOGGER = "/v1/kserve/credit/1"
-
-
-async def test_what_kserves_logger_posts_is_watched(monitor: Running) -> None:
-    asked = {"instances": [{"age": 40, "education": "college", "gains": 0.0}] * 3}
-    secret = monitor.issuer.token("kserve", Role.SERVICE)
-    async with monitor.http() as client:
-        client.headers.pop("authorization")
-        for request in ("a", "b"):
-            answer = await client.post(
-                LOGGER, json=asked, headers=posted(request), auth=httpx.BasicAuth("logger", secret)
-            )
-            assert answer.status_code == httpx.codes.ACCEPTED
-            assert answer.json() == {"records": 3}
-            told = {"predictions": [0.1, 0.2, 0.3]}
-            headers = posted(request, kind="response")
-            answer = await client.post(LOGGER, json=told, headers=headers, auth=httpx.BasicAuth("logger", secret))
-            assert answer.status_code == httpx.codes.ACCEPTED
-
-    async def seen() -> bool:
-        report = await monitor.ask(monitor.stub.GetReport, pb.GetReportRequest(model="credit"))
-        return report is not None and report.rows_seen == 6
-
-    await eventually(seen, within=timedelta(seconds=30))
-
-
-@pytest.mark.parametrize(
-    ("path", "headers", "body", "status"),
-    [
-        pytest.param(LOGGER, {"ce-type": "something.else"}, b"{}", 400, id="another type"),
-        pytest.param(LOGGER, {"ce-id": ""}, b'{"instances": [{"a": 1}]}', 400, id="no id"),
-        pytest.param(LOGGER, {"ce-time": "noon"}, b'{"instances": [{"a": 1}]}', 400, id="no time"),
-        pytest.param(LOGGER, {}, b"\x00\x01", 400, id="binary"),
-        pytest.param(LOGGER, {}, b'{"instances": [[1]]}', 400, id="values without names"),
-        pytest.param("/v1/kserve/credit/none", {}, b"{}", 400, id="no version"),
-        pytest.param(LOGGER, {}, b" " * 1_000_000, 413, id="too large"),
-        pytest.param(LOGGER, {"authorization": "Basic nonsense"}, b"{}", 401, id="nobody"),
-    ],
-)
-async def test_what_cannot_be_taken_from_kserves_logger_is_refused_in_words(
-    monitor: Running, path: str, headers: dict[str, str], body: bytes, status: int
-) -> None:
-    async with monitor.http() as client:
-        answer = await client.post(path, content=body, headers=posted("a") | headers)
-    assert answer.status_code == status
-    assert answer.headers["content-type"] == "application/problem+json"
-    assert answer.json()["detail"]

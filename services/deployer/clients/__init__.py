@@ -11,12 +11,28 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, Protocol
 
+from goldenpath.modelserver.v1 import events_pb2 as records_pb2
+from services.chassis.errors import Invalid
 from services.deployer.domain.comparison import Costs
 from services.deployer.domain.deployment import Place, Role
 from services.deployer.domain.losses import Values
 from services.deployer.domain.routing import Address
 from services.deployer.domain.shadow import Disagreement
 from services.deployer.store.versions import Known
+
+
+def values_of(column: records_pb2.Column) -> list[Any]:
+    """A column's values: numbers (NaN is missing), or texts (None is missing).
+
+    Raises:
+        Invalid: a code names no text.
+    """
+    if not column.codes:
+        return list(column.numbers)
+    texts = [*column.dictionary, None]  # which the code -1 names
+    if not all(-1 <= code < len(column.dictionary) for code in column.codes):
+        raise Invalid("a code names no text of the dictionary", where=column.name)
+    return [texts[code] for code in column.codes]
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextlib import suppress
 from dataclasses import replace
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 from google.protobuf import json_format
@@ -18,7 +18,7 @@ from goldenpath.registry.v1 import events_pb2 as registry_events_pb2
 from goldenpath.registry.v1 import registry_service_pb2 as registry_pb2
 from goldenpath.registry.v1 import registry_service_pb2_grpc as registry_grpc
 from services.chassis.errors import Conflict, Denied, GoldenpathError
-from services.deployer.clients import Admission, Sample
+from services.deployer.clients import Admission, Sample, values_of
 from services.deployer.domain.comparison import Costs, Reference
 from services.deployer.domain.deployment import Place, Role
 from services.deployer.domain.policy import Policy
@@ -135,10 +135,7 @@ class MonitorClient:
         stub: MonitorServiceAsyncStub = monitor_grpc.MonitorServiceStub(self._sibling.channel)
         request = monitor_pb2.GetSampleRequest(signal_id=signal_id, limit=_SAMPLE)
         answer = await self._sibling.ask(stub.GetSample, request, within=within)
-        columns: dict[str, list[Any]] = {}
-        for column in answer.inputs:
-            texts = [*column.dictionary, None]
-            columns[column.name] = [texts[code] for code in column.codes] if column.codes else list(column.numbers)
+        columns = {column.name: values_of(column) for column in answer.inputs}
         costs = None
         if answer.threshold:
             passed, flagged = np.array(answer.costs_if_passed), np.array(answer.costs_if_flagged)

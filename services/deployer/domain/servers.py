@@ -25,8 +25,12 @@ class Needed:
     count: int
 
 
-def servers_needed(deployments: Iterable[Deployment]) -> dict[Version, Needed]:
+def servers_needed(deployments: Iterable[Deployment], lent: Iterable[tuple[Place, Role]] = ()) -> dict[Version, Needed]:
     """The servers of what serves, of what is about to, and of what one would go back to.
+
+    Args:
+        deployments: Where they stand.
+        lent: Versions that somebody has a question for; one server of each will do.
 
     >>> first = Deployment(Place("credit")).with_candidate(1, "a").promoted()
     >>> [needed.count for needed in servers_needed([first]).values()]
@@ -35,7 +39,8 @@ def servers_needed(deployments: Iterable[Deployment]) -> dict[Version, Needed]:
     >>> [(number, needed.count) for (_, number), needed in servers_needed([second]).items()]
     [(1, 1), (2, 1)]
     """
-    return {
+    asked = {(place, role.version): Needed(role, 1) for place, role in lent}
+    return asked | {
         (deployment.place, role.version): Needed(role, count)
         for deployment in deployments
         for role, count in (

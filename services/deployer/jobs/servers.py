@@ -78,7 +78,8 @@ class ServersJob:
         """Look at every process once; True where one isn't as it should be."""
         async with self._database.read() as connection:
             uow = DeployerUnitOfWork(connection, source="", clock=self._clock)
-            needed = servers_needed(await uow.deployments.all())
+            lent = await uow.endpoints.lent(self._clock.now())
+            needed = servers_needed(await uow.deployments.all(), lent)
             endpoints = await uow.endpoints.all()
             pending = {entry.place for entry in await uow.history.pending()}
         staying, surplus = sorted_out(endpoints, needed)

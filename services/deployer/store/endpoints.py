@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from typing import TYPE_CHECKING
 from uuid import UUID
 
-from services.deployer.domain.deployment import Place
+from services.deployer.domain.deployment import Place, Role
 from services.deployer.domain.routing import Address
 from services.deployer.runtimes import Endpoint, Process
 
@@ -97,6 +98,26 @@ class Endpoints:
             place.environment,
         )
         return {row["version"]: Deaths(row["times"], row["last_words"]) for row in rows}
+
+    async def lend(self, place: Place, version: int, until: datetime) -> None:
+        """Keep a process of a version for somebody's questions, whatever its role, until then."""
+        await self._connection.execute(
+            """INSERT INTO loans (model, environment, version, until) VALUES ($1, $2, $3, $4)
+               ON CONFLICT (model, environment, version) DO UPDATE SET until = greatest(loans.until, excluded.until)""",
+            place.model,
+            place.environment,
+            version,
+            until,
+        )
+
+    async def lent(self, now: datetime) -> list[tuple[Place, Role]]:
+        """The versions of which a process is kept for questions."""
+        rows = await self._connection.fetch(
+            """SELECT model, environment, version, digest FROM loans JOIN versions USING (model, environment, version)
+               WHERE until > $1""",
+            now,
+        )
+        return [(Place(row["model"], row["environment"]), Role(row["version"], row["digest"])) for row in rows]
 
     async def all(self) -> list[Endpoint]:
         """Every process, oldest first."""

@@ -5,6 +5,7 @@ Asking and telling the deployer."""
 
 from collections import abc as _abc
 from goldenpath.deployer.v1 import events_pb2 as _events_pb2
+from goldenpath.modelserver.v1 import events_pb2 as _events_pb2_1
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
@@ -1110,135 +1111,65 @@ class RequestTrainingResponse(_message.Message):
 Global___RequestTrainingResponse: _TypeAlias = RequestTrainingResponse  # noqa: Y015
 
 @_typing.final
-class InputValue(_message.Message):
-    """One input of a row."""
-
-    DESCRIPTOR: _descriptor.Descriptor
-
-    NAME_FIELD_NUMBER: _builtins.int
-    NUMBER_FIELD_NUMBER: _builtins.int
-    TEXT_FIELD_NUMBER: _builtins.int
-    name: _builtins.str
-    """The input's name."""
-    number: _builtins.float
-    """Of a number."""
-    text: _builtins.str
-    """Of text."""
-    def __init__(
-        self,
-        *,
-        name: _builtins.str = ...,
-        number: _builtins.float = ...,
-        text: _builtins.str = ...,
-    ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["number", b"number", "text", b"text", "value", b"value"]  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name", "number", b"number", "text", b"text", "value", b"value"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_value: _TypeAlias = _typing.Literal["number", "text"]  # noqa: Y015
-    _WhichOneofArgType_value: _TypeAlias = _typing.Literal["value", b"value"]  # noqa: Y015
-    def WhichOneof(self, oneof_group: _WhichOneofArgType_value) -> _WhichOneofReturnType_value | None: ...
-
-Global___InputValue: _TypeAlias = InputValue  # noqa: Y015
-
-@_typing.final
-class ExplainRowRequest(_message.Message):
-    """A row to explain."""
+class ScoreRowsRequest(_message.Message):
+    """Rows to score."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     MODEL_FIELD_NUMBER: _builtins.int
     VERSION_FIELD_NUMBER: _builtins.int
+    ENVIRONMENT_FIELD_NUMBER: _builtins.int
     INPUTS_FIELD_NUMBER: _builtins.int
     model: _builtins.str
     """The model's name."""
     version: _builtins.int
     """The version, 1 or more."""
+    environment: _builtins.str
+    """The environment; empty: production."""
     @_builtins.property
-    def inputs(self) -> _containers.RepeatedCompositeFieldContainer[Global___InputValue]:
-        """The row: every input of the signature; one that isn't named is missing."""
+    def inputs(self) -> _containers.RepeatedCompositeFieldContainer[_events_pb2_1.Column]:
+        """A column per input of the signature, as many values in each as there are rows: 1 to 5,000."""
 
     def __init__(
         self,
         *,
         model: _builtins.str = ...,
         version: _builtins.int = ...,
-        inputs: _abc.Iterable[Global___InputValue] | None = ...,
+        environment: _builtins.str = ...,
+        inputs: _abc.Iterable[_events_pb2_1.Column] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["inputs", b"inputs", "model", b"model", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["environment", b"environment", "inputs", b"inputs", "model", b"model", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
-Global___ExplainRowRequest: _TypeAlias = ExplainRowRequest  # noqa: Y015
+Global___ScoreRowsRequest: _TypeAlias = ScoreRowsRequest  # noqa: Y015
 
 @_typing.final
-class Reason(_message.Message):
-    """One input's part in a score."""
+class ScoreRowsResponse(_message.Message):
+    """What the version says of them."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
-    INPUT_FIELD_NUMBER: _builtins.int
-    PART_FIELD_NUMBER: _builtins.int
-    STANDARD_ERROR_FIELD_NUMBER: _builtins.int
-    input: _builtins.str
-    """The input's name."""
-    part: _builtins.float
-    """What it adds to the score, in the score's unit; the parts and the baseline sum to the score."""
-    standard_error: _builtins.float
-    """How far sampling may have moved `part`: its standard error, 0 or more."""
-    def __init__(
-        self,
-        *,
-        input: _builtins.str = ...,
-        part: _builtins.float = ...,
-        standard_error: _builtins.float = ...,
-    ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["input", b"input", "part", b"part", "standard_error", b"standard_error"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
-
-Global___Reason: _TypeAlias = Reason  # noqa: Y015
-
-@_typing.final
-class ExplainRowResponse(_message.Message):
-    """Why a row scores as it does, in the sense of Shapley values (Lundberg and Lee 2017)."""
-
-    DESCRIPTOR: _descriptor.Descriptor
-
-    SCORE_FIELD_NUMBER: _builtins.int
-    BASELINE_FIELD_NUMBER: _builtins.int
-    REASONS_FIELD_NUMBER: _builtins.int
-    BACKGROUND_ROWS_FIELD_NUMBER: _builtins.int
+    SCORES_FIELD_NUMBER: _builtins.int
     ARTIFACT_DIGEST_FIELD_NUMBER: _builtins.int
-    score: _builtins.float
-    """The score, computed now by the version's own bytes."""
-    baseline: _builtins.float
-    """The mean score of rows that look like the reference's, each input on its own."""
-    background_rows: _builtins.int
-    """How many rows stand for the reference."""
     artifact_digest: _builtins.str
     """The bytes that scored: SHA-256, 64 hex digits."""
     @_builtins.property
-    def reasons(self) -> _containers.RepeatedCompositeFieldContainer[Global___Reason]:
-        """The inputs' parts, the largest first."""
+    def scores(self) -> _containers.RepeatedScalarFieldContainer[_builtins.float]:
+        """The score of each row."""
 
     def __init__(
         self,
         *,
-        score: _builtins.float = ...,
-        baseline: _builtins.float = ...,
-        reasons: _abc.Iterable[Global___Reason] | None = ...,
-        background_rows: _builtins.int = ...,
+        scores: _abc.Iterable[_builtins.float] | None = ...,
         artifact_digest: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["artifact_digest", b"artifact_digest", "background_rows", b"background_rows", "baseline", b"baseline", "reasons", b"reasons", "score", b"score"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["artifact_digest", b"artifact_digest", "scores", b"scores"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
-Global___ExplainRowResponse: _TypeAlias = ExplainRowResponse  # noqa: Y015
+Global___ScoreRowsResponse: _TypeAlias = ScoreRowsResponse  # noqa: Y015

@@ -100,6 +100,11 @@ class DeployerServiceStub:
                 request_serializer=goldenpath_dot_deployer_dot_v1_dot_deployer__service__pb2.RequestTrainingRequest.SerializeToString,
                 response_deserializer=goldenpath_dot_deployer_dot_v1_dot_deployer__service__pb2.RequestTrainingResponse.FromString,
                 _registered_method=True)
+        self.ScoreRows = channel.unary_unary(
+                '/goldenpath.deployer.v1.DeployerService/ScoreRows',
+                request_serializer=goldenpath_dot_deployer_dot_v1_dot_deployer__service__pb2.ScoreRowsRequest.SerializeToString,
+                response_deserializer=goldenpath_dot_deployer_dot_v1_dot_deployer__service__pb2.ScoreRowsResponse.FromString,
+                _registered_method=True)
         self.Retire = channel.unary_unary(
                 '/goldenpath.deployer.v1.DeployerService/Retire',
                 request_serializer=goldenpath_dot_deployer_dot_v1_dot_deployer__service__pb2.RetireRequest.SerializeToString,
@@ -202,6 +207,14 @@ class DeployerServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ScoreRows(self, request, context):
+        """What a version says of rows, by its own bytes; nobody is answered by it, and nothing is recorded. Where no server of
+        the version runs, one is started and kept for a few minutes. Role: auditor, reviewer, operator or scientist.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def Retire(self, request, context):
         """Ends a deployment: nothing of the model serves in the environment until a version is deployed anew.
         """
@@ -276,6 +289,11 @@ def add_DeployerServiceServicer_to_server(servicer, server):
                     servicer.RequestTraining,
                     request_deserializer=goldenpath_dot_deployer_dot_v1_dot_deployer__service__pb2.RequestTrainingRequest.FromString,
                     response_serializer=goldenpath_dot_deployer_dot_v1_dot_deployer__service__pb2.RequestTrainingResponse.SerializeToString,
+            ),
+            'ScoreRows': grpc.unary_unary_rpc_method_handler(
+                    servicer.ScoreRows,
+                    request_deserializer=goldenpath_dot_deployer_dot_v1_dot_deployer__service__pb2.ScoreRowsRequest.FromString,
+                    response_serializer=goldenpath_dot_deployer_dot_v1_dot_deployer__service__pb2.ScoreRowsResponse.SerializeToString,
             ),
             'Retire': grpc.unary_unary_rpc_method_handler(
                     servicer.Retire,
@@ -635,6 +653,33 @@ class DeployerService:
             '/goldenpath.deployer.v1.DeployerService/RequestTraining',
             goldenpath_dot_deployer_dot_v1_dot_deployer__service__pb2.RequestTrainingRequest.SerializeToString,
             goldenpath_dot_deployer_dot_v1_dot_deployer__service__pb2.RequestTrainingResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ScoreRows(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/goldenpath.deployer.v1.DeployerService/ScoreRows',
+            goldenpath_dot_deployer_dot_v1_dot_deployer__service__pb2.ScoreRowsRequest.SerializeToString,
+            goldenpath_dot_deployer_dot_v1_dot_deployer__service__pb2.ScoreRowsResponse.FromString,
             options,
             channel_credentials,
             insecure,

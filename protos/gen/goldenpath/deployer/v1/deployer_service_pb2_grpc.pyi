@@ -59,6 +59,10 @@ class DeployerServiceStub:
     """Goes back to an earlier version."""
     RequestTraining: _grpc.UnaryUnaryMultiCallable[_deployer_service_pb2.RequestTrainingRequest, _deployer_service_pb2.RequestTrainingResponse]
     """Asks for a new version: whoever trains the model hears of it. Where one was asked for already, that request."""
+    ScoreRows: _grpc.UnaryUnaryMultiCallable[_deployer_service_pb2.ScoreRowsRequest, _deployer_service_pb2.ScoreRowsResponse]
+    """What a version says of rows, by its own bytes; nobody is answered by it, and nothing is recorded. Where no server of
+    the version runs, one is started and kept for a few minutes. Role: auditor, reviewer, operator or scientist.
+    """
     Retire: _grpc.UnaryUnaryMultiCallable[_deployer_service_pb2.RetireRequest, _deployer_service_pb2.RetireResponse]
     """Ends a deployment: nothing of the model serves in the environment until a version is deployed anew."""
 
@@ -93,6 +97,10 @@ class DeployerServiceAsyncStub(DeployerServiceStub):
     """Goes back to an earlier version."""
     RequestTraining: _aio.UnaryUnaryMultiCallable[_deployer_service_pb2.RequestTrainingRequest, _deployer_service_pb2.RequestTrainingResponse]  # type: ignore[assignment]
     """Asks for a new version: whoever trains the model hears of it. Where one was asked for already, that request."""
+    ScoreRows: _aio.UnaryUnaryMultiCallable[_deployer_service_pb2.ScoreRowsRequest, _deployer_service_pb2.ScoreRowsResponse]  # type: ignore[assignment]
+    """What a version says of rows, by its own bytes; nobody is answered by it, and nothing is recorded. Where no server of
+    the version runs, one is started and kept for a few minutes. Role: auditor, reviewer, operator or scientist.
+    """
     Retire: _aio.UnaryUnaryMultiCallable[_deployer_service_pb2.RetireRequest, _deployer_service_pb2.RetireResponse]  # type: ignore[assignment]
     """Ends a deployment: nothing of the model serves in the environment until a version is deployed anew."""
 
@@ -202,6 +210,16 @@ class DeployerServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_deployer_service_pb2.RequestTrainingResponse, _abc.Awaitable[_deployer_service_pb2.RequestTrainingResponse]]:
         """Asks for a new version: whoever trains the model hears of it. Where one was asked for already, that request."""
+
+    @_abc_1.abstractmethod
+    def ScoreRows(
+        self,
+        request: _deployer_service_pb2.ScoreRowsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_deployer_service_pb2.ScoreRowsResponse, _abc.Awaitable[_deployer_service_pb2.ScoreRowsResponse]]:
+        """What a version says of rows, by its own bytes; nobody is answered by it, and nothing is recorded. Where no server of
+        the version runs, one is started and kept for a few minutes. Role: auditor, reviewer, operator or scientist.
+        """
 
     @_abc_1.abstractmethod
     def Retire(

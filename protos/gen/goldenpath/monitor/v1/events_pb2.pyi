@@ -347,122 +347,6 @@ class FeatureSkew(_message.Message):
 Global___FeatureSkew: _TypeAlias = FeatureSkew  # noqa: Y015
 
 @_typing.final
-class EstimatedPerformance(_message.Message):
-    """How a version probably does on records whose outcome isn't known yet. An estimate, and never alone a reason to act:
-    it believes that the inputs say of the outcome what they said at registration.
-    """
-
-    DESCRIPTOR: _descriptor.Descriptor
-
-    @_typing.final
-    class MetricsEntry(_message.Message):
-        DESCRIPTOR: _descriptor.Descriptor
-
-        KEY_FIELD_NUMBER: _builtins.int
-        VALUE_FIELD_NUMBER: _builtins.int
-        key: _builtins.str
-        value: _builtins.float
-        def __init__(
-            self,
-            *,
-            key: _builtins.str = ...,
-            value: _builtins.float = ...,
-        ) -> None: ...
-        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
-        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
-        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-        def WhichOneof(self, oneof_group: _Never) -> None: ...
-
-    @_typing.final
-    class EstimatedBeforeEntry(_message.Message):
-        DESCRIPTOR: _descriptor.Descriptor
-
-        KEY_FIELD_NUMBER: _builtins.int
-        VALUE_FIELD_NUMBER: _builtins.int
-        key: _builtins.str
-        value: _builtins.float
-        def __init__(
-            self,
-            *,
-            key: _builtins.str = ...,
-            value: _builtins.float = ...,
-        ) -> None: ...
-        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
-        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
-        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-        def WhichOneof(self, oneof_group: _Never) -> None: ...
-
-    @_typing.final
-    class TurnedOutEntry(_message.Message):
-        DESCRIPTOR: _descriptor.Descriptor
-
-        KEY_FIELD_NUMBER: _builtins.int
-        VALUE_FIELD_NUMBER: _builtins.int
-        key: _builtins.str
-        value: _builtins.float
-        def __init__(
-            self,
-            *,
-            key: _builtins.str = ...,
-            value: _builtins.float = ...,
-        ) -> None: ...
-        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
-        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
-        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-        def WhichOneof(self, oneof_group: _Never) -> None: ...
-
-    METRICS_FIELD_NUMBER: _builtins.int
-    SINCE_FIELD_NUMBER: _builtins.int
-    ROWS_FIELD_NUMBER: _builtins.int
-    ESTIMATED_BEFORE_FIELD_NUMBER: _builtins.int
-    TURNED_OUT_FIELD_NUMBER: _builtins.int
-    ROWS_BEFORE_FIELD_NUMBER: _builtins.int
-    METHOD_FIELD_NUMBER: _builtins.int
-    rows: _builtins.int
-    """Records that it is made of."""
-    rows_before: _builtins.int
-    """How many they are."""
-    method: _builtins.str
-    """cbpe of a classification, dle of a regression."""
-    @_builtins.property
-    def metrics(self) -> _containers.ScalarMap[_builtins.str, _builtins.float]:
-        """Metrics by their usual names, of the records since `since`."""
-
-    @_builtins.property
-    def since(self) -> _timestamp_pb2.Timestamp:
-        """Since when, by event time."""
-
-    @_builtins.property
-    def estimated_before(self) -> _containers.ScalarMap[_builtins.str, _builtins.float]:
-        """What was estimated of earlier records whose outcomes are known by now."""
-
-    @_builtins.property
-    def turned_out(self) -> _containers.ScalarMap[_builtins.str, _builtins.float]:
-        """What turned out of the same records."""
-
-    def __init__(
-        self,
-        *,
-        metrics: _abc.Mapping[_builtins.str, _builtins.float] | None = ...,
-        since: _timestamp_pb2.Timestamp | None = ...,
-        rows: _builtins.int = ...,
-        estimated_before: _abc.Mapping[_builtins.str, _builtins.float] | None = ...,
-        turned_out: _abc.Mapping[_builtins.str, _builtins.float] | None = ...,
-        rows_before: _builtins.int = ...,
-        method: _builtins.str = ...,
-    ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["since", b"since"]  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["estimated_before", b"estimated_before", "method", b"method", "metrics", b"metrics", "rows", b"rows", "rows_before", b"rows_before", "since", b"since", "turned_out", b"turned_out"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
-
-Global___EstimatedPerformance: _TypeAlias = EstimatedPerformance  # noqa: Y015
-
-@_typing.final
 class Signal(_message.Message):
     """A finding about a version in its role, with all that a decision needs but the sample of records."""
 
@@ -641,6 +525,30 @@ class PerformanceDegraded(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___PerformanceDegraded: _TypeAlias = PerformanceDegraded  # noqa: Y015
+
+@_typing.final
+class DataQualityViolated(_message.Message):
+    """What was served isn't what the feature store's history says of the same moments."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SIGNAL_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def signal(self) -> Global___Signal:
+        """The finding."""
+
+    def __init__(
+        self,
+        *,
+        signal: Global___Signal | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["signal", b"signal"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["signal", b"signal"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DataQualityViolated: _TypeAlias = DataQualityViolated  # noqa: Y015
 
 @_typing.final
 class DriftCleared(_message.Message):

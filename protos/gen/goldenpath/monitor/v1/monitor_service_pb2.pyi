@@ -77,7 +77,6 @@ class GetReportResponse(_message.Message):
     RELATIONS_FIELD_NUMBER: _builtins.int
     LOG_THRESHOLD_FIELD_NUMBER: _builtins.int
     PERFORMANCE_FIELD_NUMBER: _builtins.int
-    ESTIMATED_FIELD_NUMBER: _builtins.int
     model: _builtins.str
     """The model's name."""
     environment: _builtins.str
@@ -128,10 +127,6 @@ class GetReportResponse(_message.Message):
     def performance(self) -> _events_pb2.Performance:
         """How it does by outcomes; absent where nothing came due yet."""
 
-    @_builtins.property
-    def estimated(self) -> _events_pb2.EstimatedPerformance:
-        """How it probably does, before outcomes come; absent where that can't be estimated."""
-
     def __init__(
         self,
         *,
@@ -154,11 +149,10 @@ class GetReportResponse(_message.Message):
         relations: _abc.Iterable[_events_pb2.RelationEffect] | None = ...,
         log_threshold: _builtins.float = ...,
         performance: _events_pb2.Performance | None = ...,
-        estimated: _events_pb2.EstimatedPerformance | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["estimated", b"estimated", "newest_record_at", b"newest_record_at", "performance", b"performance", "signal", b"signal"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["newest_record_at", b"newest_record_at", "performance", b"performance", "signal", b"signal"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["environment", b"environment", "epoch", b"epoch", "estimated", b"estimated", "false_alarms_per_year", b"false_alarms_per_year", "features", b"features", "log_evidence", b"log_evidence", "log_loss", b"log_loss", "log_threshold", b"log_threshold", "model", b"model", "newest_record_at", b"newest_record_at", "outcomes", b"outcomes", "performance", b"performance", "relations", b"relations", "role", b"role", "rows_dropped", b"rows_dropped", "rows_seen", b"rows_seen", "sentence", b"sentence", "signal", b"signal", "state", b"state", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["environment", b"environment", "epoch", b"epoch", "false_alarms_per_year", b"false_alarms_per_year", "features", b"features", "log_evidence", b"log_evidence", "log_loss", b"log_loss", "log_threshold", b"log_threshold", "model", b"model", "newest_record_at", b"newest_record_at", "outcomes", b"outcomes", "performance", b"performance", "relations", b"relations", "role", b"role", "rows_dropped", b"rows_dropped", "rows_seen", b"rows_seen", "sentence", b"sentence", "signal", b"signal", "state", b"state", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -786,18 +780,21 @@ class GetRecordResponse(_message.Message):
 
     RECORD_FIELD_NUMBER: _builtins.int
     FEATURES_FIELD_NUMBER: _builtins.int
-    OUTCOME_FIELD_NUMBER: _builtins.int
+    VALUE_FIELD_NUMBER: _builtins.int
     TOPIC_FIELD_NUMBER: _builtins.int
     PARTITION_FIELD_NUMBER: _builtins.int
     OFFSET_FIELD_NUMBER: _builtins.int
-    outcome: _builtins.float
-    """What turned out to be true, as it was told; absent while nobody did."""
+    LABEL_FIELD_NUMBER: _builtins.int
+    value: _builtins.float
+    """What turned out to be true, of a regression; absent while nobody said."""
     topic: _builtins.str
     """Where it stands: topic, partition and offset, as the audit log names it."""
     partition: _builtins.int
     """The partition."""
     offset: _builtins.int
     """The offset."""
+    label: _builtins.str
+    """What turned out to be true, of a classification; absent while nobody said."""
     @_builtins.property
     def record(self) -> _events_pb2_2.InferenceRecorded:
         """The record alone, as a batch of one: its model, version, epoch, role, time, unit, inputs, outputs and digest."""
@@ -811,17 +808,23 @@ class GetRecordResponse(_message.Message):
         *,
         record: _events_pb2_2.InferenceRecorded | None = ...,
         features: _abc.Iterable[Global___RecordFeatures] | None = ...,
-        outcome: _builtins.float | None = ...,
+        value: _builtins.float | None = ...,
         topic: _builtins.str = ...,
         partition: _builtins.int = ...,
         offset: _builtins.int = ...,
+        label: _builtins.str | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_outcome", b"_outcome", "outcome", b"outcome", "record", b"record"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_label", b"_label", "_value", b"_value", "label", b"label", "record", b"record", "value", b"value"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_outcome", b"_outcome", "features", b"features", "offset", b"offset", "outcome", b"outcome", "partition", b"partition", "record", b"record", "topic", b"topic"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_label", b"_label", "_value", b"_value", "features", b"features", "label", b"label", "offset", b"offset", "partition", b"partition", "record", b"record", "topic", b"topic", "value", b"value"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType__outcome: _TypeAlias = _typing.Literal["outcome"]  # noqa: Y015
-    _WhichOneofArgType__outcome: _TypeAlias = _typing.Literal["_outcome", b"_outcome"]  # noqa: Y015
-    def WhichOneof(self, oneof_group: _WhichOneofArgType__outcome) -> _WhichOneofReturnType__outcome | None: ...
+    _WhichOneofReturnType__label: _TypeAlias = _typing.Literal["label"]  # noqa: Y015
+    _WhichOneofArgType__label: _TypeAlias = _typing.Literal["_label", b"_label"]  # noqa: Y015
+    _WhichOneofReturnType__value: _TypeAlias = _typing.Literal["value"]  # noqa: Y015
+    _WhichOneofArgType__value: _TypeAlias = _typing.Literal["_value", b"_value"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__label) -> _WhichOneofReturnType__label | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__value) -> _WhichOneofReturnType__value | None: ...
 
 Global___GetRecordResponse: _TypeAlias = GetRecordResponse  # noqa: Y015

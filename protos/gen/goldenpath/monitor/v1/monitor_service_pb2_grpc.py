@@ -60,6 +60,11 @@ class MonitorServiceStub:
                 request_serializer=goldenpath_dot_monitor_dot_v1_dot_monitor__service__pb2.GetSampleRequest.SerializeToString,
                 response_deserializer=goldenpath_dot_monitor_dot_v1_dot_monitor__service__pb2.GetSampleResponse.FromString,
                 _registered_method=True)
+        self.GetRecord = channel.unary_unary(
+                '/goldenpath.monitor.v1.MonitorService/GetRecord',
+                request_serializer=goldenpath_dot_monitor_dot_v1_dot_monitor__service__pb2.GetRecordRequest.SerializeToString,
+                response_deserializer=goldenpath_dot_monitor_dot_v1_dot_monitor__service__pb2.GetRecordResponse.FromString,
+                _registered_method=True)
         self.WatchSignals = channel.unary_stream(
                 '/goldenpath.monitor.v1.MonitorService/WatchSignals',
                 request_serializer=goldenpath_dot_monitor_dot_v1_dot_monitor__service__pb2.WatchSignalsRequest.SerializeToString,
@@ -111,6 +116,13 @@ class MonitorServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def GetRecord(self, request, context):
+        """One record as it was served, while inference.records keep it. Role: auditor, reviewer, operator or scientist.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def WatchSignals(self, request, context):
         """Signals as they are raised and cleared, from now on; ends when the client goes.
         """
@@ -152,6 +164,11 @@ def add_MonitorServiceServicer_to_server(servicer, server):
                     servicer.GetSample,
                     request_deserializer=goldenpath_dot_monitor_dot_v1_dot_monitor__service__pb2.GetSampleRequest.FromString,
                     response_serializer=goldenpath_dot_monitor_dot_v1_dot_monitor__service__pb2.GetSampleResponse.SerializeToString,
+            ),
+            'GetRecord': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetRecord,
+                    request_deserializer=goldenpath_dot_monitor_dot_v1_dot_monitor__service__pb2.GetRecordRequest.FromString,
+                    response_serializer=goldenpath_dot_monitor_dot_v1_dot_monitor__service__pb2.GetRecordResponse.SerializeToString,
             ),
             'WatchSignals': grpc.unary_stream_rpc_method_handler(
                     servicer.WatchSignals,
@@ -300,6 +317,33 @@ class MonitorService:
             '/goldenpath.monitor.v1.MonitorService/GetSample',
             goldenpath_dot_monitor_dot_v1_dot_monitor__service__pb2.GetSampleRequest.SerializeToString,
             goldenpath_dot_monitor_dot_v1_dot_monitor__service__pb2.GetSampleResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetRecord(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/goldenpath.monitor.v1.MonitorService/GetRecord',
+            goldenpath_dot_monitor_dot_v1_dot_monitor__service__pb2.GetRecordRequest.SerializeToString,
+            goldenpath_dot_monitor_dot_v1_dot_monitor__service__pb2.GetRecordResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -43,6 +43,8 @@ class MonitorServiceStub:
     """Signals, newest first."""
     GetSample: _grpc.UnaryUnaryMultiCallable[_monitor_service_pb2.GetSampleRequest, _monitor_service_pb2.GetSampleResponse]
     """The kept sample of records that a signal speaks of, with the outcomes known so far."""
+    GetRecord: _grpc.UnaryUnaryMultiCallable[_monitor_service_pb2.GetRecordRequest, _monitor_service_pb2.GetRecordResponse]
+    """One record as it was served, while inference.records keep it. Role: auditor, reviewer, operator or scientist."""
     WatchSignals: _grpc.UnaryStreamMultiCallable[_monitor_service_pb2.WatchSignalsRequest, _monitor_service_pb2.WatchSignalsResponse]
     """Signals as they are raised and cleared, from now on; ends when the client goes."""
     GetDisagreement: _grpc.UnaryUnaryMultiCallable[_monitor_service_pb2.GetDisagreementRequest, _monitor_service_pb2.GetDisagreementResponse]
@@ -63,6 +65,8 @@ class MonitorServiceAsyncStub(MonitorServiceStub):
     """Signals, newest first."""
     GetSample: _aio.UnaryUnaryMultiCallable[_monitor_service_pb2.GetSampleRequest, _monitor_service_pb2.GetSampleResponse]  # type: ignore[assignment]
     """The kept sample of records that a signal speaks of, with the outcomes known so far."""
+    GetRecord: _aio.UnaryUnaryMultiCallable[_monitor_service_pb2.GetRecordRequest, _monitor_service_pb2.GetRecordResponse]  # type: ignore[assignment]
+    """One record as it was served, while inference.records keep it. Role: auditor, reviewer, operator or scientist."""
     WatchSignals: _aio.UnaryStreamMultiCallable[_monitor_service_pb2.WatchSignalsRequest, _monitor_service_pb2.WatchSignalsResponse]  # type: ignore[assignment]
     """Signals as they are raised and cleared, from now on; ends when the client goes."""
     GetDisagreement: _aio.UnaryUnaryMultiCallable[_monitor_service_pb2.GetDisagreementRequest, _monitor_service_pb2.GetDisagreementResponse]  # type: ignore[assignment]
@@ -110,6 +114,14 @@ class MonitorServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_monitor_service_pb2.GetSampleResponse, _abc.Awaitable[_monitor_service_pb2.GetSampleResponse]]:
         """The kept sample of records that a signal speaks of, with the outcomes known so far."""
+
+    @_abc_1.abstractmethod
+    def GetRecord(
+        self,
+        request: _monitor_service_pb2.GetRecordRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_monitor_service_pb2.GetRecordResponse, _abc.Awaitable[_monitor_service_pb2.GetRecordResponse]]:
+        """One record as it was served, while inference.records keep it. Role: auditor, reviewer, operator or scientist."""
 
     @_abc_1.abstractmethod
     def WatchSignals(

@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from goldenpath.modelserver.v1 import events_pb2 as goldenpath_dot_modelserver_dot_v1_dot_events__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\"goldenpath/monitor/v1/packed.proto\x12\x15goldenpath.monitor.v1\x1a&goldenpath/modelserver/v1/events.proto\"P\n\x0cPackedColumn\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07numbers\x18\x02 \x01(\x0c\x12\x12\n\ndictionary\x18\x03 \x03(\t\x12\r\n\x05\x63odes\x18\x04 \x01(\x0c\"\xc5\x02\n\x0bPackedBatch\x12\r\n\x05model\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\r\x12\x13\n\x0b\x65nvironment\x18\x03 \x01(\t\x12\r\n\x05\x65poch\x18\x04 \x01(\x04\x12+\n\x03\x61rm\x18\x05 \x01(\x0e\x32\x1e.goldenpath.modelserver.v1.Arm\x12\x0e\n\x06server\x18\x06 \x01(\t\x12\r\n\x05\x62\x61tch\x18\x07 \x01(\x04\x12\x0f\n\x07\x64ropped\x18\x08 \x01(\x04\x12\x12\n\nrecord_ids\x18\t \x01(\x0c\x12\x16\n\x0e\x65vent_times_us\x18\n \x01(\x0c\x12\x33\n\x06inputs\x18\x0e \x03(\x0b\x32#.goldenpath.monitor.v1.PackedColumn\x12\x34\n\x07outputs\x18\x0f \x03(\x0b\x32#.goldenpath.monitor.v1.PackedColumnb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\"goldenpath/monitor/v1/packed.proto\x12\x15goldenpath.monitor.v1\x1a&goldenpath/modelserver/v1/events.proto\"P\n\x0cPackedColumn\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07numbers\x18\x02 \x01(\x0c\x12\x12\n\ndictionary\x18\x03 \x03(\t\x12\r\n\x05\x63odes\x18\x04 \x01(\x0c\"\xb3\x03\n\x0bPackedBatch\x12\r\n\x05model\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\r\x12\x13\n\x0b\x65nvironment\x18\x03 \x01(\t\x12\r\n\x05\x65poch\x18\x04 \x01(\x04\x12+\n\x03\x61rm\x18\x05 \x01(\x0e\x32\x1e.goldenpath.modelserver.v1.Arm\x12\x0e\n\x06server\x18\x06 \x01(\t\x12\r\n\x05\x62\x61tch\x18\x07 \x01(\x04\x12\x0f\n\x07\x64ropped\x18\x08 \x01(\x04\x12\x12\n\nrecord_ids\x18\t \x01(\x0c\x12\x16\n\x0e\x65vent_times_us\x18\n \x01(\x0c\x12\x33\n\x06inputs\x18\x0e \x03(\x0b\x32#.goldenpath.monitor.v1.PackedColumn\x12\x34\n\x07outputs\x18\x0f \x03(\x0b\x32#.goldenpath.monitor.v1.PackedColumn\x12\x31\n\x04keys\x18\x13 \x03(\x0b\x32#.goldenpath.monitor.v1.PackedColumn\x12\x39\n\x08\x66\x65\x61tures\x18\x14 \x03(\x0b\x32\'.goldenpath.modelserver.v1.FeaturesReadb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -35,5 +35,5 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_PACKEDCOLUMN']._serialized_start=101
   _globals['_PACKEDCOLUMN']._serialized_end=181
   _globals['_PACKEDBATCH']._serialized_start=184
-  _globals['_PACKEDBATCH']._serialized_end=509
+  _globals['_PACKEDBATCH']._serialized_end=619
 # @@protoc_insertion_point(module_scope)

@@ -76,6 +76,8 @@ class PackedBatch(_message.Message):
     EVENT_TIMES_US_FIELD_NUMBER: _builtins.int
     INPUTS_FIELD_NUMBER: _builtins.int
     OUTPUTS_FIELD_NUMBER: _builtins.int
+    KEYS_FIELD_NUMBER: _builtins.int
+    FEATURES_FIELD_NUMBER: _builtins.int
     model: _builtins.str
     """The model's name."""
     version: _builtins.int
@@ -104,6 +106,14 @@ class PackedBatch(_message.Message):
     def outputs(self) -> _containers.RepeatedCompositeFieldContainer[Global___PackedColumn]:
         """The outputs."""
 
+    @_builtins.property
+    def keys(self) -> _containers.RepeatedCompositeFieldContainer[Global___PackedColumn]:
+        """The keys by which the server read features."""
+
+    @_builtins.property
+    def features(self) -> _containers.RepeatedCompositeFieldContainer[_events_pb2.FeaturesRead]:
+        """What the feature views gave."""
+
     def __init__(
         self,
         *,
@@ -119,10 +129,12 @@ class PackedBatch(_message.Message):
         event_times_us: _builtins.bytes = ...,
         inputs: _abc.Iterable[Global___PackedColumn] | None = ...,
         outputs: _abc.Iterable[Global___PackedColumn] | None = ...,
+        keys: _abc.Iterable[Global___PackedColumn] | None = ...,
+        features: _abc.Iterable[_events_pb2.FeaturesRead] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["arm", b"arm", "batch", b"batch", "dropped", b"dropped", "environment", b"environment", "epoch", b"epoch", "event_times_us", b"event_times_us", "inputs", b"inputs", "model", b"model", "outputs", b"outputs", "record_ids", b"record_ids", "server", b"server", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["arm", b"arm", "batch", b"batch", "dropped", b"dropped", "environment", b"environment", "epoch", b"epoch", "event_times_us", b"event_times_us", "features", b"features", "inputs", b"inputs", "keys", b"keys", "model", b"model", "outputs", b"outputs", "record_ids", b"record_ids", "server", b"server", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

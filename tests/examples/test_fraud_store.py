@@ -1,0 +1,110 @@
+"""The card model's features from a real store: training leaks nothing, and offline is online at the same moment."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import asyncpg
+import numpy as np
+import pandas as pd
+import pytest
+from feast import FeatureStore
+
+from examples.fraud import store as fraud
+from examples.fraud.features import features_of
+from examples.fraud.simulator import simulate
+from examples.fraud.world import World
+from services.features import history_store
+from services.features.definitions import views_of
+from services.features.reader import Reader, Wanted
+from services.features.shapes import Row
+from services.features.writer import Writer
+from tests.conftest import Database
+from tests.features.repository import settings_of
+
+REPO = Path(fraud.__file__).parent / "feature_repo"
+WORLD = World(customers=60, terminals=400, days=60, seed=3)
+
+
+@pytest.fixture(scope="module")
+def transactions() -> pd.DataFrame:
+    return simulate(WORLD)
+
+
+class Fed:
+    """A feature store, and rows put into it as the pusher puts them."""
+
+    def __init__(self, dsn: str, settings: Path) -> None:
+        self._dsn = dsn
+        self.writer = Writer(settings, REPO)
+        self.feast = FeatureStore(fs_yaml_file=settings)
+        views = views_of(REPO, fraud.SERVICE)
+        wanted = [Wanted(view.name, view.digest, view.inputs, view.keys, view.ttl) for view in views]
+        self.reader = Reader(settings, wanted)
+        self.inputs = [name for view in views for name in view.inputs]
+
+    async def put(self, view: str, rows: pd.DataFrame, kept_at: datetime) -> None:
+        shape, key = self.writer.shapes[view], fraud.VIEWS[view]
+        made = [
+            Row({key: row.pop(key)}, row, moment) for row, moment in zip(_plain(rows), rows["event_time"], strict=True)
+        ]
+        connection = await asyncpg.connect(self._dsn)
+        await history_store.prepare(connection, shape)
+        await history_store.add(connection, shape, made, kept_at)
+        await connection.close()
+        await asyncio.to_thread(self.writer.write, view, made)
+
+    async def fill(self, transactions: pd.DataFrame) -> None:
+        for view in fraud.VIEWS:
+            await self.put(view, fraud.rows_of(view, transactions), datetime(2020, 1, 1, tzinfo=UTC))
+
+
+def _plain(rows: pd.DataFrame) -> list[dict[str, Any]]:
+    return [
+        {str(name): value for name, value in row.items()} for row in rows.drop(columns="event_time").to_dict("records")
+    ]
+
+
+@pytest.fixture
+def fed(database: Database, tmp_path: Path) -> Iterator[Fed]:
+    made = Fed(database.dsn, settings_of(database.dsn, tmp_path))
+    yield made
+    asyncio.run(made.writer.close())
+    asyncio.run(made.reader.close())
+
+
+def test_a_row_says_what_is_known_the_second_after_its_payment(transactions: pd.DataFrame) -> None:
+    asked = transactions.iloc[[500, 900]].assign(time=lambda rows: rows["time"] + timedelta(seconds=1), amount=0.0)
+    known = features_of(pd.concat([transactions, asked]).reset_index(drop=True)).tail(2)
+    for view in fraud.VIEWS:
+        rows = fraud.rows_of(view, transactions).iloc[[500, 900]].drop(columns=[fraud.VIEWS[view], "event_time"])
+        np.testing.assert_allclose(rows.to_numpy(), known[rows.columns].to_numpy())
+
+
+async def test_a_planted_future_feature_is_never_seen(fed: Fed, transactions: pd.DataFrame) -> None:
+    await fed.fill(transactions)
+    asked = transactions.drop_duplicates("customer", keep="last")
+    before = await asyncio.to_thread(fraud.training_set, fed.feast, asked)
+    planted = fraud.rows_of("customer_windows", asked)
+    planted[planted.columns[2:]] = 1e9
+    planted["event_time"] = (asked["time"] + timedelta(microseconds=1)).dt.tz_localize(UTC)
+    await fed.put("customer_windows", planted, datetime(2019, 1, 1, tzinfo=UTC))
+    pd.testing.assert_frame_equal(await asyncio.to_thread(fraud.training_set, fed.feast, asked), before)
+    later = asked.assign(time=asked["time"] + timedelta(microseconds=2))
+    assert ((await asyncio.to_thread(fraud.training_set, fed.feast, later))["customer_usual"] == 1e9).all()
+
+
+async def test_offline_is_online_at_the_same_moment(fed: Fed, transactions: pd.DataFrame) -> None:
+    await fed.fill(transactions.sample(frac=1, random_state=1))
+    now = transactions["time"].max() + timedelta(days=1)
+    entities = transactions.drop_duplicates("customer").assign(time=now)
+    offline = await asyncio.to_thread(fraud.training_set, fed.feast, entities)
+    keys = {key: fraud.keys_of(key, entities).tolist() for key in fraud.VIEWS.values()}
+    reads = await asyncio.to_thread(fed.reader.read, keys, now.tz_localize(UTC))
+    online = [column for read in reads for column in read.columns]
+    assert len(entities) > 20
+    np.testing.assert_array_equal(offline[fed.inputs].to_numpy(), np.array(online, dtype=float).T)
