@@ -63,6 +63,7 @@ class RecordStream:
         self._next: dict[int, int] = {}
         self._limit = DeadLetterLimit(group)
         self._trouble = "it has no connection to Kafka yet"
+        self._waiting: dict[int, str] = {}  # why, by partition
 
     async def ready(self) -> None:
         """Ask whether it reads.
@@ -70,8 +71,10 @@ class RecordStream:
         Raises:
             Unavailable: it doesn't; the sentence says why.
         """
-        if self._trouble or self._limit.exceeded():
-            raise Unavailable(f"the stream of records waits: {self._limit.exceeded() or self._trouble}")
+        waiting = [why for partition, why in self._waiting.items() if partition in self._next]
+        why = self._limit.exceeded() or self._trouble or "".join(waiting[:1])
+        if why:
+            raise Unavailable(f"the stream of records waits: {why}")
 
     async def run(self) -> None:
         """Read for ever; a fault of Kafka, PostgreSQL or the registry costs time, never a record."""
@@ -134,6 +137,7 @@ class RecordStream:
             else:
                 await consumer.seek_to_beginning(place)
             self._next[place.partition] = rows[place.partition]
+            self._waiting.pop(place.partition, None)
 
     async def _take_all(self, consumer: AIOKafkaConsumer, read: Mapping[TopicPartition, Sequence[Raw]]) -> None:
         """All in one transaction; where that fails, each partition in its own, which shows whose fault it is."""
@@ -157,7 +161,7 @@ class RecordStream:
             _log.info("another replica reads the partition", partition=place.partition)
             await self._go_on(consumer, [place])
         except (Unavailable, Conflict, Denied) as error:  # not the batch's fault: the database, the registry, a token
-            self._trouble = str(error)
+            self._waiting[place.partition] = str(error)
             consumer.seek(place, raws[0].offset)
             await asyncio.sleep(_BACK_OFF.total_seconds())
         except Exception as error:  # noqa: BLE001 - whose fault it is shows when the batches are taken one by one
@@ -183,7 +187,7 @@ class RecordStream:
 
     def _done(self, place: TopicPartition, raws: Sequence[Raw], died: Sequence[bool]) -> None:
         self._next[place.partition] = raws[-1].offset + 1
-        self._trouble = ""
+        self._waiting.pop(place.partition, None)
         self._limit.remember_each(self._topic, died)
 
     async def _retry(self) -> None:

@@ -199,12 +199,19 @@ async def test_a_partition_that_waits_for_the_registry_holds_no_other(monitor: R
     await monitor.stop()
     await monitor.registry_server.stop()
     waiting = batch_of(credit(monitor.random, 50), np.full(50, 0.5), model="unheard-of")
-    known = batch_of(credit(monitor.random, 50), np.full(50, 0.5))
     await monitor.send(waiting, "inference.recorded", partition=0)
-    await monitor.send(known, "inference.recorded", partition=1)
+    known = [batch_of(credit(monitor.random, 50), np.full(50, 0.5)) for _ in range(2)]
+    await monitor.send(known[0], "inference.recorded", partition=1)
     await monitor.start()
-    assert (await monitor.seen(250)).rows_seen == 250
-    assert not await monitor.ready()
+
+    async def waits() -> bool:
+        return not await monitor.ready()
+
+    await monitor.seen(250)
+    await eventually(waits, what="a reader that says that it waits")
+    await monitor.send(known[1], "inference.recorded", partition=1)
+    assert (await monitor.seen(300)).rows_seen == 300
+    assert await waits()
 
 
 async def test_a_version_that_the_registry_does_not_know_is_seen_and_not_judged(monitor: Running) -> None:
