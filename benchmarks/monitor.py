@@ -38,12 +38,12 @@ from services.chassis.parking import Raw
 from services.chassis.settings import KafkaAccess
 from services.chassis.testing import emitted
 from services.chassis.topics import RECORDS, create_topics
-from services.monitor import singles
 from services.monitor.app import database_of
 from services.monitor.clients import MOST_JUDGES
 from services.monitor.domain.budget import Settings
 from services.monitor.domain.judge import Judge
 from services.monitor.domain.panes import Pane, added
+from services.monitor.forms import SINGLE
 from services.monitor.intake import Intake
 from services.monitor.preparing import prepare
 from services.monitor.settings import MonitorSettings
@@ -164,7 +164,7 @@ def _single(random: np.random.Generator, content_type: str) -> Message:
         texts={f"t{place}": value for place, value in enumerate(random.choice(WORDS, TEXTS).tolist())},
         score=random.random(),
     )
-    event = emitted(body, singles.TYPE, subject="model/bench")
+    event = emitted(body, SINGLE, subject="model/bench")
     if content_type == cloudevents.JSON:
         event = replace(
             event,

@@ -11,6 +11,7 @@ package shap has them.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
@@ -94,6 +95,7 @@ def reasons_of(row: Mapping[str, Value], usual: Mapping[str, Sequence[Value]], s
     Raises:
         Unavailable: the package that finds the parts isn't installed.
     """
+    os.environ.setdefault("NUMBA_DISABLE_JIT", "1")  # to compile costs five seconds, and saves none for one row
     try:
         from shap.explainers import Permutation
         from shap.maskers import Independent

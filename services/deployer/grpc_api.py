@@ -194,7 +194,7 @@ class DeployerApi(pb2_grpc.DeployerServiceServicer):
                 raise Conflict(f"version {request.version} serves {place} already")
             target = await going_back.rollback_target(deployment, uow, version=request.version)
             if target is None:
-                raise _nowhere_to_go_back(place, request.version)
+                raise going_back.nowhere(place, request.version)
             decision = await going_back.go_back(place, target, reason, Asked(uuid4(), uow.now, actor=actor), uow)
         return pb2.RollBackResponse(deployment=await self._get(place), decision=decision)
 
@@ -291,13 +291,3 @@ def _asking(whom: str) -> Iterator[None]:
             f"{whom} doesn't answer, and without its word nothing gets more traffic",
             fix="golden doctor; to take traffic away nobody is asked: golden abort, golden rollback",
         ) from None
-
-
-def _nowhere_to_go_back(place: Place, version: int) -> Conflict:
-    if version:
-        why = "it never had all the traffic, or its approval was revoked"
-        return Conflict(f"{place} can't go back to version {version}: {why}", fix=f"golden history {place.model}")
-    return Conflict(
-        f"{place} has no earlier version that it can go back to: none served long enough without trouble",
-        fix=f"name one yourself: golden rollback {place.model}@N",
-    )

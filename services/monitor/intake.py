@@ -120,7 +120,7 @@ class Intake:
             await savepoint.start()
             try:
                 with translated():
-                    prepared = await prepare([parked.raw], self._judges)
+                    prepared = await prepare([parked.raw], self._judges, again=True)
                     await self._take(prepared, [parked.raw], uow)
                 if prepared.dead:
                     raise prepared.dead[0][1]  # noqa: TRY301  # it dies like any other error here

@@ -6,7 +6,9 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Final, Protocol
+from typing import Protocol
+
+from google.protobuf.message import DecodeError
 
 from goldenpath.ingest.v1.events_pb2 import InferenceLogged
 from services.chassis import cloudevents
@@ -16,13 +18,12 @@ from services.monitor import arrow_batches, logged, packed, singles
 from services.monitor.batches import ROLES
 from services.monitor.domain.judge import Judge
 from services.monitor.domain.panes import cut
+from services.monitor.forms import BATCH, COLUMNAR, OTHER, SINGLE, form_of, traceparent_of
 from services.monitor.handlers import Arrived
 from services.monitor.logged import Side
 from services.monitor.packed import Batch
 from services.monitor.predictions import Predictions, gathered
 from services.monitor.singles import Told
-
-TYPE: Final = "inference.recorded"
 
 
 class Judged(Protocol):
@@ -37,34 +38,44 @@ class Prepared:
     """What a poll brought.
 
     Args:
+        where: Where the first of it stands: the name of batches that are gathered from it.
         arrived: What is whole.
         dead: What isn't, and why.
         judges: Who judges each version.
         sides: Logged requests and answers, which wait for each other.
     """
 
+    where: str
     arrived: list[Arrived] = field(default_factory=list)
     dead: list[tuple[Raw, Invalid]] = field(default_factory=list)
     judges: dict[tuple[str, int], Judge | None] = field(default_factory=dict)
     sides: list[Side] = field(default_factory=list)
 
 
-async def prepare(raws: Sequence[Raw], judges: Judged) -> Prepared:
+async def prepare(raws: Sequence[Raw], judges: Judged, *, again: bool = False) -> Prepared:
     """Decode and count what was read at once, at least one event.
+
+    Args:
+        raws: The events.
+        judges: Who judges versions.
+        again: They were dead letters. What was read with one may have been gathered under the name of its place.
 
     Raises:
         Unavailable: a judge's profile isn't known, and the registry doesn't answer.
     """
-    prepared = Prepared()
+    first = raws[0]
+    prepared = Prepared(f"{first.topic}/{first.partition}/{first.offset}{'/again' if again else ''}")
     one_by_one: list[tuple[Raw, Told]] = []
     forms: defaultdict[str, list[Raw]] = defaultdict(list)
     for raw in raws:
-        forms[singles.form_of(raw.headers)].append(raw)
-    for raw in forms.pop("", []):
-        try:
-            await _prepare(raw, prepared, one_by_one, judges)
-        except Invalid as error:
-            prepared.dead.append((raw, error))
+        forms[form_of(raw.headers)].append(raw)
+    for form in (COLUMNAR, OTHER):
+        for raw in forms.pop(form, []):
+            try:
+                if form != COLUMNAR or not await _took_batch(raw, prepared, judges):
+                    await _prepare(raw, prepared, one_by_one, judges)
+            except Invalid as error:
+                prepared.dead.append((raw, error))
     told = singles.columns_of([raw for raw, _ in one_by_one], [each for _, each in one_by_one], prepared.dead)
     for form, group in forms.items():
         told += singles.read_all(group, form, prepared.dead)
@@ -76,28 +87,41 @@ async def prepare(raws: Sequence[Raw], judges: Judged) -> Prepared:
 
 def arrive(told: Sequence[Predictions], name: str, raws: Sequence[Raw], prepared: Prepared) -> None:
     """Gather predictions of a poll, whose judges are known, into batches that arrived, named apart by `name`."""
-    where = f"{raws[0].topic}/{raws[0].partition}/{raws[0].offset}{name}"
     appended_at = _at(max(raw.appended_ms for raw in raws))
     for number, each in enumerate(told, 1):
         judge = prepared.judges[each.place.model, each.place.version]
-        batch = gathered(each, where, number, judge.profile if judge else None)
+        batch = gathered(each, f"{prepared.where}{name}", number, judge.profile if judge else None)
         prepared.arrived.append(counted(batch, judge, appended_at, ""))
 
 
+async def _took_batch(raw: Raw, prepared: Prepared, judges: Judged) -> bool:
+    """Count a batch whose form is known; False where it is packed otherwise, or broken, which must be said."""
+    try:
+        batch, traceparent = packed.whole(raw.value or b""), traceparent_of(raw.headers)
+    except (DecodeError, Invalid, UnicodeDecodeError):
+        return False
+    await _count(batch, raw, traceparent, prepared, judges)
+    return True
+
+
 async def _prepare(raw: Raw, prepared: Prepared, one_by_one: list[tuple[Raw, Told]], judges: Judged) -> None:
-    """Count a batch, or read a single event that didn't tell its form at a glance."""
+    """Count or read an event that didn't tell its form at a glance."""
     event = cloudevents.read(raw.headers, raw.value)
-    if event.type == singles.TYPE:
+    if event.type == SINGLE:
         one_by_one.append((raw, singles.read(event)))
-    elif event.type == TYPE:
+    elif event.type == BATCH:
         told_by_arrow = event.content_type.startswith(arrow_batches.ARROW)
         batch = arrow_batches.read(event, raw.appended_ms) if told_by_arrow else packed.read(event)
-        judge = await _judge(batch.head.model, batch.head.version, prepared, judges)
-        prepared.arrived.append(counted(batch, judge, _at(raw.appended_ms), event.traceparent))
+        await _count(batch, raw, event.traceparent, prepared, judges)
     elif event.type == logged.TYPE:
         body = logged.check(cloudevents.body(event, InferenceLogged))
         await _judge(body.model, body.version, prepared, judges)
         prepared.sides.append((raw, body))
+
+
+async def _count(batch: Batch, raw: Raw, traceparent: str, prepared: Prepared, judges: Judged) -> None:
+    judge = await _judge(batch.head.model, batch.head.version, prepared, judges)
+    prepared.arrived.append(counted(batch, judge, _at(raw.appended_ms), traceparent))
 
 
 async def _judge(model: str, version: int, prepared: Prepared, judges: Judged) -> Judge | None:

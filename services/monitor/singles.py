@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from goldenpath.ingest.v1.events_pb2 import PredictionRecorded
 from services.chassis import cloudevents
-from services.chassis.cloudevents import JSON, PROTOBUF, CloudEvent, Headers
+from services.chassis.cloudevents import JSON, CloudEvent
 from services.chassis.errors import Invalid
 from services.chassis.parking import Raw
 from services.monitor.alike import read_alike
@@ -32,16 +32,9 @@ from services.profile import CodedText
 from services.profile.columns import Numbers, coded
 
 V = TypeVar("V")
-TYPE: Final = "prediction.recorded"
 _NAN: Final = float("nan")
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _US: Final = timedelta(microseconds=1)
-_LOOKED_AT: Final = itemgetter("ce_specversion", "ce_type", "content-type", "ce_id", "ce_source", "ce_time")
-_FORMS: Final = {
-    (b"1.0", TYPE.encode(), content_type.encode(), schema): content_type
-    for content_type in (PROTOBUF, JSON)
-    for schema in (None, PredictionRecorded.DESCRIPTOR.full_name.encode())
-}
 _UInt32 = Annotated[int, msgspec.Meta(ge=0, lt=2**32)]
 _Epoch = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
 _Time = Annotated[datetime, msgspec.Meta(tz=True)]
@@ -64,19 +57,6 @@ class Told(msgspec.Struct, forbid_unknown_fields=True, frozen=True, gc=False):
 
 
 _DECODER: Final = msgspec.json.Decoder(Told)
-
-
-def form_of(headers: Headers) -> str:
-    """The content type of an event whose attributes tell at a glance that it is one prediction; else nothing.
-
-    Attributes that nobody reads needn't be right: only that they are there is looked at.
-    """
-    found = dict(headers)
-    try:
-        version, kind, content_type, *_ = _LOOKED_AT(found)
-    except KeyError:
-        return ""
-    return _FORMS.get((version, kind, content_type, found.get("ce_dataschema")), "")
 
 
 def read_all(raws: Sequence[Raw], form: str, dead: list[tuple[Raw, Invalid]]) -> list[Predictions]:

@@ -16,6 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from goldenpath.ingest.v1.events_pb2 import PredictionRecorded
+from services.chassis import parking
 from services.chassis.cloudevents import JSON, PROTOBUF, CloudEvent, headers_of
 from services.chassis.errors import Invalid
 from services.chassis.parking import Raw
@@ -120,6 +121,21 @@ async def test_a_single_event_that_makes_no_sense_dies_alone(bench: Bench) -> No
     await intake.places([0])
     raws = [raw_of(event_of(body, as_json=False), offset) for offset, body in enumerate(bodies)]
     assert await intake.take(Read(0, 0, raws)) == [[False, True, True, False]]
+
+
+async def test_a_single_event_that_is_replayed_is_no_repeat_of_what_was_read_with_it(bench: Bench) -> None:
+    intake, bodies = replica(bench), [prediction(0, model=""), prediction(1), prediction(2)]
+    await intake.places([0])
+    raws = [raw_of(event_of(body, as_json=False), offset) for offset, body in enumerate(bodies)]
+    assert await intake.take(Read(0, 0, raws)) == [[True, False, False]]
+    mended = event_of(prediction(0), as_json=False)
+    async with bench.database.begin() as uow:
+        (dead,) = await parking.list_dead(uow.connection, after=0, limit=10)
+        await uow.connection.execute("UPDATE parked SET value = $1", mended.data)
+        await parking.replay(uow.connection, dead["id"], actor="ada", reason="this release can read it")
+    assert await intake.retry_one()
+    (watch,) = await bench.rows("SELECT rows_seen FROM watches")
+    assert watch["rows_seen"] == 3
 
 
 def test_what_an_event_leaves_out_is_missing_and_what_nobody_asked_for_is_passed_over(bench: Bench) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from uuid import UUID, uuid4
 
 from goldenpath.deployer.v1 import events_pb2
-from services.chassis.errors import NotFound
+from services.chassis.errors import Conflict, NotFound
 from services.chassis.telemetry import current_traceparent
 from services.deployer import events
 from services.deployer.domain.deployment import Arm, Deployment, Place, Role
@@ -93,6 +93,17 @@ async def rollback_target(deployment: Deployment, uow: DeployerUnitOfWork, *, ve
         return named[-1].role if named else None
     policy = (await uow.versions.get(deployment.place, deployment.stable.version)).policy
     return target_of(stays, stable=deployment.stable.version, minimum_served=policy.minimum_served)
+
+
+def nowhere(place: Place, version: int) -> Conflict:
+    """Why a person's command to go back, to a version or to whichever the rules choose, leads nowhere."""
+    if version:
+        why = "it never had all the traffic, or its approval was revoked"
+        return Conflict(f"{place} can't go back to version {version}: {why}", fix=f"golden history {place.model}")
+    return Conflict(
+        f"{place} has no earlier version that it can go back to: none served long enough without trouble",
+        fix=f"name one yourself: golden rollback {place.model}@N",
+    )
 
 
 async def go_back(
