@@ -39,7 +39,7 @@ h1 { font-size: 1.5rem; margin: 0 } h1 small { color: var(--dim); font-weight: n
 h2 { font-size: 1rem; margin: 0 } p { margin: .2rem 0 .6rem } .dim { color: var(--dim); font-size: .85rem }
 .state { border-radius: 1rem; color: #fff; font-size: .8rem; padding: .15rem .7rem; vertical-align: middle;
   background: var(--good) } .state.noticed { background: var(--some) }
-.state:is(.detected, .degraded) { background: var(--bad) }
+.state:is(.detected, .degraded, .violated) { background: var(--bad) }
 @media (prefers-color-scheme: dark) { .state { color: #0f1215 } }
 .card { background: var(--card); border: 1px solid var(--line); border-radius: 10px; padding: .8rem 1rem;
   margin: 0 0 1rem } .card.beyond { border-color: var(--bad) } .card.beyond > p b { color: var(--bad) }

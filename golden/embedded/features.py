@@ -24,6 +24,7 @@ from golden.embedded.tokens import DevelopmentIdentity
 
 NAME: Final = "pusher"
 DATABASE: Final = "features"
+READER: Final = "features_reader"
 _READY_WITHIN: Final = timedelta(seconds=120)  # Feast takes seconds to import, and many times that on a busy machine
 _ASKING_SECONDS: Final = 2.0
 _PREFIX: Final = "GOLDENPATH_"
@@ -37,17 +38,20 @@ class FeaturePusher:
         repo: The feature repository's folder.
         ports: Where everything listens.
         folders: Where everything is kept.
-        dsn: The store's database.
+        dsn: The store's database, as its owner.
+        reader_dsn: The same as a role that can only read.
     """
 
     repo: str
     ports: Ports
     folders: Folders
     dsn: str
+    reader_dsn: str
 
     def launch(self, identity: DevelopmentIdentity) -> Running:
         """Start it, without waiting for it."""
-        write_private(self.folders.feature_store, yaml.safe_dump(self.settings()))
+        write_private(self.folders.feature_store, yaml.safe_dump(self.settings(self.dsn)))
+        write_private(self.folders.feature_reader, yaml.safe_dump(self.settings(self.reader_dsn)))
         told = {
             "KAFKA_BOOTSTRAP": f"127.0.0.1:{self.ports.kafka}",
             "DATABASE_DSN": self.dsn,
@@ -65,9 +69,9 @@ class FeaturePusher:
             cwd=self.folders.home,
         )
 
-    def settings(self) -> dict[str, Any]:
-        """What feature_store.yaml says."""
-        found = urlsplit(self.dsn)
+    def settings(self, dsn: str) -> dict[str, Any]:
+        """What a feature_store.yaml says."""
+        found = urlsplit(dsn)
         database = {
             "host": found.hostname,
             "port": found.port,

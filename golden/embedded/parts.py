@@ -6,7 +6,7 @@ from collections.abc import Callable
 from functools import cached_property
 
 from golden.embedded.envoy import EnvoyProxy
-from golden.embedded.features import FeaturePusher
+from golden.embedded.features import DATABASE, READER, FeaturePusher
 from golden.embedded.kafka import KafkaBroker
 from golden.embedded.postgres import PostgresServer
 from golden.embedded.services import SERVICES, Folders, ServiceProcess
@@ -62,8 +62,11 @@ class Parts:
     @property
     def pusher(self) -> FeaturePusher | None:
         """What fills the feature store; None where no project reads features."""
-        repo = self._state.features
-        return FeaturePusher(repo, self._state.ports, self._folders, self.dsns()["features"]) if repo else None
+        repo, passwords = self._state.features, self._state.passwords
+        if not repo:
+            return None
+        reader = self.postgres.dsn(DATABASE, READER, passwords[READER])
+        return FeaturePusher(repo, self._state.ports, self._folders, self.dsns()[DATABASE], reader)
 
     def dsns(self) -> dict[str, str]:
         """By name, how to open each database."""

@@ -116,16 +116,27 @@ class PostgresServer:
         """Make a database that only this role (and the superuser) can open; what exists stays, the password is set."""
         with self._superuser() as connection:
             connection.execute("SELECT pg_advisory_lock(%s)", [_CREATING])
-            verifier = connection.pgconn.encrypt_password(password.encode(), role.encode(), b"scram-sha-256").decode()
-            verb = "ALTER" if _found(connection, "SELECT FROM pg_roles WHERE rolname = %s", role) else "CREATE"
-            connection.execute(
-                sql.SQL("{} ROLE {} LOGIN PASSWORD {}").format(sql.SQL(verb), sql.Identifier(role), verifier)
-            )
+            _create_role(connection, role, password)
             if not _found(connection, "SELECT FROM pg_database WHERE datname = %s", name):
                 connection.execute(
                     sql.SQL("CREATE DATABASE {} OWNER {}").format(sql.Identifier(name), sql.Identifier(role))
                 )
             connection.execute(sql.SQL("REVOKE ALL ON DATABASE {} FROM PUBLIC").format(sql.Identifier(name)))
+
+    def create_reader(self, name: str, owner: str, role: str, password: str) -> None:
+        """Let a role read what is in a database, and what its owner will make there, and nothing else."""
+        with self._superuser() as connection:
+            _create_role(connection, role, password)
+            connection.execute(
+                sql.SQL("GRANT CONNECT ON DATABASE {} TO {}").format(sql.Identifier(name), sql.Identifier(role))
+            )
+        admin = self.dsn(name, "postgres", self._superuser_password())
+        with psycopg.connect(admin, autocommit=True, connect_timeout=5) as connection:
+            for statement in (
+                "GRANT SELECT ON ALL TABLES IN SCHEMA public TO {role}",
+                "ALTER DEFAULT PRIVILEGES FOR ROLE {owner} IN SCHEMA public GRANT SELECT ON TABLES TO {role}",
+            ):
+                connection.execute(sql.SQL(statement).format(role=sql.Identifier(role), owner=sql.Identifier(owner)))
 
     def drop_database(self, name: str, role: str) -> None:
         """Remove a database and its role; whoever is connected is thrown out."""
@@ -164,6 +175,13 @@ class PostgresServer:
     def _port_in_use(self) -> int | None:
         fourth = self._postmaster()[3:4]  # pid, folder, start, port
         return int(fourth[0]) if self.running() and fourth else None
+
+
+def _create_role(connection: psycopg.Connection[tuple[object, ...]], role: str, password: str) -> None:
+    """Make a role that may log in; one that is there gets the password."""
+    verifier = connection.pgconn.encrypt_password(password.encode(), role.encode(), b"scram-sha-256").decode()
+    verb = "ALTER" if _found(connection, "SELECT FROM pg_roles WHERE rolname = %s", role) else "CREATE"
+    connection.execute(sql.SQL("{} ROLE {} LOGIN PASSWORD {}").format(sql.SQL(verb), sql.Identifier(role), verifier))
 
 
 def _found(connection: psycopg.Connection[tuple[object, ...]], query: LiteralString, name: str) -> bool:

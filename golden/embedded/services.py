@@ -83,8 +83,13 @@ class Folders:
 
     @property
     def feature_store(self) -> Path:
-        """Feast's settings: where the store is, and as whom we come."""
+        """Feast's settings: where the store is, as its owner."""
         return self.features / "feature_store.yaml"
+
+    @property
+    def feature_reader(self) -> Path:
+        """The same as a role that can only read: what model servers get, since a model is somebody's code."""
+        return self.features / "reader" / "feature_store.yaml"
 
     @property
     def postgres(self) -> Path:
@@ -191,7 +196,7 @@ class ServiceProcess:
                 return {}
 
     def _feature_store(self) -> dict[str, str]:
-        return {"FEATURES_STORE": str(self.folders.feature_store)} if self.reads_features else {}
+        return {"FEATURES_STORE": str(self.folders.feature_reader)} if self.reads_features else {}
 
 
 def addresses(ports: Ports, services: Iterable[str]) -> dict[str, str]:

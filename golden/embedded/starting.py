@@ -12,7 +12,7 @@ from datetime import timedelta
 from typing import Final
 
 from golden.embedded import state as states
-from golden.embedded.features import DATABASE, FeaturePusher
+from golden.embedded.features import DATABASE, READER, FeaturePusher
 from golden.embedded.features import NAME as PUSHER
 from golden.embedded.parts import Parts
 from golden.embedded.ports import Ports
@@ -44,14 +44,18 @@ class Starting:
         features = features or self._state.features
         if self._state.services != services or self._state.features != features:
             self.stop_services()
-        databases = services | {"mlflow"} | ({DATABASE} if features else set())
+        databases = services | {"mlflow"} | ({DATABASE, READER} if features else set())
         self._keep(replace(self._state, services=services, ports=ports, features=features).with_passwords(databases))
         for folder in self._folders.all():
             folder.mkdir(exist_ok=True, mode=0o700)
         parts = Parts(self._folders, self._state, self._say)
         self._start_infrastructure(parts)
         for name, password in self._state.passwords.items():
+            if name == READER:
+                continue  # it has no database of its own
             parts.postgres.create_database(name, name, password)
+        if READER in self._state.passwords:
+            parts.postgres.create_reader(DATABASE, DATABASE, READER, self._state.passwords[READER])
         self._start_services(parts.services, parts.pusher)
         return self._state
 

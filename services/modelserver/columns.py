@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from itertools import chain
 from typing import Any, Final, NamedTuple
 
-from services.modelserver.features import Reading
+from services.modelserver.features import Gave
 from services.modelserver.predict import Prediction
 from services.modelserver.route import Route
 from services.modelserver.schema import Rows
@@ -33,7 +33,7 @@ class Entry(NamedTuple):
     prediction: Prediction
     duration_us: int
     trace: str
-    reading: Reading | None = None
+    reading: Gave | None = None
 
 
 class Columns(NamedTuple):

@@ -2,9 +2,9 @@
 
     tensors → keys and the other inputs checked → the views read, within the deadline → rows as the model takes them
 
-Reading blocks, so it has threads of its own. Whoever waited for the deadline goes on without: `late` are all of that
-request's features then, and `failed` where the store raised an error; what else may come of a read stands in
-`services.features.reader`. Where a view gives no value, the version's fallback says what becomes of the request: its
+Reading blocks, so it has threads of its own (`reading`). Whoever waited for the deadline goes on without: `late` are
+all of that request's features then, and `failed` where the store raised an error; what else may come of a read stands
+in `services.features.reader`. Where a view gives no value, the version's fallback says what becomes of the request: its
 features are missing values, as they are in a training set, or it fails with 503. Every outcome is counted, and recorded
 with its keys and with when the values came true.
 
@@ -16,9 +16,7 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from datetime import datetime
-from typing import Any, Final, NamedTuple, Protocol
+from typing import Any, Final, NamedTuple
 
 import structlog
 from google.protobuf import json_format
@@ -27,57 +25,17 @@ from goldenpath.registry.v1.events_pb2 import FEATURE_FALLBACK_FAIL, FeatureSett
 from services.chassis.clock import Clock
 from services.chassis.errors import Invalid, Unavailable
 from services.modelserver import instruments
+from services.modelserver.reading import Part, Reading, Source
 from services.modelserver.schema import ACCEPTS, NULLABLE, Rows, TableSchema, Tensor
 from services.modelserver.signature import Input, Matrix, Signature
 
 FOUND: Final = "found"
 LATE: Final = "late"
 FAILED: Final = "failed"
-_THREADS: Final = 4  # a read holds the interpreter for most of its time; more would only wait for it
 _log = structlog.get_logger()
 
 
-class ViewRead(Protocol):
-    """What a view gave; see `services.features.reader.Read`."""
-
-    @property
-    def columns(self) -> list[list[Any]]:
-        """A list per input."""
-        ...
-
-    @property
-    def event_times_us(self) -> list[int]:
-        """Per row when the values came true; 0: there are none."""
-        ...
-
-    @property
-    def outcomes(self) -> list[str]:
-        """Per row what came of it."""
-        ...
-
-
-class Source(Protocol):
-    """What reads; see `services.features.reader.Reader`."""
-
-    @property
-    def key_types(self) -> Mapping[str, str]:
-        """By join key, its datatype."""
-        ...
-
-    def datatypes(self) -> Mapping[str, str]:
-        """By input, its datatype."""
-        ...
-
-    def read(self, keys: Mapping[str, Sequence[Any]], now: datetime) -> Sequence[ViewRead]:
-        """What every view has for some rows."""
-        ...
-
-    async def close(self) -> None:
-        """End the connections."""
-        ...
-
-
-class Reading(NamedTuple):
+class Gave(NamedTuple):
     """What was read for a request, as its records tell it.
 
     Args:
@@ -89,14 +47,6 @@ class Reading(NamedTuple):
     keys: list[list[Any]]
     event_times_us: list[list[int]]
     outcomes: list[list[str]]
-
-
-class _Nothing(NamedTuple):
-    """What a view gave where nothing was read."""
-
-    columns: list[list[Any]]
-    event_times_us: list[int]
-    outcomes: list[str]
 
 
 def settings_of(text: str) -> FeatureSettings:
@@ -141,7 +91,7 @@ class Features:
         self._fails = settings.fallback == FEATURE_FALLBACK_FAIL
         self._source = source
         self._clock = clock
-        self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="features")
+        self._reading = Reading(source, [key.name for key in self.keys], clock)
         self._failing = False
 
     def warm(self) -> None:
@@ -153,11 +103,11 @@ class Features:
             self._say(str(error))
 
     async def close(self) -> None:
-        """End the connections; a read that still hangs is left to its own end."""
-        self._threads.shutdown(wait=False, cancel_futures=True)
+        """End the connections."""
+        self._reading.close()
         await self._source.close()
 
-    async def rows(self, tensors: Sequence[Tensor]) -> tuple[Rows, Reading]:
+    async def rows(self, tensors: Sequence[Tensor]) -> tuple[Rows, Gave]:
         """A request's rows, whole.
 
         Raises:
@@ -171,14 +121,12 @@ class Features:
         self._count(views)
         found = brought.columns + [column for view in views for column in view.columns]
         rows = Rows([found[place] for place in self._order], brought.size)
-        return rows, Reading(keys, [view.event_times_us for view in views], [view.outcomes for view in views])
+        return rows, Gave(keys, [view.event_times_us for view in views], [view.outcomes for view in views])
 
-    async def _read(self, keys: list[list[Any]], size: int) -> Sequence[ViewRead]:
-        named = {key.name: values for key, values in zip(self.keys, keys, strict=True)}
-        asking = asyncio.get_running_loop().run_in_executor(self._threads, self._source.read, named, self._clock.now())
+    async def _read(self, keys: list[list[Any]], size: int) -> list[Part]:
         try:
             async with asyncio.timeout(self._deadline_s):
-                found = await asking
+                found = await self._reading.read(keys, size)
         except TimeoutError:
             return self._nothing(LATE, size)
         except Unavailable as error:
@@ -187,8 +135,8 @@ class Features:
         self._failing = False
         return found
 
-    def _nothing(self, outcome: str, size: int) -> Sequence[ViewRead]:
-        return [_Nothing([[None] * size] * width, [0] * size, [outcome] * size) for width in self._widths]
+    def _nothing(self, outcome: str, size: int) -> list[Part]:
+        return [Part([[None] * size] * width, [0] * size, [outcome] * size) for width in self._widths]
 
     def _say(self, reason: str) -> None:
         """Log that the store fails, once until it answers again."""
@@ -196,7 +144,7 @@ class Features:
             _log.warning("features can't be read", reason=reason)
         self._failing = True
 
-    def _count(self, views: Sequence[ViewRead]) -> None:
+    def _count(self, views: Sequence[Part]) -> None:
         without = ""
         for name, view in zip(self.views, views, strict=True):
             for outcome, rows in Counter(view.outcomes).items():

@@ -22,7 +22,7 @@ from services.chassis.clock import Clock
 from services.chassis.errors import NotFound
 from services.modelserver import instruments
 from services.modelserver.columns import Entry
-from services.modelserver.features import Features, Reading
+from services.modelserver.features import Features, Gave
 from services.modelserver.gathering import GATHERED_ROWS, Gathering
 from services.modelserver.predict import Output, Prediction, Predictor
 from services.modelserver.record_ids import new_ids
@@ -138,7 +138,7 @@ class Inference:
             self._buffer.add(Entry(route, ids, time_us, rows, prediction, duration_us, trace, reading))
         return Answer(ids, prediction)
 
-    async def _rows(self, tensors: Sequence[Tensor], arm: Arm) -> tuple[Rows, Reading | None]:
+    async def _rows(self, tensors: Sequence[Tensor], arm: Arm) -> tuple[Rows, Gave | None]:
         if self._features is None or arm is Arm.REPLAY:
             return self._schema.rows(tensors), None
         return await self._features.rows(tensors)

@@ -56,7 +56,9 @@ async def report(watch: Watch, judge: Judge | None, connection: Connection) -> p
     """How a version in its role stands now."""
     state = _state_of(watch)
     standing = judge.standing(state) if judge and state else None
-    signal = await Signals(connection).standing(watch.id) or await Signals(connection).degraded(watch.id)
+    signals = Signals(connection)
+    broken = await signals.violated(watch.id)
+    signal = broken[0] if broken else await signals.standing(watch.id) or await signals.degraded(watch.id)
     told = _read(await Records(connection).predictions(watch.id))
     scored = await _scored(watch.model, told, connection)
     answer = pb.GetReportResponse(

@@ -11,12 +11,14 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
+import psycopg
 import pytest
 
 from examples.fraud import store as fraud
 from examples.fraud.simulator import simulate
 from examples.fraud.world import World
 from golden.embedded import platform
+from golden.embedded.parts import Parts
 from golden.embedded.platform import Platform, Ports
 from services.chassis.testing import eventually
 from services.features.definitions import views_of
@@ -41,6 +43,13 @@ def up(home: Path, ports: Ports, features: Path | None = None) -> Platform:
     return platform.up(home, only=_REGISTRY, ports=ports, say=lambda _: None, features=features)
 
 
+def reading_dsn(running: Platform) -> str:
+    """How a model server opens the store's database."""
+    pusher = Parts(running.folders, running.state).pusher
+    assert pusher is not None
+    return pusher.reader_dsn
+
+
 async def test_what_the_stream_tells_is_served(home: Path) -> None:
     ports = Ports.free()
     plain = await asyncio.to_thread(up, home, ports)
@@ -56,7 +65,7 @@ async def test_what_the_stream_tells_is_served(home: Path) -> None:
 
     views = views_of(REPO, fraud.SERVICE)
     reader = Reader(
-        running.folders.feature_store,
+        running.folders.feature_reader,
         [Wanted(view.name, view.digest, view.inputs, view.keys, view.ttl) for view in views],
     )
     assert reader.changed() == []
@@ -68,6 +77,9 @@ async def test_what_the_stream_tells_is_served(home: Path) -> None:
 
     await eventually(found, what="features from the stream")
     await reader.close()
+
+    with psycopg.connect(reading_dsn(running)) as connection, pytest.raises(psycopg.errors.InsufficientPrivilege):
+        connection.execute("DELETE FROM goldenpath_customer_windows")
 
     again = await asyncio.to_thread(up, home, ports)
     assert replace(again.state, parts={}) == replace(running.state, parts={})

@@ -94,7 +94,7 @@ class GetReportResponse(_message.Message):
     log_evidence: _builtins.float
     """Natural logarithm of the combined e-value."""
     state: _builtins.str
-    """quiet, noticed, detected, or degraded."""
+    """quiet, noticed, detected, degraded, or violated."""
     false_alarms_per_year: _builtins.float
     """Expected false alarms per year."""
     outcomes: _builtins.int
