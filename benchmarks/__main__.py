@@ -28,6 +28,7 @@ MEASUREMENTS = (
     "judge",
     "monitor_rules",
     "monitor_nulls",
+    "outcomes",
     "monitor_autocorrelated",
     "performance",
     "platform",
