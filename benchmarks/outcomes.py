@@ -36,7 +36,7 @@ from services.monitor import batches, handlers, joining
 from services.monitor.app import database_of
 from services.monitor.domain.budget import Settings
 from services.monitor.domain.judge import Judge
-from services.monitor.domain.promise import Promise
+from services.monitor.domain.promise import Kept, Promise
 from services.monitor.join_store import PATIENCE
 from services.monitor.packed import whole
 from services.monitor.preparing import counted
@@ -186,10 +186,10 @@ async def _size(bench: Bench) -> int:
         return int(await connection.fetchval("SELECT pg_total_relation_size('open_batches')"))
 
 
-async def _performance(bench: Bench) -> joining.Kept:
+async def _performance(bench: Bench) -> Kept:
     async with bench.database.begin() as uow:
         (watch,) = [row["id"] for row in await uow.connection.fetch("SELECT id FROM watches")]
-        return joining.Kept.from_bytes(await uow.join.kept(watch) or b"")
+        return Kept.from_bytes(await uow.join.kept(watch) or b"")
 
 
 def _simulator() -> Figure:
