@@ -9,7 +9,7 @@ from typing import Any
 import grpc
 import httpx
 
-from golden.connection import SERVICES, Connection, error_of
+from golden.connection import Connection, error_of
 from golden.operations import ask
 from goldenpath.deployer.v1 import deployer_service_pb2 as deployer
 from goldenpath.governance.v1 import governance_service_pb2 as governance
@@ -69,10 +69,7 @@ def _services(platform: Connection) -> Iterator[Finding]:
             "nobody said where its services have HTTP, so their health and dead letters weren't looked at",
             "set GOLDEN_REGISTRY_HTTP and its siblings",
         )
-    for name in SERVICES:
-        url = platform.endpoints.http.get(name)
-        if not url:
-            continue
+    for name, url in platform.endpoints.http.items():
         for dependency, word in _causes(readiness(url)).items():
             if word == _SILENT:
                 yield Finding(name, "doesn't answer", "golden up starts it again; its log is in the home's logs folder")

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Final
 
 from golden.embedded import modelservers
 from golden.embedded import state as states
+from golden.embedded.features import NAME as PUSHER
 from golden.embedded.parts import Parts
 from golden.embedded.ports import Ports
 from golden.embedded.services import SERVICES, Folders, addresses, tracking_uri
@@ -61,9 +62,12 @@ class Platform:
         from services.chassis.settings import KafkaAccess
 
         ports, services = self.state.ports, sorted(self.state.services, key=SERVICES.index)
+        http = {name: f"http://127.0.0.1:{ports.http(name)}" for name in services}
+        if PUSHER in self.state.parts:
+            http[PUSHER] = f"http://127.0.0.1:{ports.pusher_http}"
         return Endpoints(
             grpc=addresses(ports, services),
-            http={name: f"http://127.0.0.1:{ports.http(name)}" for name in services},
+            http=http,
             gateway=f"http://127.0.0.1:{ports.envoy}",
             kafka=KafkaAccess(f"127.0.0.1:{ports.kafka}"),
             traces=self.folders.traces,

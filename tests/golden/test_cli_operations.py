@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -117,6 +118,21 @@ def test_doctor_names_what_is_wrong_and_what_to_do_and_ends_with_status_1(health
         assert said in ended.out
     found = golden("doctor", "--json")
     assert (found.status, len(found.json)) == (1, 10)
+
+
+def test_doctor_looks_at_the_pusher_where_there_is_one(
+    healthy: Any, golden: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GOLDEN_PUSHER_HTTP", os.environ["GOLDEN_REGISTRY_HTTP"].replace("/registry", "/pusher"))
+    healthy.pages["GET /pusher/readyz"] = (503, {"kafka": "connection refused"})
+    healthy.pages["GET /pusher/v1/deadletters"] = (200, {"letters": [LETTER], "next_after": None})
+    healthy.pages["GET /pusher/v1/parked"] = (200, [])
+
+    ended = golden("doctor")
+
+    assert "pusher  kafka: connection refused" in ended.out
+    assert "pusher  1 dead letters" in ended.out
+    assert ended.status == 1
 
 
 def test_doctor_looks_at_every_page() -> None:
