@@ -24,19 +24,21 @@ from typing import Final
 import numpy as np
 from pydantic import SecretStr
 
-from benchmarks.figures import Figure, report
+from benchmarks.figures import Figure, percentiles, report
 from benchmarks.processes import postgres
 from examples.fraud.simulator import simulate
 from examples.fraud.world import World
 from goldenpath.ingest.v1 import events_pb2 as ingest_pb
 from goldenpath.modelserver.v1 import events_pb2 as pb
-from services.chassis.clock import ManualClock
+from services.chassis.clock import Clock, ManualClock, SystemClock
 from services.chassis.database import Database
+from services.chassis.leases import Leases
 from services.monitor import batches, handlers, joining
 from services.monitor.app import database_of
 from services.monitor.domain.budget import Settings
 from services.monitor.domain.judge import Judge
 from services.monitor.domain.promise import Kept, Promise
+from services.monitor.due_job import DueJob
 from services.monitor.join_store import PATIENCE
 from services.monitor.packed import whole
 from services.monitor.preparing import counted
@@ -50,14 +52,22 @@ A_POLL: Final = 20  # batches
 JOINED: Final = 0.05  # of the records, whose outcomes come
 WITHIN: Final = timedelta(days=7)
 PROMISE: Final = Promise("log_loss", 10.0, WITHIN)
+BROKEN: Final = Promise("log_loss", 0.1, timedelta(seconds=4))
+"""What scores at random don't keep; records wait a second longer than that for their outcomes."""
+MODELS: Final = 12
+TOLD: Final = 5  # batches of each, whose outcomes come at once
 INPUTS: Final = ("amount", "at_night", "customer_mean")
 _MIB: Final = 1024
+_LEASE: Final = timedelta(seconds=10)
+_POLL_S: Final = 0.005
 
 
 def measure(records: int = RECORDS) -> list[Figure]:
     """Waiting and joining per second, what an open record costs, and simulated payments per second."""
     with tempfile.TemporaryDirectory(prefix="bench-") as folder, postgres(Path(folder)) as dsn:
-        return [*asyncio.run(_joins(dsn, records)), _simulator()]
+        joins = asyncio.run(_joins(dsn, records))
+    with tempfile.TemporaryDirectory(prefix="bench-") as folder, postgres(Path(folder)) as dsn:
+        return [*joins, *asyncio.run(_signals(dsn)), _simulator()]
 
 
 @dataclass
@@ -71,20 +81,25 @@ class Bench:
     """
 
     database: Database[MonitorUnitOfWork]
-    clock: ManualClock
+    clock: Clock
     judge: Judge
+
+    async def of(self, model: str, version: int) -> Judge | None:  # noqa: ARG002 - every version's is the same
+        """The judge of a version."""
+        return self.judge
 
     async def take(self, bodies: list[pb.InferenceRecorded]) -> None:
         """A poll of batches arrives."""
         arrived = [counted(whole(body.SerializeToString()), self.judge, self.clock.now(), "") for body in bodies]
         async with self.database.begin() as uow:
-            await handlers.take_records(arrived, {("bench", 1): self.judge}, uow, kept=10_000, open_records=2 * RECORDS)
+            judges = {(body.model, 1): self.judge for body in bodies}
+            await handlers.take_records(arrived, judges, uow, kept=10_000, open_records=2 * RECORDS)
 
-    async def turn_out(self, ids: list[uuid.UUID], random: np.random.Generator) -> None:
+    async def turn_out(self, ids: list[uuid.UUID], random: np.random.Generator, *, model: str = "bench") -> None:
         """A poll of outcomes arrives."""
         async with self.database.begin() as uow:
             for record, value in zip(ids, random.integers(0, 2, len(ids)).tolist(), strict=True):
-                told = ingest_pb.OutcomeRecorded(model="bench", record_id=str(record), value=value)
+                told = ingest_pb.OutcomeRecorded(model=model, record_id=str(record), value=value)
                 told.occurred_at.FromDatetime(self.clock.now())
                 await handlers.take_outcome(told, uow)
 
@@ -99,8 +114,8 @@ class Bench:
 
 
 @asynccontextmanager
-async def _monitor(dsn: str) -> AsyncIterator[Bench]:
-    random, clock = np.random.default_rng(1), ManualClock()
+async def _monitor(dsn: str, clock: Clock, promise: Promise) -> AsyncIterator[Bench]:
+    random = np.random.default_rng(1)
     inputs = {name: random.normal(size=5_000) for name in INPUTS}
     profile = profile_of(inputs, scores={"score": random.random(5_000)})
     settings = MonitorSettings(
@@ -113,30 +128,30 @@ async def _monitor(dsn: str) -> AsyncIterator[Bench]:
     )
     database = database_of(settings, clock)
     await database.start()
-    yield Bench(database, clock, Judge(profile, Settings(), PROMISE))
+    yield Bench(database, clock, Judge(profile, Settings(), promise))
     await database.stop()
 
 
 async def _joins(dsn: str, records: int) -> list[Figure]:
-    random = np.random.default_rng(2)
-    async with _monitor(dsn) as bench:
+    random, clock = np.random.default_rng(2), ManualClock()
+    async with _monitor(dsn, clock, PROMISE) as bench:
         polls = records // (A_BATCH * A_POLL)
-        began, first, due = time.process_time(), bench.clock.now(), list[uuid.UUID]()
+        began, first, due = time.process_time(), clock.now(), list[uuid.UUID]()
         for poll in range(polls):
-            bodies = [_batch(bench.clock, random, number=poll * A_POLL + each + 1) for each in range(A_POLL)]
+            bodies = [_batch(clock, random, number=poll * A_POLL + each + 1) for each in range(A_POLL)]
             await bench.take(bodies)
             if poll < polls * JOINED:
                 due += [one for body in bodies for one in batches.ids_of(body)]
-                until = bench.clock.now()
-            bench.clock.advance(WITHIN / polls)
+                until = clock.now()
+            clock.advance(WITHIN / polls)
         waited = time.process_time() - began
         size = await _size(bench)
-        bench.clock.advance(until - first)  # a week after the oldest of them
+        clock.advance(until - first)  # a week after the oldest of them
         began = time.process_time()
         for place in range(0, len(due), A_BATCH):
             await bench.turn_out(due[place : place + A_BATCH], random)
         told = time.process_time() - began
-        bench.clock.advance((PATIENCE - 1) * WITHIN + timedelta(seconds=1))  # no newer record tells the time
+        clock.advance((PATIENCE - 1) * WITHIN + timedelta(seconds=1))  # no newer record tells the time
         began, wall = time.process_time(), time.perf_counter()
         await bench.count()
         joined, took = time.process_time() - began, time.perf_counter() - wall
@@ -164,15 +179,45 @@ async def _joins(dsn: str, records: int) -> list[Figure]:
     ]
 
 
-def _batch(clock: ManualClock, random: np.random.Generator, *, number: int) -> pb.InferenceRecorded:
+async def _signals(dsn: str) -> list[Figure]:
+    """From the commit of the outcomes that break a promise to the signal, with the job that counts them running."""
+    random, clock, took = np.random.default_rng(3), SystemClock(), list[float]()
+    async with _monitor(dsn, clock, BROKEN) as bench:
+        job = asyncio.ensure_future(DueJob(bench.database, Leases(bench.database, duration=_LEASE), bench).run())
+        for number in range(MODELS):
+            model = f"model-{number}"
+            bodies = [_batch(clock, random, number=each + 1, model=model) for each in range(TOLD)]
+            await bench.take(bodies)
+            await asyncio.sleep(BROKEN.within.total_seconds() + random.random() / 4)  # at no fixed moment of a round
+            await bench.take([_batch(clock, random, number=TOLD + 1, model=model)])  # tells the time, as traffic does
+            await bench.turn_out([one for body in bodies for one in batches.ids_of(body)], random, model=model)
+            began = time.perf_counter()
+            await _raised(bench, model)
+            took.append(time.perf_counter() - began)
+        job.cancel()
+        await asyncio.gather(job, return_exceptions=True)
+    beside = f"{TOLD * A_BATCH:,} outcomes at once, {MODELS} models; the job rests a second between rounds"
+    return percentiles(took, "outcomes.told_to_signal", beside)
+
+
+async def _raised(bench: Bench, model: str) -> None:
+    query = "SELECT count(*) FROM signals s JOIN watches w ON w.id = s.watch WHERE w.model = $1"
+    raised = 0
+    while not raised:
+        async with bench.database.read() as connection:
+            raised = await connection.fetchval(query, model)
+        await asyncio.sleep(_POLL_S)
+
+
+def _batch(clock: Clock, random: np.random.Generator, *, number: int, model: str = "bench") -> pb.InferenceRecorded:
     moment = int(clock.now().timestamp() * 1e6)
     return pb.InferenceRecorded(
-        model="bench",
+        model=model,
         version=1,
         environment="production",
         epoch=1,
         arm=pb.ARM_STABLE,
-        server="bench",
+        server=model,
         batch=number,
         record_ids=random.bytes(batches.ID_BYTES * A_BATCH),
         event_times_us=[moment + each for each in range(A_BATCH)],

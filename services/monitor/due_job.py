@@ -12,7 +12,7 @@ from services.chassis.database import Database
 from services.chassis.errors import Conflict, Invalid, Unavailable
 from services.chassis.leases import Lease, Leases
 from services.monitor import joining
-from services.monitor.clients import Judges
+from services.monitor.preparing import Judged
 from services.monitor.store import MonitorUnitOfWork, Watches
 
 _IDLE: Final = timedelta(seconds=1)
@@ -28,7 +28,7 @@ class DueJob:
         judges: Know what each version promised.
     """
 
-    def __init__(self, database: Database[MonitorUnitOfWork], leases: Leases, judges: Judges) -> None:
+    def __init__(self, database: Database[MonitorUnitOfWork], leases: Leases, judges: Judged) -> None:
         self._database = database
         self._leases = leases
         self._judges = judges

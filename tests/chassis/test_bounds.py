@@ -37,7 +37,7 @@ def heavy(begin: int, end: int) -> list[CloudEvent]:
 
 def clients_of(group: str) -> list[AIOKafkaConsumer]:
     """Kafka's clients that somebody consumes with."""
-    every = [one for one in gc.get_objects() if isinstance(one, AIOKafkaConsumer) and one._group_id == group]
+    every = [one for one in gc.get_objects() if type(one) is AIOKafkaConsumer and one._group_id == group]
     return [one for one in every if one._fetcher is not None]
 
 

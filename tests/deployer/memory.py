@@ -22,6 +22,7 @@ from services.deployer.store.decisions import Case, Decisions
 from services.deployer.store.deployments import Deployments
 from services.deployer.store.history import History
 from services.deployer.store.rollouts import Kept, Progress, Rollouts
+from services.deployer.store.trainings import Trainings
 from services.deployer.store.versions import Known, Stays, Versions
 
 T = TypeVar("T")
@@ -42,6 +43,7 @@ class Tables:
     stays: list[Served] = field(default_factory=list)
     cases: dict[str, Case] = field(default_factory=dict)
     told: list[str] = field(default_factory=list)
+    asked: bytes | None = None
 
     def begin(self, *, actor: str = "") -> DeployerUnitOfWork:
         """A unit of work on these tables; there is nothing to commit."""
@@ -53,6 +55,7 @@ class Tables:
             "stays": _Stays(self),
             "history": _History(self),
             "decisions": _Decisions(self),
+            "trainings": _Trainings(self),
         }
         return uow
 
@@ -204,3 +207,17 @@ class _Decisions(Decisions):
 
 def _kept(rollout: Rollout) -> Kept:
     return Kept(rollout, Progress(), "", NOW, NOW, NOW if rollout.over else None)
+
+
+class _Trainings(Trainings):
+    def __init__(self, tables: Tables) -> None:
+        self._tables = tables
+
+    async def open(self, place: Place) -> bytes | None:  # noqa: ARG002 - there is one deployment
+        return self._tables.asked
+
+    async def add(self, request: UUID, place: Place, body: bytes) -> None:  # noqa: ARG002 - as above
+        self._tables.asked = body
+
+    async def answer_by_promotion(self, place: Place, version: int) -> None:  # noqa: ARG002 - as above
+        self._tables.asked = None

@@ -40,7 +40,7 @@ def break_reading() -> None:
         raise Invalid(REASON)
 
     cloudevents.body = body  # type: ignore[assignment] # that is what this module is for
-    packed.read = body  # type: ignore[assignment] # a batch of records has a reader of its own
+    packed.whole = body  # type: ignore[assignment] # a batch of records has a reader of its own
 
 
 _BREAK: Final[dict[str, Callable[[], None]]] = {"handles": break_handlers, "reads": break_reading}
