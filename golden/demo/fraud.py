@@ -135,7 +135,7 @@ class FraudPlay(Play):
         story.approved(third.registered.version)
         limit = third.registered.metrics["cost"] + project.promise.margin
         story.promoted(third.registered.version, traffic, f"promised is {limit:.2f} euros a payment at most")
-        promise_story.kept(story, third.registered.version, limit)
+        promise_story.kept(story, third.registered.version)
 
     @contextmanager
     def _trainer(self, project: projects.Project) -> Iterator[None]:

@@ -52,8 +52,8 @@ def trained_again(story: Story, signal: str, *, within: timedelta) -> registry.V
         return made
 
 
-def kept(story: Story, version: int, limit: float) -> None:
-    """Outcomes say that a version keeps its promise, on the traffic that broke the one before it."""
+def kept(story: Story, version: int) -> None:
+    """Outcomes don't say that a version breaks its promise, on the traffic that broke the one before it."""
     with story.screen.step("kept", "monitor") as step:
 
         def enough() -> found_pb.Performance | None:
@@ -63,9 +63,10 @@ def kept(story: Story, version: int, limit: float) -> None:
             return report.performance if known_by_now else None
 
         found = step.until(enough, within=story.patience * 2, what=f"outcomes of version {version}")
-        if found.loss > limit:
-            raise Conflict(f"version {version} costs {found.loss:.3f}, and {limit:.3f} at most was promised")
-        step.say(f"{found.metric.replace('_', ' ')} {found.loss:.2f} on {found.known:,} outcomes; promised {limit:.2f}")
+        if found.lower > found.limit:
+            raise Conflict(f"version {version} costs {found.lower:.3f} at least, and {found.limit:.3f} was promised")
+        name = found.metric.replace("_", " ")
+        step.say(f"{name} {found.loss:.2f} on {found.known:,} outcomes; promised was {found.limit:.2f} at most")
 
 
 def explained(story: Story, record_id: str) -> None:
