@@ -193,9 +193,8 @@ class Play(ABC):
             line = f"  trace {episode.trace_id}   {first:<24} {len(episode.processes)} processes"
             self._console.print(line, style="dim", soft_wrap=True)
         _check_connected(episodes, self._way_out)
-        self._console.print(
-            f"\n  The story: golden trace {story.model}@{self._last_version}      The record: golden audit {story.model}"
-        )
+        told = f"golden trace {story.model}@{self._last_version}"
+        self._console.print(f"\n  The story: {told}      The record: golden audit {story.model}")
         if not self._keep:
             self._console.print("  [dim]make demo ARGS=--keep leaves the platform running, to look around[/dim]")
 
