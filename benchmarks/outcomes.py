@@ -32,6 +32,7 @@ from goldenpath.ingest.v1 import events_pb2 as ingest_pb
 from goldenpath.modelserver.v1 import events_pb2 as pb
 from services.chassis.clock import Clock, ManualClock, SystemClock
 from services.chassis.database import Database
+from services.chassis.errors import Unavailable
 from services.chassis.leases import Leases
 from services.monitor import batches, handlers, joining
 from services.monitor.app import database_of
@@ -60,6 +61,7 @@ INPUTS: Final = ("amount", "at_night", "customer_mean")
 _MIB: Final = 1024
 _LEASE: Final = timedelta(seconds=10)
 _POLL_S: Final = 0.005
+_POLLS: Final = 4_000
 
 
 def measure(records: int = RECORDS) -> list[Figure]:
@@ -202,11 +204,12 @@ async def _signals(dsn: str) -> list[Figure]:
 
 async def _raised(bench: Bench, model: str) -> None:
     query = "SELECT count(*) FROM signals s JOIN watches w ON w.id = s.watch WHERE w.model = $1"
-    raised = 0
-    while not raised:
+    for _ in range(_POLLS):
         async with bench.database.read() as connection:
-            raised = await connection.fetchval(query, model)
+            if await connection.fetchval(query, model):
+                return
         await asyncio.sleep(_POLL_S)
+    raise Unavailable("no signal came: the machine was too busy for outcomes to come in time")
 
 
 def _batch(clock: Clock, random: np.random.Generator, *, number: int, model: str = "bench") -> pb.InferenceRecorded:
