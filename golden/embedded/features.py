@@ -6,8 +6,6 @@ whenever the pusher starts. `golden up` starts it again with what changed in the
 
 from __future__ import annotations
 
-import http.client
-import os
 import sys
 from dataclasses import dataclass
 from datetime import timedelta
@@ -19,15 +17,13 @@ import yaml
 from golden.embedded.files import write_private
 from golden.embedded.ports import Ports
 from golden.embedded.processes import Running, start, wait_until
-from golden.embedded.services import Folders
+from golden.embedded.services import Folders, environment_of, is_ready
 from golden.embedded.tokens import DevelopmentIdentity
 
 NAME: Final = "pusher"
 DATABASE: Final = "features"
 READER: Final = "features_reader"
 _READY_WITHIN: Final = timedelta(seconds=120)  # Feast takes seconds to import, and many times that on a busy machine
-_ASKING_SECONDS: Final = 2.0
-_PREFIX: Final = "GOLDENPATH_"
 
 
 @dataclass(frozen=True)
@@ -61,11 +57,10 @@ class FeaturePusher:
             "JWKS_PATH": str(identity.jwks_path),
             "TRACES_FOLDER": str(self.folders.traces),
         }
-        inherited = {name: value for name, value in os.environ.items() if not name.startswith(_PREFIX)}
         return start(
             [sys.executable, "-m", "services.pusher"],
             log=self.folders.logs / f"{NAME}.log",
-            environment=inherited | {f"{_PREFIX}{name}": value for name, value in told.items()},
+            environment=environment_of(told),
             cwd=self.folders.home,
         )
 
@@ -93,14 +88,4 @@ class FeaturePusher:
 
     def wait(self, running: Running) -> None:
         """Wait until it says that it is ready."""
-        wait_until(self._ready, running, within=_READY_WITHIN, what="the pusher")
-
-    def _ready(self) -> bool:
-        connection = http.client.HTTPConnection("127.0.0.1", self.ports.pusher_http, timeout=_ASKING_SECONDS)
-        try:
-            connection.request("GET", "/readyz")
-            return connection.getresponse().status == http.client.OK
-        except (OSError, http.client.HTTPException):
-            return False
-        finally:
-            connection.close()
+        wait_until(lambda: is_ready(self.ports.pusher_http), running, within=_READY_WITHIN, what="the pusher")

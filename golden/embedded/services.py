@@ -9,7 +9,7 @@ from __future__ import annotations
 import http.client
 import os
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -146,8 +146,7 @@ class ServiceProcess:
         token = self.folders.identity / f"{self.name}.jwt"
         write_private(token, identity.issue(f"service/{self.name}", ["service"], _TOKEN_LIFETIME))
         told = {**self._common(), **self._own(), "JWKS_PATH": str(identity.jwks_path), "TOKEN_PATH": str(token)}
-        inherited = {name: value for name, value in os.environ.items() if not name.startswith(_PREFIX)}
-        return inherited | {f"{_PREFIX}{name}": value for name, value in told.items()}
+        return environment_of(told)
 
     def wait(self, running: Running) -> None:
         """Wait until it says that it is ready."""
@@ -155,14 +154,7 @@ class ServiceProcess:
 
     def ready(self) -> bool:
         """Whether it and what it depends on are there."""
-        connection = http.client.HTTPConnection("127.0.0.1", self.ports.http(self.name), timeout=_ASKING_SECONDS)
-        try:
-            connection.request("GET", "/readyz")
-            return connection.getresponse().status == http.client.OK
-        except (OSError, http.client.HTTPException):
-            return False
-        finally:
-            connection.close()
+        return is_ready(self.ports.http(self.name))
 
     def _common(self) -> dict[str, str]:
         return {
@@ -197,6 +189,24 @@ class ServiceProcess:
 
     def _feature_store(self) -> dict[str, str]:
         return {"FEATURES_STORE": str(self.folders.feature_reader)} if self.reads_features else {}
+
+
+def environment_of(told: Mapping[str, str]) -> dict[str, str]:
+    """What a process of ours finds in its environment: the caller's, and of GOLDENPATH_ variables these alone."""
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith(_PREFIX)}
+    return inherited | {f"{_PREFIX}{name}": value for name, value in told.items()}
+
+
+def is_ready(port: int) -> bool:
+    """Whether what has HTTP there says that it and what it depends on are ready."""
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=_ASKING_SECONDS)
+    try:
+        connection.request("GET", "/readyz")
+        return connection.getresponse().status == http.client.OK
+    except (OSError, http.client.HTTPException):
+        return False
+    finally:
+        connection.close()
 
 
 def addresses(ports: Ports, services: Iterable[str]) -> dict[str, str]:
