@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from typing import Final, NamedTuple, Protocol
 
 from goldenpath.modelserver.v1 import events_pb2 as records_pb
@@ -12,6 +12,7 @@ from services.chassis.topics import MONITOR
 from services.features.history_store import Asked
 from services.features.shapes import Scalar, Shape
 from services.monitor import events
+from services.monitor.batches import texts_of
 from services.monitor.domain.proof import SETTLED, TOLERANCE, Known, Proof, Served, differing
 from services.monitor.proof_store import KeptBatch
 from services.monitor.store import MonitorUnitOfWork, Watch
@@ -95,9 +96,7 @@ async def _compared(
 
 
 def _values(column: records_pb.Column) -> list[str | float | None]:
-    if column.codes:
-        return [column.dictionary[code] if code >= 0 else None for code in column.codes]
-    return list(column.numbers)
+    return [*texts_of(column)] if column.codes else [*column.numbers]
 
 
 def _at(micros: int) -> datetime:
@@ -106,12 +105,9 @@ def _at(micros: int) -> datetime:
 
 async def keep(watch: Watch, seen: Look, uow: MonitorUnitOfWork) -> None:
     """Keep what a look found, and tell it, once per watch and view, where surely more differs than may."""
-    today = uow.now.date()
+    today, views = uow.now.date(), len(seen.found)
     before = {view: Proof.from_body(body) for view, body in (await uow.proofs.get(watch.id)).items()}
-    after = {
-        view: _today(before.get(view), today.isoformat(), uow, len(seen.found)).after(found)
-        for view, found in seen.found.items()
-    }
+    after = {view: _of_day(before.get(view), today, views).after(found) for view, found in seen.found.items()}
     await uow.proofs.save(watch.id, [(view, proof.to_body()) for view, proof in after.items()])
     await uow.proofs.looked_at(watch.id, seen.upto)
     told = {signal.body.skew.view for signal in await uow.signals.violated(watch.id)}
@@ -119,8 +115,8 @@ async def keep(watch: Watch, seen: Look, uow: MonitorUnitOfWork) -> None:
         await _tell(watch, view, proof, uow)
 
 
-def _today(known: Proof | None, day: str, uow: MonitorUnitOfWork, views: int) -> Proof:
-    return known if known is not None and known.day == day else Proof.of(uow.now.date(), views)
+def _of_day(known: Proof | None, day: date, views: int) -> Proof:
+    return known if known is not None and known.day == day.isoformat() else Proof.of(day, views)
 
 
 def _new(proofs: Mapping[str, Proof], told: set[str]) -> Iterator[tuple[str, Proof]]:
