@@ -19,6 +19,7 @@ from goldenpath.modelserver.v1 import events_pb2 as records
 from goldenpath.monitor.v1 import monitor_service_pb2 as monitor
 from goldenpath.registry.v1 import registry_service_pb2 as registry
 from services.profile import ReferenceProfile
+from services.profile.columns import coded
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -108,6 +109,5 @@ def _scorer(record: records.InferenceRecorded, platform: Connection) -> Callable
 def _column(name: str, values: Any, *, text: bool) -> records.Column:
     if not text:
         return records.Column(name=name, numbers=[math.nan if value is None else value for value in values])
-    dictionary = sorted({value for value in values if value is not None})
-    place = {value: at for at, value in enumerate(dictionary)}
-    return records.Column(name=name, dictionary=dictionary, codes=[place.get(value, -1) for value in values])
+    texts = coded(values)
+    return records.Column(name=name, dictionary=texts.dictionary, codes=texts.codes.tolist())
