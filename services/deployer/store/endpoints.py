@@ -100,10 +100,14 @@ class Endpoints:
         return {row["version"]: Deaths(row["times"], row["last_words"]) for row in rows}
 
     async def lend(self, place: Place, version: int, until: datetime) -> None:
-        """Keep a process of a version for somebody's questions, whatever its role, until then."""
+        """Keep a process of a version for somebody's questions, whatever its role, until then, or a minute less.
+
+        Many questions come at once: each needn't write the row, and wake the jobs.
+        """
         await self._connection.execute(
             """INSERT INTO loans (model, environment, version, until) VALUES ($1, $2, $3, $4)
-               ON CONFLICT (model, environment, version) DO UPDATE SET until = greatest(loans.until, excluded.until)""",
+               ON CONFLICT (model, environment, version) DO UPDATE SET until = excluded.until
+               WHERE loans.until < excluded.until - interval '1 minute'""",
             place.model,
             place.environment,
             version,
