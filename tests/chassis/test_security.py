@@ -57,10 +57,10 @@ async def test_an_event_goes_from_outbox_to_inbox_with_the_right_password(
 ) -> None:
     await create_topics(registry, topics=[service.ours, service.others])
     relay = Relay(service.database, Leases(service.database, duration=timedelta(seconds=5)), kafka=registry)
-    consumer = Consumer(unique, [service.ours], database=service.database, kafka=registry)
-    consumer.on("model.registered", type(body()), service.handle)
+    consumer = Consumer(unique, [service.others], database=service.database, kafka=registry)
+    consumer.on("model.registered", type(body()), service.handle)  # what it tells is on ours, which nobody reads here
     async with service.database.begin() as uow:
-        uow.emit(service.ours, "model.registered", "model/credit", body("over the hedge"))
+        uow.emit(service.others, "model.registered", "model/credit", body("over the hedge"))
     async with running(relay.run, consumer.run):
         await eventually(service.effects, what="the effect")
 
