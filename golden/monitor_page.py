@@ -73,7 +73,8 @@ def render(report: pb.GetReportResponse, history: pb.GetHistoryResponse) -> str:
         f'<meta name="viewport" content="width=device-width, initial-scale=1"><h1>{title} '
         f"<small>{escape(report.role)} in {escape(report.environment)}</small> {_state(report)}</h1>"
         f"<p>{escape(report.sentence)}</p>{_facts(report, history)}{_overview(report, history)}"
-        f'{_evidence(history)}{_relations(report)}{_performance(report)}{legend}<div class="cards">{cards}</div></html>'
+        f"{_evidence(history)}{_relations(report)}{_performance(report)}{_estimated(report)}{legend}"
+        f'<div class="cards">{cards}</div></html>'
     )
 
 
@@ -148,6 +149,34 @@ def _performance(report: pb.GetReportResponse) -> str:
         f'<section class="card"><h2>The promise, by outcomes</h2><p>{escape(promises.standing(kept))}</p>'
         f'<div class="facts">{metrics}</div>{f"<table>{head}{segments}</table>" if segments else ""}</section>'
     )
+
+
+def _estimated(report: pb.GetReportResponse) -> str:
+    if not report.HasField("estimated"):
+        return ""
+    said = report.estimated
+    rows = "".join(
+        f"<tr>{''.join(f'<td>{escape(cell)}</td>' for cell in row)}</tr>"
+        for row in promises.expected_rows(said, report.performance)
+    )
+    return (
+        f'<section class="card"><h2>Before outcomes come: an estimate</h2><p>{escape(promises.expectation(said))}</p>'
+        f'<p>{escape(promises.comparison(said))}</p><p class="dim">{escape(promises.ASSUMED)}</p>{_days(said)}'
+        f"<table><tr><th>metric</th><th>expected</th><th>by outcomes</th></tr>{rows}</table></section>"
+    )
+
+
+def _days(said: events.EstimatedPerformance) -> str:
+    """What was expected of each day as a line, and what turned out as marks."""
+    if not said.days:
+        return ""
+    plot = over_time(
+        [Level(day.expected, day.expected, day.expected) for day in said.days],
+        said.limit,
+        marks=[day.actual if day.HasField("actual") else None for day in said.days],
+    )
+    first, last = (f"{said.days[place].day.ToDatetime():%Y-%m-%d}" for place in (0, -1))
+    return plot + ends(first, "line: expected; marks: what turned out; dashed: promised at most", last)
 
 
 def _promise(per_year: float) -> str:

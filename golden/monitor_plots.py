@@ -28,6 +28,7 @@ svg * { vector-effect: non-scaling-stroke }
 .now { fill: var(--now); opacity: .8 } .then { fill: none; stroke: var(--fg); stroke-width: 1.5 }
 .band { fill: var(--now); opacity: .18 } .path { fill: none; stroke: var(--now); stroke-width: 2 }
 .limit { stroke: var(--bad); stroke-dasharray: 4 3 } .base { stroke: var(--line) }
+.mark { fill: var(--fg) }
 .found { stroke: var(--bad); stroke-width: 2 } .beyond .now, .beyond .band { fill: var(--bad) }
 .ends { display: flex; justify-content: space-between; gap: .5rem; color: var(--dim); font-size: .72rem;
   margin: .15rem 0 .6rem } .ends span { overflow: hidden; text-overflow: ellipsis; white-space: nowrap }
@@ -64,8 +65,20 @@ def bounds_of(effect: events.FeatureEffect) -> str:
     return f"{effect.effect:.3f}, between {effect.lower:.3f} and {effect.upper:.3f}; {effect.tolerance:g} is tolerated"
 
 
-def over_time(levels: Sequence[Level | None], limit: float, found: Sequence[int] = ()) -> str:
-    """A line through moments with a band between its bounds, a dashed line for the limit, a bar where it was told."""
+def over_time(
+    levels: Sequence[Level | None],
+    limit: float,
+    found: Sequence[int] = (),
+    marks: Sequence[float | None] = (),
+) -> str:
+    """A line through moments with a band between its bounds, a dashed line for the limit, a bar where it was told.
+
+    Args:
+        levels: What the line shows, moment by moment.
+        limit: Half way up.
+        found: The moments with a bar.
+        marks: Another value of a moment, as a mark; None where it has none.
+    """
     last = max(len(levels) - 1, 1)
     points = [(place / last * WIDTH, level) for place, level in enumerate(levels) if level is not None]
 
@@ -78,10 +91,16 @@ def over_time(levels: Sequence[Level | None], limit: float, found: Sequence[int]
         f'<line class="found" x1="{each / last * WIDTH:.1f}" x2="{each / last * WIDTH:.1f}" y1="0" y2="{HEIGHT}"/>'
         for each in found
     )
+    dots = "".join(
+        f'<rect class="mark" x="{place / last * WIDTH - 2:.1f}" y="{HEIGHT * (1 - bent(value, limit)) - 2:.1f}" '
+        'width="4" height="4"/>'
+        for place, value in enumerate(marks)
+        if value is not None
+    )
     half = HEIGHT / 2
     return _plot(
         f'<line class="limit" x1="0" x2="{WIDTH}" y1="{half}" y2="{half}"/><polygon class="band" '
-        f'points="{" ".join(around)}"/>{bars}<polyline class="path" points="{line}"/>'
+        f'points="{" ".join(around)}"/>{bars}<polyline class="path" points="{line}"/>{dots}'
     )
 
 

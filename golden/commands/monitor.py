@@ -72,6 +72,8 @@ def monitor(
     _show_relations([each for each in report.relations if why or each.log_evidence > report.log_threshold])
     if report.HasField("performance"):
         _show_performance(report.performance)
+    if report.HasField("estimated"):
+        _show_estimated(report.estimated, report.performance)
     _show_time(history, as_if=settings != DriftSettings())
 
 
@@ -140,6 +142,15 @@ def _show_performance(kept: events.Performance) -> None:
     table("metric", "now", rows=list(promises.metric_rows(kept)))
     if kept.segments:
         table("segment", "records", "loss", "share", rows=list(promises.segment_rows(kept)))
+
+
+def _show_estimated(said: events.EstimatedPerformance, kept: events.Performance) -> None:
+    """What is expected without outcomes, held against what is known by now."""
+    console.print(f"\n[bold]estimate[/bold]   {escape(promises.expectation(said))}")
+    if compared := promises.comparison(said):
+        console.print(escape(compared))
+    table("metric", "expected", "by outcomes", rows=list(promises.expected_rows(said, kept)))
+    console.print(f"[dim]{promises.ASSUMED}[/dim]")
 
 
 def _show_time(history: pb.GetHistoryResponse, *, as_if: bool) -> None:

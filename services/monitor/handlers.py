@@ -19,7 +19,8 @@ from goldenpath.monitor.v1.packed_pb2 import PackedBatch
 from services.chassis import instruments
 from services.chassis.errors import Invalid
 from services.chassis.topics import MONITOR
-from services.monitor import batches, events, joining, pairing
+from services.monitor import batches, estimating, events, joining, pairing
+from services.monitor.domain.estimated import Estimated
 from services.monitor.domain.findings import Cleared, Detected, Finding
 from services.monitor.domain.judge import Judge
 from services.monitor.domain.panes import Pane
@@ -57,6 +58,7 @@ class Arrived:
         panes: Its counts under its version's profile, by event time; none where the version has no profile, or the
             records count in no window.
         traceparent: The trace context in which it was sent.
+        expected: What is expected of its records; None where nothing is.
     """
 
     head: PackedBatch
@@ -65,6 +67,7 @@ class Arrived:
     newest_at: datetime
     panes: tuple[Pane, ...]
     traceparent: str
+    expected: Estimated | None = None
 
     @property
     def window(self) -> Window:
@@ -158,6 +161,8 @@ async def take_records(
             if judge is not None and judge.promise is not None:
                 waiting = [(batch.data, batch.newest_at) for batch in served_here]
                 await joining.wait(watch, waiting, judge.promise, uow, most=open_records)
+                told = [(batch.newest_at, batch.expected) for batch in served_here if batch.expected]
+                await estimating.add(watch.id, told, uow)
 
 
 async def _watch_of(place: Place, uow: MonitorUnitOfWork) -> Watch | None:

@@ -14,7 +14,7 @@ from goldenpath.ingest.v1.events_pb2 import InferenceLogged
 from services.chassis import cloudevents
 from services.chassis.errors import Invalid
 from services.chassis.parking import Raw
-from services.monitor import arrow_batches, logged, packed, singles
+from services.monitor import arrow_batches, estimating, logged, packed, singles
 from services.monitor.batches import ROLES
 from services.monitor.domain.judge import Judge
 from services.monitor.domain.panes import cut
@@ -146,7 +146,8 @@ def counted(batch: Batch, judge: Judge | None, appended_at: datetime, traceparen
     counts = judge is not None and batch.head.arm in ROLES
     panes = cut(judge.profile, batch.columns, times) if judge and counts else ()
     newest_at = datetime.fromtimestamp(int(times.max()) / 1e6, UTC)
-    return Arrived(batch.head, batch.data, batch.rows, newest_at, panes, traceparent)
+    expected = estimating.expected_of(batch, judge) if judge and counts else None
+    return Arrived(batch.head, batch.data, batch.rows, newest_at, panes, traceparent, expected)
 
 
 def _at(milliseconds: int) -> datetime:

@@ -14,7 +14,7 @@ from goldenpath.modelserver.v1.events_pb2 import FeaturesRead, InferenceRecorded
 from goldenpath.monitor.v1 import monitor_service_pb2 as pb
 from services.chassis.database import Connection
 from services.chassis.errors import Invalid, NotFound
-from services.monitor import batches, events, joining
+from services.monitor import batches, estimating, events, joining
 from services.monitor.domain.findings import FeatureEffect
 from services.monitor.domain.judge import Judge
 from services.monitor.domain.promise import Promise
@@ -84,6 +84,9 @@ async def report(watch: Watch, judge: Judge | None, connection: Connection) -> p
         kept = await joining.performance(watch.id, judge.promise, Join(connection))
         if kept is not None:
             answer.performance.CopyFrom(kept)
+        said = await estimating.performance(watch.id, judge.profile.expected, judge.promise, connection)
+        if said is not None:
+            answer.estimated.CopyFrom(said)
     answer.sentence = _sentence(watch, judge, answer, standing.features if standing else ())
     return answer
 

@@ -14,6 +14,7 @@ from typing import Any
 
 from services.chassis.database import Connection, Row, UnitOfWork
 from services.chassis.errors import NotFound
+from services.monitor.estimate_store import Estimates
 from services.monitor.join_store import Join
 from services.monitor.logged_store import Logged
 from services.monitor.pair_store import Pairs
@@ -208,6 +209,11 @@ class MonitorUnitOfWork(UnitOfWork):
     def join(self) -> Join:
         """Records that wait for their outcomes, and what was counted of them."""
         return Join(self.connection)
+
+    @cached_property
+    def estimates(self) -> Estimates:
+        """What was expected of each day's records."""
+        return Estimates(self.connection)
 
     @cached_property
     def signals(self) -> Signals:

@@ -14,11 +14,14 @@ import numpy as np
 
 from services.chassis.errors import Invalid
 from services.profile.binning import MOST_BINS
+from services.profile.expected import LEAF, MOST_KNOTS, MOST_NODES, Calibration, Expected, LossTree
 from services.profile.reference import CELLS, Feature, Kind, ReferenceProfile, Role, Seasons
 from services.profile.relations import MOST_PAIRS, NO_CUT, Relations, none
 from services.profile.vectors import MOST_WIDTH, Vector
 
 FORMAT = "goldenpath.reference-profile/1"
+_WHOLE = ("features", "below", "above", "missing_below")  # numbers of a tree's nodes
+_REAL = ("limits", "absolute", "square", "fourth")
 _RELATIONS = ("cuts", "first", "second", "together")
 LEAST_BINS = 2  # of a feature that is wholly missing in the reference
 MOST_BYTES = 4 * 2**20  # what the registry's GetProfile carries
@@ -41,6 +44,8 @@ def write(profile: ReferenceProfile) -> bytes:
             "counts": {str(cell): profile.seasons.counts[cell].tolist() for cell in held},
             "overdispersion": profile.seasons.overdispersion.tolist(),
         }
+    if profile.expected is not None:
+        document["expected"] = _document_of_expected(profile.expected)
     return json.dumps(document, sort_keys=True, separators=(",", ":"), allow_nan=False).encode("ascii")
 
 
@@ -85,6 +90,8 @@ def _profile_of(document: Any) -> ReferenceProfile:
         profile = replace(profile, seasons=_seasons_of(document["seasons"], profile))
     if "vectors" in document:
         profile = replace(profile, vectors=_vectors_of(document["vectors"], features))
+    if "expected" in document:
+        profile = replace(profile, expected=_expected_of(document["expected"], features))
     names = [(feature.role is Role.SCORE, feature.name) for feature in profile.features]
     _expect(bool(names) and names == sorted(names), "features aren't in order")
     _expect(len({name for _, name in names}) == len(names), "two features share a name")
@@ -118,6 +125,49 @@ def _vectors_of(document: Any, features: tuple[Feature, ...]) -> tuple[Vector, .
         _expect(bool(np.isfinite(vector.mean).all()), f"{vector.name} has a mean that isn't finite")
         _expect(numeric.issuperset(vector.features), f"{vector.name} lacks a number that stands for it")
     return vectors
+
+
+def _document_of_expected(expected: Expected) -> dict[str, object]:
+    if isinstance(expected, Calibration):
+        return {"scores": expected.scores.tolist(), "likely": expected.likely.tolist()}
+    nodes = {name: getattr(expected, name).tolist() for name in _WHOLE + _REAL}
+    return {"names": list(expected.names), "texts": {name: dict(each) for name, each in expected.texts.items()}} | nodes
+
+
+def _expected_of(document: Any, features: tuple[Feature, ...]) -> Expected:
+    return _tree_of(document, features) if "names" in document else _calibration_of(document)
+
+
+def _calibration_of(document: Any) -> Calibration:
+    scores, likely = (np.array(document[name], dtype=np.float64) for name in ("scores", "likely"))
+    _expect(scores.ndim == 1 and 0 < scores.size <= MOST_KNOTS, f"a calibration has 1 to {MOST_KNOTS} knots")
+    _expect(scores.shape == likely.shape, "a calibration has not one probability per knot")
+    _expect(bool(np.all(np.diff(scores) > 0) and np.all(np.diff(likely) >= 0)), "a calibration falls")
+    for each in (scores, likely):
+        _expect(bool(np.all((each >= 0) & (each <= 1))), "a calibration isn't of probabilities")
+    return Calibration(scores, likely)
+
+
+def _tree_of(document: Any, features: tuple[Feature, ...]) -> LossTree:
+    names = tuple(map(_text, document["names"]))
+    texts = {_text(name): {_text(v): float(n) for v, n in each.items()} for name, each in document["texts"].items()}
+    whole = {name: np.array([int(number) for number in document[name]], dtype=np.int64) for name in _WHOLE}
+    real = {name: np.array(document[name], dtype=np.float64) for name in _REAL}
+    nodes: dict[str, Any] = {**whole, **real}
+    tree = LossTree(names, texts, **nodes)
+    _expect(set(names) <= {each.name for each in features}, "a tree asks for a feature that isn't there")
+    _expect(
+        texts.keys() == {each.name for each in features if each.is_text and each.name in names}, "a tree mixes up kinds"
+    )
+    _expect(0 < tree.nodes <= MOST_NODES, f"a tree has 1 to {MOST_NODES} nodes")
+    _expect(all(each.shape == (tree.nodes,) for each in (*whole.values(), *real.values())), "a tree's nodes differ")
+    _expect(bool(np.all((tree.features >= LEAF) & (tree.features < len(names)))), "a node asks for no feature")
+    inner = np.flatnonzero(tree.features != LEAF)
+    for further in (tree.below[inner], tree.above[inner]):
+        _expect(bool(np.all((further > inner) & (further < tree.nodes))), "a tree goes back")
+    _expect(all(bool(np.isfinite(each).all()) for each in real.values()), "a node has a number that isn't finite")
+    _expect(all(bool(np.all(real[name] >= 0)) for name in ("absolute", "square", "fourth")), "an error is below 0")
+    return tree
 
 
 def _relations_of(document: Any, features: tuple[Feature, ...]) -> Relations:

@@ -20,6 +20,7 @@ from services.chassis.errors import Invalid
 from services.profile import binning
 from services.profile.columns import Column, Counts, Numbers, is_text, numbers_of, rows_of, slice_of, texts_of
 from services.profile.dispersion import BLOCKS, LEAST_BLOCK_ROWS, overdispersion
+from services.profile.expected import Expected
 from services.profile.relations import Relations, relations_of
 from services.profile.vectors import Vector, vectors_of, with_numbers
 
@@ -137,6 +138,7 @@ class ReferenceProfile:
         relations: Which of them go together, and how often.
         seasons: The same by hour of the week; None where nobody knows when the rows came.
         vectors: Its vectors, each of which some of the features stand for.
+        expected: What its outcomes let one expect of records without one; None where too few are known.
     """
 
     rows: int
@@ -144,6 +146,7 @@ class ReferenceProfile:
     relations: Relations
     seasons: Seasons | None = None
     vectors: tuple[Vector, ...] = ()
+    expected: Expected | None = None
 
     @cached_property
     def offsets(self) -> Counts:

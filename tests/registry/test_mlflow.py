@@ -18,6 +18,7 @@ import pytest_asyncio
 
 from services.chassis.errors import Invalid, NotFound, Unavailable
 from services.profile import ReferenceProfile
+from services.profile.expected import Calibration
 from services.registry.artifacts import ArtifactStore
 from services.registry.clients.mlflow import MlflowRuns
 from services.registry.clients.reference import log_loss, reference_of
@@ -241,3 +242,12 @@ def test_without_probabilities_and_classes_there_is_no_log_loss(
     scores: np.ndarray | None, labels: np.ndarray | None
 ) -> None:
     assert np.isnan(log_loss(scores, labels))
+
+
+def test_where_outcomes_are_known_the_profile_says_what_they_let_one_expect(tmp_path: Path) -> None:
+    scores = np.linspace(0.05, 0.95, 400)
+    columns = {"age": scores * 60, "__score__": scores, "__label__": (scores > 0.5).astype(float)}
+    parquet.write_table(pa.table(columns), tmp_path / "reference.parquet")
+    expected = ReferenceProfile.from_bytes(reference_of(tmp_path / "reference.parquet", "")[0]).expected
+    assert isinstance(expected, Calibration)
+    assert expected.of(np.array([0.3, 0.7])).tolist() == [0.0, 1.0]

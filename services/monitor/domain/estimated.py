@@ -1,139 +1,182 @@
-"""How well a classifier probably does before outcomes come: confidence-based performance estimation (CBPE).
+"""How well a version probably does before outcomes come, from its records alone.
 
-If a score of 0.3 means three in ten, then scores alone say how many of the decisions are right, on average. So each
-record counts as both: by its calibrated score as a positive, and by the rest as a negative.
+Of a classifier: if a calibrated score of 0.3 means three in ten, then scores alone say how many of the decisions are
+right, on average. So each record counts as both: by its calibrated score as a positive, and by the rest as a negative
+(confidence-based performance estimation, CBPE). Of a regression: how far off such a prediction for such inputs was in
+the reference (direct loss estimation, DLE).
 
 It rests on two assumptions, and is an estimate of nothing where they fail:
 
-- the calibrated scores are right for the records at hand, and not only for the reference: the inputs may move, but
-  what the inputs say about the outcome may not. **It is blind to concept drift**: to a fraud that looks genuine to
-  the model, it looks genuine.
-- the reference's outcomes were complete when the calibration was fitted.
+- what inputs say about the outcome is as it was in the reference; the inputs themselves may move. **It is blind to
+  concept drift**: to a fraud that looks genuine to the model, it looks genuine.
+- the reference's outcomes were complete when the expectation was fitted (`services.profile.expected`).
 
-So it is shown as an estimate, reconciled with the truth when that comes, and is never alone a reason to act.
+So it is shown as an estimate, held against the truth day by day when that comes, and is never a reason to act.
 
-Source: NannyML's definition, https://nannyml.readthedocs.io/en/stable/how_it_works/performance_estimation.html; the
-calibration is isotonic (Zadrozny and Elkan 2002), by pooling adjacent violators (Ayer et al. 1955), on the bins of
-`performance`, which is what makes it fit in a row of a database, and add up.
+Records add up: to counts, and to exact sums of the promised loss and of how much chance makes it vary. The same records
+give the same, bit for bit, in any order.
+
+Source: NannyML's definitions,
+https://nannyml.readthedocs.io/en/stable/how_it_works/performance_estimation.html.
 """
 
 from __future__ import annotations
 
+import json
 import math
+import zlib
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 
 from services.chassis.errors import Invalid
-from services.monitor.domain.performance import BINS, Tally, area, average_precision, bins_of
-from services.profile.columns import Counts, Numbers
+from services.monitor.domain.exact import exact_sum, rounded
+from services.monitor.domain.performance import BINS, EDGES, area, average_precision, bins_of
+from services.monitor.domain.promise import Promise
+from services.profile.columns import Column, Counts, Numbers, numbers_of
+from services.profile.expected import Calibration, Expected, LossTree
+
+_LARGEST: Final = 1 << 20  # bytes of what records add up to: some twenty times what they ever take
+_MIDDLES: Final = (np.concatenate(([0.0], EDGES)) + np.concatenate((EDGES, [1.0]))) / 2
 
 
 @dataclass(frozen=True, eq=False)
-class Calibration:
-    """What scores of each bin mean.
-
-    Args:
-        likely: The probability of the positive class, by bin, rising, shape (bins,).
-    """
-
-    likely: Numbers
-
-
-@dataclass(frozen=True, slots=True)
 class Estimated:
-    """Expected numbers of records, by decision and what they may turn out to be.
+    """Records, added up by what is expected of them.
 
     Args:
-        hits: Decided to be positive, and positive.
-        alarms: Decided to be positive, and negative.
-        misses: Decided to be negative, and positive.
-        rests: Decided to be negative, and negative.
-        auc: The area under the ROC curve, NaN without records.
-        average_precision: As `Tally` has it.
+        counts: Of a classifier records by decision and bin of the score, shape (2 * bins,); of a regression by the
+            leaf of their loss, shape (nodes,).
+        loss: The sum of the promised metric's expected losses, exact; 0 where it is no mean of losses.
+        variance: The sum of the variances of these losses, exact: how far chance alone takes the truth from them.
     """
 
-    hits: float
-    alarms: float
-    misses: float
-    rests: float
-    auc: float
-    average_precision: float
+    counts: Counts
+    loss: int
+    variance: int
 
     @property
-    def precision(self) -> float:
-        """How many of those decided to be positive are; NaN where nobody is."""
-        return _ratio(self.hits, self.hits + self.alarms)
+    def rows(self) -> int:
+        """How many records."""
+        return int(self.counts.sum())
 
-    @property
-    def recall(self) -> float:
-        """How many of the positives are decided to be; NaN where none is expected."""
-        return _ratio(self.hits, self.hits + self.misses)
+    def __add__(self, other: Estimated) -> Estimated:
+        """Both together.
 
-    @property
-    def accuracy(self) -> float:
-        """How many decisions are right; NaN without records."""
-        return _ratio(self.hits + self.rests, self.hits + self.alarms + self.misses + self.rests)
+        Raises:
+            Invalid: they are of another kind.
+        """
+        if other.counts.shape != self.counts.shape:
+            raise Invalid("estimates of another kind don't add up")
+        return Estimated(self.counts + other.counts, self.loss + other.loss, self.variance + other.variance)
+
+    def mean_loss(self) -> float:
+        """The expected mean loss of the promised metric, in its unit; NaN without records."""
+        return rounded(self.loss, self.rows) if self.rows else math.nan
+
+    def deviation(self, rows: int) -> float:
+        """By how much chance alone makes the mean loss of so many of the records vary, as a standard deviation."""
+        return math.sqrt(rounded(self.variance, self.rows) / rows) if self.rows and rows else math.nan
 
 
-def calibrated(reference: Tally) -> Calibration:
-    """The calibration that the reference's outcomes ask for: the likeliest that never falls as scores rise.
+def estimated(
+    expected: Expected | None, promise: Promise, columns: Mapping[str, Column], score: str, rows: int
+) -> Estimated | None:
+    """What is expected of records; None where nothing lets one expect anything of such a promise.
 
     Args:
-        reference: Records that the model was not trained on, with their outcomes; both outcomes must occur.
+        expected: What the reference lets one expect.
+        promise: What the version is held to.
+        columns: The records' inputs and their score, by name.
+        score: The score's name.
+        rows: How many records there are.
 
     Raises:
-        Invalid: only one of the outcomes occurs.
+        Invalid: a column is of another kind than the reference's.
     """
-    negatives, positives = reference.bins.astype(np.float64)
-    if not negatives.sum() or not positives.sum():
-        raise Invalid("scores are calibrated on records of both outcomes")
-    held = np.flatnonzero(negatives + positives)
-    pooled = _pooled(positives[held], (negatives + positives)[held])
-    return Calibration(np.interp(np.arange(BINS), held, pooled))  # between bins that the reference has, in between
+    if score not in columns:
+        return None
+    scores = numbers_of(columns[score], score)
+    amounts = columns.get(promise.amount)
+    prices = np.zeros(rows) if amounts is None else numbers_of(amounts, promise.amount)
+    if isinstance(expected, Calibration) and promise.classified:
+        usable = (scores >= 0) & (scores <= 1)
+        return _classified(expected, promise, scores[usable], np.nan_to_num(prices, posinf=0, neginf=0)[usable])
+    if isinstance(expected, LossTree) and not promise.classified:
+        return _regressed(expected, promise, expected.leaves(columns, rows)[np.isfinite(scores)])
+    return None
 
 
-def counted(scores: Numbers, threshold: float) -> Counts:
-    """Records by decision and bin of the score, shape (2, bins): all that an estimate needs, and it adds up.
+def metrics_of(expected: Expected, said: Estimated) -> dict[str, float]:
+    """Each metric that can be estimated, by its usual name."""
+    if isinstance(expected, LossTree):
+        rows = said.rows or math.nan
+        found = {
+            "mae": float(said.counts @ expected.absolute) / rows,
+            "rmse": math.sqrt(float(said.counts @ expected.square) / rows) if said.rows else math.nan,
+        }
+    else:
+        counts = said.counts.reshape(2, BINS)
+        likely = expected.of(_MIDDLES)
+        positives, negatives = counts * likely, counts * (1 - likely)
+        every = float(counts.sum())
+        found = {
+            "auc": area(negatives.sum(axis=0), positives.sum(axis=0)).value,
+            "average_precision": average_precision(negatives.sum(axis=0), positives.sum(axis=0)).value,
+            "precision": _ratio(positives[1].sum(), counts[1].sum()),
+            "recall": _ratio(positives[1].sum(), positives.sum()),
+            "accuracy": _ratio(positives[1].sum() + negatives[0].sum(), every),
+        }
+    return {name: value for name, value in found.items() if not math.isnan(value)}
+
+
+def to_bytes(said: Estimated) -> bytes:
+    """As compressed JSON."""
+    held = np.flatnonzero(said.counts)
+    told = [said.counts.size, held.tolist(), said.counts[held].tolist(), said.loss, said.variance]
+    return zlib.compress(json.dumps(told).encode(), level=1)
+
+
+def from_bytes(kept: bytes) -> Estimated:
+    """Read what `to_bytes` wrote.
 
     Raises:
-        Invalid: a score isn't between 0 and 1.
+        Invalid: another release wrote it in another form.
     """
-    if not ((scores >= 0) & (scores <= 1)).all():
-        raise Invalid("a score is a probability, 0 to 1", where="scores")
-    places = (scores >= threshold) * BINS + bins_of(scores)
-    return np.bincount(places, minlength=2 * BINS).reshape(2, BINS).astype(np.int64)
+    try:
+        size, held, rows, loss, variance = json.loads(zlib.decompressobj().decompress(kept, _LARGEST))
+        counts: Counts = np.zeros(size, dtype=np.int64)
+        counts[held] = rows
+    except (ValueError, TypeError, IndexError, zlib.error) as error:
+        raise Invalid(f"what was estimated can't be read: {error}") from None
+    return Estimated(counts, loss, variance)
 
 
-def estimate(calibration: Calibration, counts: Counts) -> Estimated:
-    """The performance that is expected of records whose outcomes aren't known.
-
-    Args:
-        calibration: What their scores mean.
-        counts: See `counted`.
-    """
-    positives, negatives = counts * calibration.likely, counts * (1 - calibration.likely)
+def _classified(calibration: Calibration, promise: Promise, scores: Numbers, amounts: Numbers) -> Estimated:
+    places = (scores >= promise.threshold) * BINS + bins_of(scores)
+    counts = np.bincount(places, minlength=2 * BINS).astype(np.int64)
+    if not promise.judged:
+        return Estimated(counts, 0, 0)
+    likely = calibration.of(scores)
+    lost, kept = (promise.losses(scores, np.full(scores.size, was), amounts) for was in (1.0, 0.0))
     return Estimated(
-        hits=float(positives[1].sum()),
-        alarms=float(negatives[1].sum()),
-        misses=float(positives[0].sum()),
-        rests=float(negatives[0].sum()),
-        auc=area(negatives.sum(axis=0), positives.sum(axis=0)).value,
-        average_precision=average_precision(negatives.sum(axis=0), positives.sum(axis=0)).value,
+        counts,
+        loss=exact_sum(likely * lost + (1 - likely) * kept),
+        variance=exact_sum(likely * (1 - likely) * (lost - kept) ** 2),
     )
 
 
-def _pooled(positives: Numbers, rows: Numbers) -> Numbers:
-    """The share of positives, pooled with neighbours until it never falls, shape (bins,)."""
-    blocks: list[tuple[float, float, int]] = []  # positives, rows, bins
-    for block in zip(positives.tolist(), rows.tolist(), [1] * rows.size, strict=True):
-        blocks.append(block)
-        while len(blocks) > 1 and blocks[-2][0] * blocks[-1][1] >= blocks[-1][0] * blocks[-2][1]:
-            last, before = blocks.pop(), blocks.pop()
-            blocks.append((last[0] + before[0], last[1] + before[1], last[2] + before[2]))
-    hits, held, widths = zip(*blocks, strict=True)
-    return np.repeat(np.asarray(hits) / np.asarray(held), widths)
+def _regressed(tree: LossTree, promise: Promise, leaves: Counts) -> Estimated:
+    counts = np.bincount(leaves, minlength=tree.nodes).astype(np.int64)
+    if not promise.judged:
+        return Estimated(counts, 0, 0)
+    lost, squared = (tree.square, tree.fourth) if promise.metric == "rmse" else (tree.absolute, tree.square)
+    return Estimated(
+        counts, loss=exact_sum(lost[leaves]), variance=exact_sum(np.maximum(squared - lost**2, 0.0)[leaves])
+    )
 
 
 def _ratio(part: float, whole: float) -> float:
-    return part / whole if whole else math.nan
+    return float(part) / float(whole) if whole else math.nan

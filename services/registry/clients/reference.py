@@ -3,13 +3,14 @@
 The run logs them with its training data (goldenpath/reference.parquet), in time order: `__score__` is what the model
 gave, `__label__` what was true (1 or 0 for a classifier), both numbers; `__time__`, where it is there, when each row
 came, in microseconds since 1970-01-01 UTC: then the profile is by hour and weekday, too. So the registry never needs
-the model to know what it answers.
+the model to know what it answers. Where outcomes are known, the profile says what they let one expect (`expecting`).
 """
 
 from __future__ import annotations
 
 import json
 import math
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -21,6 +22,7 @@ from services.profile import profile_of
 from services.profile.columns import Counts
 from services.profile.seasons import with_seasons
 from services.profile.vectors import stacked
+from services.registry.clients.expecting import expected_of
 
 REFERENCE_PATH: Final = "goldenpath/reference.parquet"
 SCORE: Final = "__score__"
@@ -55,7 +57,11 @@ def reference_of(path: Path, signature: str) -> tuple[bytes, float]:
     if TIME in table.column_names:
         profile = with_seasons(profile, columns | scores, _times(table.column(TIME)))
     labels = _array(table.column(LABEL)) if LABEL in table.column_names else None
-    return profile.to_bytes(), log_loss(scores.get(_OUTPUT), labels)
+    given = scores.get(_OUTPUT)
+    if given is not None and labels is not None and "O" not in {given.dtype.kind, labels.dtype.kind}:
+        told = given.astype(np.float64), labels.astype(np.float64)
+        profile = replace(profile, expected=expected_of(profile, columns, *told))
+    return profile.to_bytes(), log_loss(given, labels)
 
 
 def _inputs(found: list[str], signature: str) -> list[str]:

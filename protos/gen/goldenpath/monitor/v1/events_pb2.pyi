@@ -303,6 +303,127 @@ class Performance(_message.Message):
 Global___Performance: _TypeAlias = Performance  # noqa: Y015
 
 @_typing.final
+class EstimatedDay(_message.Message):
+    """What was expected of a day's records, and what turned out."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    DAY_FIELD_NUMBER: _builtins.int
+    ROWS_FIELD_NUMBER: _builtins.int
+    EXPECTED_FIELD_NUMBER: _builtins.int
+    KNOWN_FIELD_NUMBER: _builtins.int
+    ACTUAL_FIELD_NUMBER: _builtins.int
+    DEVIATION_FIELD_NUMBER: _builtins.int
+    rows: _builtins.int
+    """Its records."""
+    expected: _builtins.float
+    """The promised metric's mean loss that was expected of them."""
+    known: _builtins.int
+    """Those whose outcome is known by now."""
+    actual: _builtins.float
+    """Their mean loss; absent where none is known."""
+    deviation: _builtins.float
+    """By how much chance alone makes the mean loss of so many vary, as a standard deviation; absent where none is known."""
+    @_builtins.property
+    def day(self) -> _timestamp_pb2.Timestamp:
+        """The day, by the records' own time, UTC."""
+
+    def __init__(
+        self,
+        *,
+        day: _timestamp_pb2.Timestamp | None = ...,
+        rows: _builtins.int = ...,
+        expected: _builtins.float = ...,
+        known: _builtins.int = ...,
+        actual: _builtins.float | None = ...,
+        deviation: _builtins.float | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_actual", b"_actual", "_deviation", b"_deviation", "actual", b"actual", "day", b"day", "deviation", b"deviation"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_actual", b"_actual", "_deviation", b"_deviation", "actual", b"actual", "day", b"day", "deviation", b"deviation", "expected", b"expected", "known", b"known", "rows", b"rows"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__actual: _TypeAlias = _typing.Literal["actual"]  # noqa: Y015
+    _WhichOneofArgType__actual: _TypeAlias = _typing.Literal["_actual", b"_actual"]  # noqa: Y015
+    _WhichOneofReturnType__deviation: _TypeAlias = _typing.Literal["deviation"]  # noqa: Y015
+    _WhichOneofArgType__deviation: _TypeAlias = _typing.Literal["_deviation", b"_deviation"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__actual) -> _WhichOneofReturnType__actual | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__deviation) -> _WhichOneofReturnType__deviation | None: ...
+
+Global___EstimatedDay: _TypeAlias = EstimatedDay  # noqa: Y015
+
+@_typing.final
+class EstimatedPerformance(_message.Message):
+    """How a version probably does, from its records alone. It is right as long as what inputs say about outcomes is as it
+    was when the version was registered, and blind where that changed: it is shown, and no decision rests on it.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    @_typing.final
+    class MetricsEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        value: _builtins.float
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _builtins.float = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    METRIC_FIELD_NUMBER: _builtins.int
+    LIMIT_FIELD_NUMBER: _builtins.int
+    ROWS_FIELD_NUMBER: _builtins.int
+    LOSS_FIELD_NUMBER: _builtins.int
+    METRICS_FIELD_NUMBER: _builtins.int
+    DAYS_FIELD_NUMBER: _builtins.int
+    metric: _builtins.str
+    """The promised metric, such as log_loss or cost."""
+    limit: _builtins.float
+    """What it must not be beyond, as in Performance."""
+    rows: _builtins.int
+    """Records of the last 28 days, whether their outcome is known or not."""
+    loss: _builtins.float
+    """The promised metric's mean loss that is expected of them; absent where the promise is of no mean."""
+    @_builtins.property
+    def metrics(self) -> _containers.ScalarMap[_builtins.str, _builtins.float]:
+        """Metrics that are expected of them, by their usual names; a metric that can't be had isn't there."""
+
+    @_builtins.property
+    def days(self) -> _containers.RepeatedCompositeFieldContainer[Global___EstimatedDay]:
+        """The days, oldest first; none where the promise is of no mean."""
+
+    def __init__(
+        self,
+        *,
+        metric: _builtins.str = ...,
+        limit: _builtins.float = ...,
+        rows: _builtins.int = ...,
+        loss: _builtins.float | None = ...,
+        metrics: _abc.Mapping[_builtins.str, _builtins.float] | None = ...,
+        days: _abc.Iterable[Global___EstimatedDay] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_loss", b"_loss", "loss", b"loss"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_loss", b"_loss", "days", b"days", "limit", b"limit", "loss", b"loss", "metric", b"metric", "metrics", b"metrics", "rows", b"rows"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__loss: _TypeAlias = _typing.Literal["loss"]  # noqa: Y015
+    _WhichOneofArgType__loss: _TypeAlias = _typing.Literal["_loss", b"_loss"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__loss) -> _WhichOneofReturnType__loss | None: ...
+
+Global___EstimatedPerformance: _TypeAlias = EstimatedPerformance  # noqa: Y015
+
+@_typing.final
 class FeatureSkew(_message.Message):
     """What a model server read from the feature store, held against the store's own history at the same moments."""
 

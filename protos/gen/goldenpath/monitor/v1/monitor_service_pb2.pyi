@@ -77,6 +77,7 @@ class GetReportResponse(_message.Message):
     RELATIONS_FIELD_NUMBER: _builtins.int
     LOG_THRESHOLD_FIELD_NUMBER: _builtins.int
     PERFORMANCE_FIELD_NUMBER: _builtins.int
+    ESTIMATED_FIELD_NUMBER: _builtins.int
     model: _builtins.str
     """The model's name."""
     environment: _builtins.str
@@ -127,6 +128,10 @@ class GetReportResponse(_message.Message):
     def performance(self) -> _events_pb2.Performance:
         """How it does by outcomes; absent where nothing came due yet."""
 
+    @_builtins.property
+    def estimated(self) -> _events_pb2.EstimatedPerformance:
+        """How it probably does, said without outcomes; absent where it isn't followed, or its reference had no outcomes."""
+
     def __init__(
         self,
         *,
@@ -149,10 +154,11 @@ class GetReportResponse(_message.Message):
         relations: _abc.Iterable[_events_pb2.RelationEffect] | None = ...,
         log_threshold: _builtins.float = ...,
         performance: _events_pb2.Performance | None = ...,
+        estimated: _events_pb2.EstimatedPerformance | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["newest_record_at", b"newest_record_at", "performance", b"performance", "signal", b"signal"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["estimated", b"estimated", "newest_record_at", b"newest_record_at", "performance", b"performance", "signal", b"signal"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["environment", b"environment", "epoch", b"epoch", "false_alarms_per_year", b"false_alarms_per_year", "features", b"features", "log_evidence", b"log_evidence", "log_loss", b"log_loss", "log_threshold", b"log_threshold", "model", b"model", "newest_record_at", b"newest_record_at", "outcomes", b"outcomes", "performance", b"performance", "relations", b"relations", "role", b"role", "rows_dropped", b"rows_dropped", "rows_seen", b"rows_seen", "sentence", b"sentence", "signal", b"signal", "state", b"state", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["environment", b"environment", "epoch", b"epoch", "estimated", b"estimated", "false_alarms_per_year", b"false_alarms_per_year", "features", b"features", "log_evidence", b"log_evidence", "log_loss", b"log_loss", "log_threshold", b"log_threshold", "model", b"model", "newest_record_at", b"newest_record_at", "outcomes", b"outcomes", "performance", b"performance", "relations", b"relations", "role", b"role", "rows_dropped", b"rows_dropped", "rows_seen", b"rows_seen", "sentence", b"sentence", "signal", b"signal", "state", b"state", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -1,0 +1,96 @@
+"""Performance before outcomes come: what is expected of records as they arrive, and how that compares with the truth.
+
+Records are added to their batch's day in the transaction that moved the stream, so each counts once. The day is the one
+under which their outcomes will be counted (`joining`), so a day's estimate and its truth are of the same records.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, date, datetime, time
+
+import structlog
+
+from goldenpath.monitor.v1 import events_pb2 as pb
+from services.chassis.database import Connection
+from services.chassis.errors import Invalid
+from services.monitor.batches import SCORE
+from services.monitor.domain import estimated, tallies
+from services.monitor.domain.estimated import Estimated
+from services.monitor.domain.judge import Judge
+from services.monitor.domain.promise import FOLLOWED, Promise
+from services.monitor.estimate_store import Estimates
+from services.monitor.join_store import Day, Join
+from services.monitor.packed import Batch
+from services.monitor.store import MonitorUnitOfWork
+from services.profile.expected import Expected
+from services.profile.vectors import with_numbers
+
+_log = structlog.get_logger()
+
+
+def expected_of(batch: Batch, judge: Judge) -> Estimated | None:
+    """What is expected of a batch's records; None where nothing is, or outcomes aren't followed.
+
+    Raises:
+        Invalid: it doesn't fit its version's profile.
+    """
+    profile = judge.profile
+    if profile.expected is None or judge.promise is None:
+        return None
+    columns = with_numbers(profile.vectors, batch.columns)
+    return estimated.estimated(profile.expected, judge.promise, columns, SCORE, batch.rows)
+
+
+async def add(watch: int, told: Sequence[tuple[datetime, Estimated]], uow: MonitorUnitOfWork) -> None:
+    """Add what is expected of batches, each with its newest record's time, to their days."""
+    if not told:
+        return
+    days = [newest_at.astimezone(UTC).date() for newest_at, _ in told]
+    before = await uow.estimates.since(watch, min(days))
+    together: dict[date, Estimated] = {}
+    for day, (_, said) in zip(days, told, strict=True):
+        together[day] = together[day] + said if day in together else _after(before.get(day), said)
+    await uow.estimates.save(watch, {day: estimated.to_bytes(said) for day, said in together.items()})
+
+
+def _after(kept: bytes | None, said: Estimated) -> Estimated:
+    """A day with more; where another release wrote it in another form, the day begins anew."""
+    try:
+        return estimated.from_bytes(kept) + said if kept else said
+    except Invalid as error:
+        _log.warning("a day's estimate begins anew", reason=str(error))
+        return said
+
+
+async def performance(
+    watch: int, expected: Expected | None, promise: Promise, connection: Connection
+) -> pb.EstimatedPerformance | None:
+    """How a watch probably does, over the last 28 days with records; None where nothing is expected of any."""
+    newest = await Estimates(connection).newest(watch)
+    if newest is None or expected is None:
+        return None
+    since = newest - FOLLOWED
+    said = {day: estimated.from_bytes(sums) for day, sums in (await Estimates(connection).since(watch, since)).items()}
+    first, *others = said.values()
+    together = sum(others, start=first)
+    found = pb.EstimatedPerformance(
+        metric=promise.metric,
+        limit=promise.loss_limit,
+        rows=together.rows,
+        metrics=estimated.metrics_of(expected, together),
+    )
+    if promise.judged:
+        found.loss = together.mean_loss()
+        truth = {day.day: day for day in await Join(connection).days(watch, since) if not day.feature}
+        found.days.extend(_day(day, each, truth.get(day)) for day, each in said.items())
+    return found
+
+
+def _day(day: date, said: Estimated, truth: Day | None) -> pb.EstimatedDay:
+    found = pb.EstimatedDay(rows=said.rows, expected=said.mean_loss())
+    found.day.FromDatetime(datetime.combine(day, time(), UTC))
+    known = tallies.from_bytes(truth.sums).rows if truth else 0
+    if truth and known:
+        found.known, found.actual, found.deviation = known, truth.loss / known, said.deviation(known)
+    return found

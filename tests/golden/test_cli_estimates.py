@@ -1,0 +1,78 @@
+"""What is expected before outcomes come: said as an estimate, beside the truth, in the terminal and on the page."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from goldenpath.monitor.v1 import events_pb2 as events
+from goldenpath.monitor.v1 import monitor_service_pb2 as pb
+
+DAY = 86_400
+
+
+def day(number: int, actual: float | None) -> events.EstimatedDay:
+    """A day of which 0.2 was expected, and 400 of 500 outcomes are known where any is."""
+    made = events.EstimatedDay(day=Timestamp(seconds=1_780_000_000 + number * DAY), rows=500, expected=0.2)
+    return made if actual is None else _known(made, actual)
+
+
+def _known(made: events.EstimatedDay, actual: float) -> events.EstimatedDay:
+    made.known, made.actual, made.deviation = 400, actual, 0.02
+    return made
+
+
+def estimate(*actual: float | None) -> events.EstimatedPerformance:
+    days = [day(number, each) for number, each in enumerate(actual)]
+    return events.EstimatedPerformance(
+        metric="cost", limit=0.5, rows=500 * len(days), loss=0.2, metrics={"recall": 0.61, "auc": 0.9}, days=days
+    )
+
+
+@pytest.fixture
+def shown(platform: Any, golden: Any) -> Any:
+    """What `golden monitor` shows of an estimate."""
+
+    def show(said: events.EstimatedPerformance, *options: str) -> str:
+        kept = events.Performance(metric="cost", limit=0.5, metrics={"recall": 0.33})
+        report = pb.GetReportResponse(model="credit", version=3, role="stable", estimated=said, performance=kept)
+        platform.answers |= {"GetReport": report, "GetHistory": pb.GetHistoryResponse(effect="psi", version=3)}
+        return str(golden("monitor", "credit@3", *options).out)
+
+    return show
+
+
+def test_it_is_said_to_be_an_estimate_beside_what_is_known(shown: Any) -> None:
+    told = shown(estimate(0.21, 0.19, None))
+    assert "estimate   cost 0.2 expected of 1,500 records in 28 days, promised 0.5 at most" in told
+    row = next(line for line in told.splitlines() if line.strip().startswith("recall") and "0.61" in line)
+    assert row.split() == ["recall", "0.61", "0.33"]
+    assert "no decision rests on it" in told
+    assert "of 800 known outcomes 0.2 turned out where 0.2 was expected: no further apart" in " ".join(told.split())
+
+
+def test_where_the_truth_is_elsewhere_it_says_that_it_is_blind(shown: Any) -> None:
+    told = " ".join(shown(estimate(0.4, 0.5, None)).split())
+    assert "of 800 known outcomes 0.45 turned out where 0.2 was expected: further apart than chance takes them" in told
+
+
+def test_without_any_outcome_there_is_nothing_to_hold_it_against(shown: Any) -> None:
+    assert "no outcome is known yet to hold it against" in shown(estimate(None))
+
+
+def test_a_metric_that_is_no_mean_is_shown_without_days(shown: Any) -> None:
+    told = shown(events.EstimatedPerformance(metric="auc", limit=0.8, rows=500, metrics={"auc": 0.9}))
+    assert "auc is no mean" in told
+    assert "0.9" in told
+
+
+def test_the_page_draws_the_days_and_marks_the_truth(shown: Any, tmp_path: Path) -> None:
+    page = tmp_path / "monitor.html"
+    shown(estimate(0.4, None, 0.6), "--page", str(page))
+    drawn = page.read_text()
+    assert "Before outcomes come: an estimate" in drawn
+    assert drawn.count('class="mark"') == 2
+    assert "<td>recall</td><td>0.61</td><td>0.33</td>" in drawn
