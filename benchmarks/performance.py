@@ -2,8 +2,9 @@
 
 Confidence sequences are watched continuously on 1,000 streams of each law, at a chance of a tenth, where counting tells
 something: a stream counts as missed if the mean was outside at any of its records. Performance without outcomes is
-estimated on the same numbers by NannyML, in an environment of its own, and by us: beside the difference stands one
-standard deviation of what the truth itself would vary by on a window of that size.
+estimated on the same numbers by NannyML, in an environment of its own, and by us: of a classifier by its calibrated
+scores, of a regression by what errors were like for such inputs. The difference is given in standard deviations of what
+the truth itself would vary by on a window of that size; beside it stands how far each is from the truth on average.
 
     python -m benchmarks.performance
 """
@@ -14,7 +15,8 @@ import json
 import subprocess
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from datetime import timedelta
 from pathlib import Path
 
 import numpy as np
@@ -24,18 +26,22 @@ from benchmarks.figures import TIMES, Figure, report
 from benchmarks.peers import environment
 from services.chassis.errors import Unavailable
 from services.monitor.domain.confidence import Watched, path
-from services.monitor.domain.estimated import calibrated, counted, estimate
+from services.monitor.domain.estimated import estimated, metrics_of
 from services.monitor.domain.performance import tally
+from services.monitor.domain.promise import Promise
+from services.profile import profile_of
+from services.registry.clients.expecting import expected_of
 
 STREAMS = 1_000
 ROWS = 10_000
 CHANCE = 0.1
 THRESHOLD = 0.3
 WINDOW = 20_000  # records without outcomes
+HOME = ("size", "age", "country")  # inputs of a regression
 DRAWS = 200  # of a window's outcomes, to see by how much the truth varies
 
 NANNYML = ("nannyml==0.13.1", "statsmodels>=0.14")  # which it imports and doesn't name
-NANNYML_ESTIMATES = """
+NANNYML_CLASSES = """
 import json, sys, warnings
 warnings.filterwarnings("ignore")
 import numpy as np, pandas as pd, nannyml
@@ -52,6 +58,21 @@ cbpe = nannyml.CBPE(
 )
 cbpe.fit(reference)
 found = cbpe.estimate(window).filter(period="analysis").to_df()
+print(json.dumps({name: float(found[name]["value"].iloc[0]) for name in metrics}))
+"""
+NANNYML_VALUES = """
+import json, sys, warnings
+warnings.filterwarnings("ignore")
+import numpy as np, pandas as pd, nannyml
+given = np.load(sys.argv[1])
+inputs = sys.argv[2].split(",")
+def frame(part):
+    return pd.DataFrame({name: given[part + "_" + name] for name in (*inputs, "score")})
+reference = frame("reference").assign(was=given["reference_outcomes"])
+metrics = ["mae", "rmse"]
+dle = nannyml.DLE(feature_column_names=inputs, y_pred="score", y_true="was", metrics=metrics, chunk_number=1)
+dle.fit(reference)
+found = dle.estimate(frame("window")).filter(period="analysis").to_df()
 print(json.dumps({name: float(found[name]["value"].iloc[0]) for name in metrics}))
 """
 
@@ -101,19 +122,72 @@ def outcomes(random: np.random.Generator, scores: Numbers) -> Numbers:
     return (random.random(scores.size) < 0.7 * scores + 0.03).astype(float)
 
 
+def homes(seed: int) -> dict[str, Numbers]:
+    """A regression that is further off for large homes and in the country; the window has more of both."""
+    random = np.random.default_rng(seed)
+    made: dict[str, Numbers] = {}
+    for part, rows, mean, country in (("reference", 5 * WINDOW, 0.0, 0.2), ("window", WINDOW, 0.7, 0.5)):
+        made[f"{part}_size"] = random.normal(mean, 1, rows)
+        made[f"{part}_age"] = random.gamma(2, 20, rows)
+        made[f"{part}_country"] = (random.random(rows) < country).astype(float)
+        made[f"{part}_score"] = 2 * made[f"{part}_size"] - 0.01 * made[f"{part}_age"]
+    return made | {"reference_outcomes": prices(random, made, "reference")}
+
+
+def prices(random: np.random.Generator, made: dict[str, Numbers], part: str) -> Numbers:
+    """What turned out, by chance."""
+    spread = 0.3 + np.exp(made[f"{part}_size"] / 2) * (1 + made[f"{part}_country"])
+    return np.asarray(made[f"{part}_score"] + spread * random.normal(size=spread.size))
+
+
 def _beside_nannyml() -> list[Figure]:
+    return [*_classes(), *_values()]
+
+
+def _classes() -> list[Figure]:
     made = windows(1)
-    theirs = _nannyml(made)
-    reference = tally(made["reference_scores"], made["reference_outcomes"], threshold=THRESHOLD)
-    ours = estimate(calibrated(reference), counted(made["window_scores"], THRESHOLD))
+    theirs = _nannyml(NANNYML_CLASSES, made, str(THRESHOLD))
+    ours = _estimates("log_loss", {"score": made["reference_scores"]}, made, {"score": made["window_scores"]})
     random = np.random.default_rng(2)
     truths = [_truth(made["window_scores"], outcomes(random, made["window_scores"])) for _ in range(DRAWS)]
-    figures = []
-    for name, value in theirs.items():
-        said, varies = float(getattr(ours, name.removeprefix("roc_"))), float(np.std([truth[name] for truth in truths]))
-        beside = f"ours {said:.4f}, NannyML's {value:.4f}, the truth {np.mean([one[name] for one in truths]):.4f}"
-        figures.append(Figure(f"performance.estimated.{name}", abs(said - value) / varies, "deviations", beside))
-    return figures
+    return [_compared(name, ours, theirs, truths) for name in theirs]
+
+
+def _values() -> list[Figure]:
+    made = homes(1)
+    theirs = _nannyml(NANNYML_VALUES, made, ",".join(HOME))
+    reference, window = (
+        {name: made[f"{part}_{name}"] for name in (*HOME, "score")} for part in ("reference", "window")
+    )
+    ours = _estimates("mae", reference, made, window)
+    random = np.random.default_rng(2)
+    apart = [np.abs(prices(random, made, "window") - window["score"]) for _ in range(DRAWS)]
+    truths = [{"mae": float(each.mean()), "rmse": float(np.sqrt((each**2).mean()))} for each in apart]
+    return [_compared(name, ours, theirs, truths) for name in theirs]
+
+
+def _estimates(
+    metric: str, reference: dict[str, Numbers], made: dict[str, Numbers], window: dict[str, Numbers]
+) -> dict[str, float]:
+    """What is expected of a window, by what a registry would put into the profile."""
+    inputs = {name: column for name, column in reference.items() if name != "score"} or {"score": reference["score"]}
+    profile = profile_of(inputs, scores={"score": reference["score"]} if "score" not in inputs else None)
+    expected = expected_of(profile, inputs, reference["score"], made["reference_outcomes"])
+    promise = Promise(metric, 1.0, timedelta(days=7), threshold=THRESHOLD)
+    said = estimated(expected, promise, window, "score", WINDOW)
+    return metrics_of(expected, said) if expected and said else {}
+
+
+def _compared(
+    name: str, ours: dict[str, float], theirs: dict[str, float], truths: Sequence[dict[str, float]]
+) -> Figure:
+    said, value = ours[name.removeprefix("roc_")], theirs[name]
+    varies, truth = (float(of([each[name] for each in truths])) for of in (np.std, np.mean))
+    beside = (
+        f"ours {said:.4f}, NannyML's {value:.4f}, the truth {truth:.4f}: {abs(said - truth) / varies:.1f} and "
+        f"{abs(value - truth) / varies:.1f} deviations off"
+    )
+    return Figure(f"performance.estimated.{name}", abs(said - value) / varies, "deviations", beside)
 
 
 def _truth(scores: Numbers, was: Numbers) -> dict[str, float]:
@@ -123,12 +197,12 @@ def _truth(scores: Numbers, was: Numbers) -> dict[str, float]:
     return ranked | {"precision": made.precision(), "recall": made.recall(), "accuracy": right}
 
 
-def _nannyml(made: dict[str, Numbers]) -> dict[str, float]:
+def _nannyml(script: str, made: dict[str, Numbers], told: str) -> dict[str, float]:
     python = environment("nannyml", NANNYML)
     with tempfile.TemporaryDirectory() as folder:
         given = Path(folder) / "given.npz"
         np.savez(given, **made)  # type: ignore[arg-type]  # numpy's hints take the names for options
-        command = [str(python), "-c", NANNYML_ESTIMATES, str(given), str(THRESHOLD)]
+        command = [str(python), "-c", script, str(given), told]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
         raise Unavailable(f"it came to nothing: {done.stderr.strip()[-1000:]}", where="nannyml")

@@ -30,7 +30,7 @@ def degraded(story: Story, version: int) -> str:
         name = kept.metric.replace("_", " ")
         step.say(
             f"{name} {kept.loss:.2f}, surely above {kept.lower:.2f}; promised was {kept.limit:.2f} at most"
-            f" · {kept.rows:,} outcomes · no input drifts"
+            f" · {kept.rows:,} outcomes · no input drifts · scores alone expect {story.report().estimated.loss:.2f}"
         )
         return str(signal.id)
 

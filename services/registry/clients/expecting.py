@@ -20,9 +20,9 @@ from services.profile.vectors import with_numbers
 
 LEAST_ROWS: Final = 200  # with an outcome; of fewer nothing can be told
 LEAST_OF_EACH: Final = 10  # outcomes of each class
-_LEAVES: Final = 64
+_LEAVES: Final = 128
 _LEAST_LEAF: Final = 50  # rows
-_LEAST_SHARE: Final = 0.005  # of the rows
+_LEAST_SHARE: Final = 0.001  # of the rows
 
 
 def expected_of(
