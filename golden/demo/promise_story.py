@@ -27,10 +27,10 @@ def degraded(story: Story, version: int) -> str:
         if signal.version != version or story.detected_since(datetime.fromtimestamp(0, UTC)):
             raise Conflict(f"the signals speak of version {signal.version}, or of inputs that didn't change")
         kept = signal.performance
-        name = kept.metric.replace("_", " ")
+        name, estimated = kept.metric.replace("_", " "), story.report(version).estimated
         step.say(
             f"{name} {kept.loss:.2f}, surely above {kept.lower:.2f}; promised was {kept.limit:.2f} at most"
-            f" · {kept.rows:,} outcomes · no input drifts · scores alone expect {story.report().estimated.loss:.2f}"
+            f" · {kept.rows:,} outcomes · no input drifts, and scores alone let one expect {estimated.loss:.2f}"
         )
         return str(signal.id)
 

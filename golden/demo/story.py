@@ -247,9 +247,9 @@ class Story:
         asked = deployer.GetDeploymentRequest(model=self.model, environment=ENVIRONMENT)
         return self.author.deployer.GetDeployment(asked).deployment
 
-    def report(self) -> monitor.GetReportResponse:
-        """How the deployment stands."""
-        asked = monitor.GetReportRequest(model=self.model, environment=ENVIRONMENT)
+    def report(self, version: int = 0) -> monitor.GetReportResponse:
+        """How a version stands; 0: the stable one."""
+        asked = monitor.GetReportRequest(model=self.model, environment=ENVIRONMENT, version=version)
         report = known(lambda: self.author.monitor.GetReport(asked))
         return report or monitor.GetReportResponse(sentence="no records yet")
 
