@@ -51,6 +51,8 @@ h2 { font-size: 1rem; margin: 0 } p { margin: .2rem 0 .6rem } .dim { color: var(
 .row a { color: inherit; overflow: hidden; text-decoration: none; text-overflow: ellipsis; white-space: nowrap }
 .row a:hover { text-decoration: underline } .row span { text-align: right; font-variant-numeric: tabular-nums }
 .row.beyond span, .row.beyond a { color: var(--bad); font-weight: 600 }
+table { border-spacing: 0; font-variant-numeric: tabular-nums } th { color: var(--dim); font-weight: normal }
+th, td { padding: .1rem 1.4rem .1rem 0; text-align: left }
 ul { list-style: none; margin: .4rem 0 0; padding: 0 } li { margin: .2rem 0 } time { color: var(--dim) }
 """
 
@@ -168,7 +170,7 @@ def _estimated(report: pb.GetReportResponse) -> str:
 
 def _days(said: events.EstimatedPerformance) -> str:
     """What was expected of each day as a line, and what turned out as marks."""
-    if not said.days:
+    if len(said.days) < 2:  # noqa: PLR2004 - a line has two ends
         return ""
     plot = over_time(
         [Level(day.expected, day.expected, day.expected) for day in said.days],
