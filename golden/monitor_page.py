@@ -143,28 +143,29 @@ def _performance(report: pb.GetReportResponse) -> str:
         return ""
     kept = report.performance
     metrics = "".join(f"<div><b>{escape(now)}</b>{escape(name)}</div>" for name, now in promises.metric_rows(kept))
-    segments = "".join(
-        f"<tr>{''.join(f'<td>{escape(cell)}</td>' for cell in row)}</tr>" for row in promises.segment_rows(kept)
-    )
-    head = "<tr><th>segment</th><th>records</th><th>loss</th><th>share of what is beyond</th></tr>"
     return (
         f'<section class="card"><h2>The promise, by outcomes</h2><p>{escape(promises.standing(kept))}</p>'
-        f'<div class="facts">{metrics}</div>{f"<table>{head}{segments}</table>" if segments else ""}</section>'
+        f'<div class="facts">{metrics}</div>{_table(*promises.segment_rows(kept))}{_table(*promises.day_rows(kept))}'
+        "</section>"
     )
+
+
+def _table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    if not rows:
+        return ""
+    cells = "".join(f"<tr>{''.join(f'<td>{escape(cell)}</td>' for cell in row)}</tr>" for row in rows)
+    return f"<table><tr>{''.join(f'<th>{escape(each)}</th>' for each in headings)}</tr>{cells}</table>"
 
 
 def _estimated(report: pb.GetReportResponse) -> str:
     if not report.HasField("estimated"):
         return ""
     said = report.estimated
-    rows = "".join(
-        f"<tr>{''.join(f'<td>{escape(cell)}</td>' for cell in row)}</tr>"
-        for row in promises.expected_rows(said, report.performance)
-    )
+    rows = list(promises.expected_rows(said, report.performance))
     return (
         f'<section class="card"><h2>Before outcomes come: an estimate</h2><p>{escape(promises.expectation(said))}</p>'
         f'<p>{escape(promises.comparison(said))}</p><p class="dim">{escape(promises.ASSUMED)}</p>{_days(said)}'
-        f"<table><tr><th>metric</th><th>expected</th><th>by outcomes</th></tr>{rows}</table></section>"
+        f"{_table(('metric', 'expected', 'by outcomes'), rows)}</section>"
     )
 
 

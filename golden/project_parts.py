@@ -205,6 +205,9 @@ class Outcomes(Part):
     threshold: Annotated[float, Field(gt=0, lt=1)] = 0.5
     """The score from which on you decide that a record is positive."""
 
+    quantile: Annotated[float, Field(gt=0, lt=1)] = 0.5
+    """Of a regression the quantile that predictions are meant to be. The metric quantile_loss is about it."""
+
     amount: str = ""
     """The numeric input that says what a record is about, in the currency."""
 

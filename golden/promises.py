@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Final
 
 from goldenpath.monitor.v1 import events_pb2 as events
@@ -37,10 +37,47 @@ def metric_rows(kept: events.Performance) -> Iterator[tuple[str, str]]:
         yield name.replace("_", " "), f"{kept.metrics[name]:.4g}"
 
 
-def segment_rows(kept: events.Performance) -> Iterator[tuple[str, str, str, str]]:
-    """The segments that carry what is lost beyond the promise: each, its records, its loss and its share."""
-    for each in kept.segments:
-        yield f"{each.feature} = {each.value}", f"{each.rows:,}", f"{each.loss:.4g}", f"{each.share:.0%}"
+def segment_rows(kept: events.Performance) -> tuple[list[str], list[list[str]]]:
+    """Headings and rows of segments: the records of each, its loss, its share of what is lost beyond, its metrics."""
+    names = _names(each.metrics for each in kept.segments)
+    rows = [
+        [
+            f"{each.feature} = {each.value}",
+            f"{each.rows:,}",
+            f"{each.loss:.4g}",
+            f"{each.share:.0%}" if each.share else "",
+            *_values(each.metrics, names),
+        ]
+        for each in kept.segments
+    ]
+    return ["segment", "records", "loss", "share beyond", *_words(names)], rows
+
+
+def day_rows(kept: events.Performance) -> tuple[list[str], list[list[str]]]:
+    """Headings and rows of days: the outcomes of each, its loss, its metrics."""
+    names = _names(each.metrics for each in kept.days)
+    rows = [
+        [
+            f"{each.day.ToDatetime():%Y-%m-%d}",
+            f"{each.rows:,}",
+            f"{each.loss:.4g}",
+            *_values(each.metrics, names),
+        ]
+        for each in kept.days
+    ]
+    return ["day", "outcomes", "loss", *_words(names)], rows
+
+
+def _names(metrics: Iterable[Mapping[str, float]]) -> list[str]:
+    return sorted({name for each in metrics for name in each})
+
+
+def _words(names: Iterable[str]) -> list[str]:
+    return [name.replace("_", " ") for name in names]
+
+
+def _values(metrics: Mapping[str, float], names: Iterable[str]) -> list[str]:
+    return [f"{metrics[name]:.3g}" if name in metrics else "" for name in names]
 
 
 def expectation(said: events.EstimatedPerformance) -> str:

@@ -127,7 +127,9 @@ def _outcomes(project: Project) -> events.OutcomeSettings | None:
     said = project.outcomes
     if said is None:
         return None
-    message = events.OutcomeSettings(threshold=said.threshold, amount=said.amount, segments=said.segments)
+    message = events.OutcomeSettings(
+        threshold=said.threshold, quantile=said.quantile, amount=said.amount, segments=said.segments
+    )
     message.within.FromTimedelta(said.within)
     if said.cost is not None:
         message.cost.CopyFrom(ParseDict(said.cost.model_dump(), events.CostMatrix()))

@@ -71,7 +71,7 @@ def monitor(
         _show_why(features)
     _show_relations([each for each in report.relations if why or each.log_evidence > report.log_threshold])
     if report.HasField("performance"):
-        _show_performance(report.performance)
+        _show_performance(report.performance, why=why)
     if report.HasField("estimated"):
         _show_estimated(report.estimated, report.performance)
     _show_time(history, as_if=settings != DriftSettings())
@@ -136,12 +136,18 @@ def _show_relations(relations: list[events.RelationEffect]) -> None:
     table("go together", "", "reference", "now", "log e", rows=rows)
 
 
-def _show_performance(kept: events.Performance) -> None:
-    """How the promise is kept, and which segments carry what isn't."""
+def _show_performance(kept: events.Performance, *, why: bool) -> None:
+    """How the promise is kept, and which segments carry what isn't; to who asks why, all of them and the days."""
     console.print(f"\n[bold]promise[/bold]   {escape(promises.standing(kept))}")
     table("metric", "now", rows=list(promises.metric_rows(kept)))
-    if kept.segments:
-        table("segment", "records", "loss", "share", rows=list(promises.segment_rows(kept)))
+    headings, rows = promises.segment_rows(kept)
+    carrying = [row[:4] for row, each in zip(rows, kept.segments, strict=True) if each.share]
+    if why:
+        table(*headings, rows=rows)
+        days, of_days = promises.day_rows(kept)
+        table(*days, rows=of_days)
+    elif carrying:
+        table(*headings[:4], rows=carrying)
 
 
 def _show_estimated(said: events.EstimatedPerformance, kept: events.Performance) -> None:

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from goldenpath.registry.v1.registry_service_pb2_grpc import RegistryServiceAsyncStub
 
 _THRESHOLD: Final = 0.5  # where golden.yaml names none
+_QUANTILE: Final = 0.5
 MOST_JUDGES: Final = 2_000  # some 200 kB each
 _ASK_AGAIN: Final = timedelta(seconds=5)  # for a version that the registry doesn't know: it may be about to
 
@@ -123,6 +124,7 @@ def _told(version: pb.Version) -> dict[str, Any]:
         "limit": promised.value + worse,
         "within": outcomes.within.ToTimedelta().total_seconds(),
         "threshold": outcomes.threshold or _THRESHOLD,
+        "quantile": outcomes.quantile or _QUANTILE,
         "amount": outcomes.amount,
         "segments": list(outcomes.segments),
         "fixed": [[each.fixed for each in row] for row in matrix],
@@ -147,6 +149,7 @@ def promise_of(told: dict[str, Any] | None) -> Promise | None:
         limit=told["limit"],
         within=timedelta(seconds=told["within"]),
         threshold=told["threshold"],
+        quantile=told.get("quantile", _QUANTILE),  # an earlier release didn't keep it
         amount=told["amount"],
         segments=tuple(told["segments"]),
         cost=cost if told["has_cost"] else None,

@@ -80,7 +80,7 @@ async def performance(
         rows=together.rows,
         metrics=estimated.metrics_of(expected, together),
     )
-    if promise.judged:
+    if estimated.has_loss(promise):
         found.loss = together.mean_loss()
         truth = {day.day: day for day in await Join(connection).days(watch, since) if not day.feature}
         found.days.extend(_day(day, each, truth.get(day)) for day, each in said.items())

@@ -71,7 +71,7 @@ def degraded_of(watch: Watch, found: pb.Performance, promise: Promise, at: datet
     )
     sentence = (
         f"{promise.metric} broke its promise: a loss of {found.loss:.4g}, surely above {found.lower:.4g}, where "
-        f"{found.limit:.4g} was promised at most, over {found.rows:,} records with outcomes since "
+        f"{found.limit:.4g} was promised at most, over {found.rows:,} records that came due since "
         f"{found.since.ToDatetime():%Y-%m-%d}{carried}"
     )
     return _signal(

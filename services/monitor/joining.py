@@ -29,7 +29,7 @@ from services.monitor.signalling import signalling
 from services.monitor.store import MonitorUnitOfWork, Watch
 
 DEGRADED: Final = "degraded"
-_MOST_TOLD: Final = 20  # segments of a signal
+_MOST_TOLD: Final = 50  # segments
 
 
 _Place: TypeAlias = tuple[date, str, str]
@@ -106,7 +106,8 @@ async def performance(watch: int, promise: Promise, join: Join) -> pb.Performanc
 async def _performance(watch: int, kept: Kept, promise: Promise, join: Join) -> pb.Performance:
     surest = kept.surest()
     days = await join.days(watch, kept.days[-1][0] - FOLLOWED if kept.days else date.min)
-    whole = [tallies.from_bytes(each.sums) for each in days if not each.feature]
+    wholes = [each for each in days if not each.feature]
+    whole = [tallies.from_bytes(each.sums) for each in wholes]
     sums = tallies.all_of(promise, whole)
     found = pb.Performance(
         metric=promise.metric,
@@ -123,6 +124,14 @@ async def _performance(watch: int, kept: Kept, promise: Promise, join: Join) -> 
         found.rows = watched.rows
         found.since.FromDatetime(datetime.combine(began, time(), UTC))
         found.segments.extend(_segments([each for each in days if each.feature and each.day >= began], promise))
+    found.days.extend(_day(each, sums, promise) for each, sums in zip(wholes, whole, strict=True))
+    return found
+
+
+def _day(day: Day, sums: Sums, promise: Promise) -> pb.DayPerformance:
+    found = pb.DayPerformance(rows=sums.rows, metrics=tallies.metrics_of(sums, promise.cost))
+    found.loss = day.loss / sums.rows if sums.rows else 0.0
+    found.day.FromDatetime(datetime.combine(day.day, time(), UTC))
     return found
 
 
@@ -133,6 +142,10 @@ async def _tell(watch: Watch, kept: Kept, promise: Promise, uow: MonitorUnitOfWo
     if not broken or watch.ended_at is not None or await uow.signals.degraded(watch.id):
         return
     found = await _performance(watch.id, kept, promise, uow.join)
+    del found.days[:]
+    carrying = [each for each in found.segments if each.share]
+    del found.segments[:]
+    found.segments.extend(carrying)
     signal = events.degraded_of(watch, found, promise, uow.now)
     with signalling(watch, DEGRADED):
         await uow.signals.raise_(watch.id, DEGRADED, signal, since=signal.since.ToDatetime(UTC), at=uow.now)
@@ -140,17 +153,24 @@ async def _tell(watch: Watch, kept: Kept, promise: Promise, uow: MonitorUnitOfWo
 
 
 def _segments(days: Sequence[Day], promise: Promise) -> list[pb.SegmentPerformance]:
-    together: dict[tuple[str, str], Segment] = {}
+    """Each segment of some days: those that carry what is lost beyond the promise, then the others."""
+    together: dict[tuple[str, str], _Added] = {}
     for day in days:
-        so_far = together.get((day.feature, day.value), Segment(day.feature, day.value, 0, 0.0))
-        together[day.feature, day.value] = Segment(
-            day.feature, day.value, so_far.rows + day.rows, so_far.loss + day.loss
-        )
+        place = day.feature, day.value
+        together[place] = together[place].and_(_Added.of(day)) if place in together else _Added.of(day)
+    segments = [Segment(*place, each.rows, each.loss) for place, each in together.items() if each.rows]
+    shares = dict(carrying(segments, promise.loss_limit))
+    ordered = [*shares, *sorted((each for each in segments if each not in shares), key=lambda each: -each.rows)]
     return [
         pb.SegmentPerformance(
-            feature=each.feature, value=each.value, rows=each.rows, loss=each.loss / each.rows, share=share
+            feature=each.feature,
+            value=each.value,
+            rows=each.rows,
+            loss=each.loss / each.rows,
+            share=shares.get(each, 0.0),
+            metrics=tallies.metrics_of(together[each.feature, each.value].sums, promise.cost),
         )
-        for each, share in carrying(list(together.values()), promise.loss_limit)[:_MOST_TOLD]
+        for each in ordered[:_MOST_TOLD]
     ]
 
 

@@ -122,6 +122,7 @@ def _outcomes(message: told.OutcomeSettings) -> Outcomes:
         message.amount,
         tuple(message.segments),
         tuple((cost.fixed, cost.of_amount) for cost in costs),
+        message.quantile,
     )
 
 
@@ -230,7 +231,9 @@ def version_message(version: Version) -> pb.Version:
 
 
 def _outcomes_message(outcomes: Outcomes) -> told.OutcomeSettings:
-    message = told.OutcomeSettings(threshold=outcomes.threshold, amount=outcomes.amount, segments=outcomes.segments)
+    message = told.OutcomeSettings(
+        threshold=outcomes.threshold, quantile=outcomes.quantile, amount=outcomes.amount, segments=outcomes.segments
+    )
     message.within.FromTimedelta(timedelta(seconds=outcomes.within_seconds))
     for name, (fixed, of_amount) in zip(_COSTS, outcomes.cost, strict=False):
         getattr(message.cost, name).CopyFrom(told.Cost(fixed=fixed, of_amount=of_amount))

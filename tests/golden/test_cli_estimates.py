@@ -76,3 +76,21 @@ def test_the_page_draws_the_days_and_marks_the_truth(shown: Any, tmp_path: Path)
     assert "Before outcomes come: an estimate" in drawn
     assert drawn.count('class="mark"') == 2
     assert "<td>recall</td><td>0.61</td><td>0.33</td>" in drawn
+
+
+def test_who_asks_why_sees_every_segment_and_day(platform: Any, golden: Any) -> None:
+    day_at = Timestamp(seconds=1_780_000_000)
+    kept = events.Performance(
+        metric="cost",
+        segments=[
+            events.SegmentPerformance(feature="shop", value="online", rows=900, loss=0.5, share=1.0),
+            events.SegmentPerformance(feature="shop", value="branch", rows=100, loss=0.1, metrics={"recall": 0.25}),
+        ],
+        days=[events.DayPerformance(day=day_at, rows=1_000, loss=0.46, metrics={"recall": 0.5})],
+    )
+    platform.answers |= {"GetReport": pb.GetReportResponse(performance=kept), "GetHistory": pb.GetHistoryResponse()}
+    short, long = str(golden("monitor", "credit").out), str(golden("monitor", "credit", "--why").out)
+    assert "shop = online" in short
+    assert "shop = branch" not in short
+    assert ["shop", "=", "branch", "100", "0.1", "0.25"] in [line.split() for line in long.splitlines()]
+    assert ["2026-05-28", "1,000", "0.46", "0.5"] in [line.split() for line in long.splitlines()]

@@ -165,6 +165,8 @@ async def test_a_broken_promise_is_told_once_with_the_segment_that_carries_it(pr
     assert signal.performance.lower > PROMISE.limit
     assert signal.performance.segments[0].value == "college"
     assert signal.performance.segments[0].share > 0.95
+    assert all(each.share for each in signal.performance.segments)
+    assert not signal.performance.days
     assert "education = college" in signal.sentence
     (emitted,) = await promised.rows(
         "SELECT value FROM outbox WHERE 'performance.degraded'::bytea = ANY(header_values)"
@@ -268,3 +270,18 @@ async def test_a_report_says_that_the_promise_is_broken(promised: Bench) -> None
     assert report.state == "degraded"
     assert "broke its promise" in report.sentence
     assert report.performance.lower > PROMISE.limit
+
+
+async def test_a_report_has_each_segment_and_day_with_its_metrics(promised: Bench) -> None:
+    for _ in range(3):
+        promised.clock.advance(timedelta(days=1))
+        await turn_out(promised, await arrive(promised))
+    promised.clock.advance(PATIENCE * WEEK)
+    found = await count(promised)
+    assert [day.rows for day in found.days] == [400, 400, 400]
+    assert sum(each.rows for each in found.segments) == 3 * 400
+    assert {each.feature for each in found.segments} == {"education"}
+    of_days = sum(day.metrics["log_loss"] * day.rows for day in found.days) / (3 * 400)
+    of_segments = sum(each.metrics["log_loss"] * each.rows for each in found.segments) / (3 * 400)
+    assert of_days == pytest.approx(found.metrics["log_loss"])
+    assert of_segments == pytest.approx(found.metrics["log_loss"])

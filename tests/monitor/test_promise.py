@@ -6,11 +6,12 @@ from datetime import date, timedelta
 
 import numpy as np
 import pytest
-from sklearn.metrics import log_loss, mean_absolute_error, mean_squared_error, zero_one_loss
+from sklearn.metrics import log_loss, mean_absolute_error, mean_pinball_loss, mean_squared_error, zero_one_loss
 
 from services.chassis.errors import Invalid
 from services.monitor.domain.performance import CostMatrix
 from services.monitor.domain.promise import FOLLOWED, Kept, Promise, Segment, carrying
+from services.monitor.domain.tallies import metrics_of, sums_of
 from services.profile.columns import Numbers
 
 WEEK = timedelta(days=7)
@@ -79,6 +80,17 @@ def test_losses_are_what_the_metrics_are_the_mean_of() -> None:
     assert mean("brier") == pytest.approx(mean_squared_error(outcomes, scores))
     assert mean("rmse") == pytest.approx(mean_squared_error(outcomes, scores))
     assert mean("mae") == pytest.approx(mean_absolute_error(outcomes, scores))
+
+
+def test_a_quantile_loss_is_scikit_learns_as_a_promise_and_as_a_metric() -> None:
+    random = np.random.default_rng(6)
+    scores, outcomes = random.normal(size=500), random.normal(size=500)
+    promise = Promise("quantile_loss", 1.0, WEEK, quantile=0.9)
+    expected = mean_pinball_loss(outcomes, scores, alpha=0.9)
+    assert promise.losses(scores, outcomes, np.zeros(500)).mean() == pytest.approx(expected)
+    found = metrics_of(sums_of(promise, scores, outcomes, np.zeros(500)), None)
+    assert found["quantile_loss"] == pytest.approx(expected)
+    assert found["mae"] == pytest.approx(mean_absolute_error(outcomes, scores))
 
 
 def test_cost_goes_by_what_was_decided_and_what_it_was() -> None:

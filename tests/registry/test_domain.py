@@ -17,7 +17,7 @@ from services.registry.domain.datasets import Dataset, DatasetInput, Datasheet
 from services.registry.domain.models import Actor, Kind, Model, ModelFacts, RiskTier
 from services.registry.domain.pages import page_of
 from services.registry.domain.promises import Direction, Promise, PromiseWish, promise_of
-from services.registry.domain.registrations import Drift, Registration, Rollout
+from services.registry.domain.registrations import Drift, Outcomes, Registration, Rollout
 from services.registry.domain.versions import environment_digest
 from services.registry.messages import QUESTIONS
 
@@ -178,6 +178,13 @@ def _asked(**more: Any) -> Registration:
             _asked(rollout=Rollout(disagreement_limit=1.0)), "rollout.disagreement_limit", id="all may disagree"
         ),
         pytest.param(_asked(rollout=Rollout(holdback=6)), "rollout.holdback", id="too many held back"),
+        pytest.param(_asked(outcomes=Outcomes(within_seconds=-1)), "outcomes.within", id="an outcome too early"),
+        pytest.param(_asked(outcomes=Outcomes(threshold=1.0)), "outcomes.threshold", id="a threshold of one"),
+        pytest.param(_asked(outcomes=Outcomes(quantile=1.0)), "outcomes.quantile", id="a quantile of one"),
+        pytest.param(_asked(outcomes=Outcomes(cost=((-1.0, 0.0),) * 4)), "outcomes.cost", id="a cost below zero"),
+        pytest.param(_asked(outcomes=Outcomes(cost=((0.0, 1.0),) * 4)), "outcomes.amount", id="a share of no amount"),
+        pytest.param(_asked(outcomes=Outcomes(segments=("town",) * 2)), "outcomes.segments", id="a segment twice"),
+        pytest.param(_asked(promise=PromiseWish("cost")), "outcomes.cost", id="a cost without a matrix"),
         pytest.param(_asked(datasets=(DatasetInput("c", "d" * 64),) * 2), "datasets", id="a dataset twice"),
     ],
 )

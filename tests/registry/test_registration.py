@@ -124,6 +124,17 @@ async def test_a_seasonal_drift_takes_reference_rows_that_tell_when_they_came(
     assert (await commands.register_version(asked, ADA)).created
 
 
+async def test_how_outcomes_are_followed_is_kept_as_it_was_said(commands: Commands, queries: Queries) -> None:
+    said = told.OutcomeSettings(threshold=0.25, quantile=0.9, amount="amount", segments=["town"])
+    said.within.FromTimedelta(timedelta(days=8))
+    said.cost.missed.of_amount = 1.0
+    said.cost.caught.fixed = 1.5
+    for kept in (said.cost.passed, said.cost.false_alarm):
+        kept.SetInParent()
+    await commands.register_version(registration(outcomes=said), ADA)
+    assert (await queries.get_version(pb.GetVersionRequest(model="credit"))).version.outcomes == said
+
+
 async def test_a_risk_tier_is_required(commands: Commands) -> None:
     with pytest.raises(Invalid) as error:
         await commands.register_version(registration(risk_tier=told.RISK_TIER_UNSPECIFIED), ADA)

@@ -39,6 +39,7 @@ from services.profile.columns import Column, Counts, Numbers, numbers_of
 from services.profile.expected import Calibration, Expected, LossTree
 
 _LARGEST: Final = 1 << 20  # bytes of what records add up to: some twenty times what they ever take
+_OF_TREE: Final = frozenset({"rmse", "mae"})  # a tree doesn't tell errors above from those below
 _MIDDLES: Final = (np.concatenate(([0.0], EDGES)) + np.concatenate((EDGES, [1.0]))) / 2
 
 
@@ -109,6 +110,11 @@ def estimated(
     return None
 
 
+def has_loss(promise: Promise) -> bool:
+    """Whether an expected loss can be told of what is promised."""
+    return promise.judged and (promise.classified or promise.metric in _OF_TREE)
+
+
 def metrics_of(expected: Expected, said: Estimated) -> dict[str, float]:
     """Each metric that can be estimated, by its usual name."""
     if isinstance(expected, LossTree):
@@ -157,7 +163,7 @@ def from_bytes(kept: bytes) -> Estimated:
 def _classified(calibration: Calibration, promise: Promise, scores: Numbers, amounts: Numbers) -> Estimated:
     places = (scores >= promise.threshold) * BINS + bins_of(scores)
     counts = np.bincount(places, minlength=2 * BINS).astype(np.int64)
-    if not promise.judged:
+    if not has_loss(promise):
         return Estimated(counts, 0, 0)
     likely = calibration.of(scores)
     lost, kept = (promise.losses(scores, np.full(scores.size, was), amounts) for was in (1.0, 0.0))
@@ -170,7 +176,7 @@ def _classified(calibration: Calibration, promise: Promise, scores: Numbers, amo
 
 def _regressed(tree: LossTree, promise: Promise, leaves: Counts) -> Estimated:
     counts = np.bincount(leaves, minlength=tree.nodes).astype(np.int64)
-    if not promise.judged:
+    if not has_loss(promise):
         return Estimated(counts, 0, 0)
     lost, squared = (tree.square, tree.fourth) if promise.metric == "rmse" else (tree.absolute, tree.square)
     return Estimated(

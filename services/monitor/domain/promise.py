@@ -52,6 +52,7 @@ class Promise:
         limit: What the metric must not be beyond, margin included: in the metric's unit.
         within: How long an outcome may take.
         threshold: The score from which on a record is decided to be positive.
+        quantile: Of a regression the quantile that predictions are meant to be.
         amount: The numeric input that says what a record is about; empty where nothing does.
         segments: The inputs of text by whose values records are shown apart.
         cost: What decisions cost; None where nobody said.
@@ -66,6 +67,7 @@ class Promise:
     segments: tuple[str, ...] = ()
     cost: CostMatrix | None = None
     false_alarms_per_year: float = 1.0
+    quantile: float = 0.5
 
     @property
     def classified(self) -> bool:
@@ -121,6 +123,11 @@ def _absolute(_: Promise, scores: Numbers, outcomes: Numbers, __: Numbers) -> Nu
     return np.abs(scores - outcomes)
 
 
+def _pinball(promise: Promise, scores: Numbers, outcomes: Numbers, _: Numbers) -> Numbers:
+    below = outcomes - scores
+    return np.asarray(np.maximum(promise.quantile * below, (promise.quantile - 1) * below))
+
+
 def _wrong(promise: Promise, scores: Numbers, outcomes: Numbers, _: Numbers) -> Numbers:
     return np.asarray((scores >= promise.threshold) != (outcomes > 0), dtype=np.float64)
 
@@ -142,6 +149,7 @@ _LOSSES: Final[Mapping[str, Callable[[Promise, Numbers, Numbers, Numbers], Numbe
     "cost": _cost,
     "rmse": _square,
     "mae": _absolute,
+    "quantile_loss": _pinball,
 }
 
 

@@ -45,6 +45,10 @@ class Residuals:
         """The root of the mean squared error, in the unit of the value; NaN without records."""
         return math.sqrt(rounded(self.squares, self.rows)) if self.rows else math.nan
 
+    def mae(self) -> float:
+        """The mean absolute error, in the unit of the value; NaN without records."""
+        return rounded(self.over + self.under, self.rows) if self.rows else math.nan
+
     def bias(self) -> float:
         """By how much predictions are too high on average, in the unit of the value; NaN without records."""
         return rounded(self.over - self.under, self.rows) if self.rows else math.nan

@@ -25,13 +25,13 @@ def sums_of(promise: Promise, scores: Numbers, outcomes: Numbers, amounts: Numbe
     """What records with outcomes add up to, as the promise has them; all shapes (rows,)."""
     if promise.classified:
         return tally(scores, outcomes, threshold=promise.threshold, amounts=amounts)
-    return residuals(scores, outcomes)
+    return residuals(scores, outcomes, quantile=promise.quantile)
 
 
 def metrics_of(sums: Sums, cost: CostMatrix | None) -> dict[str, float]:
     """Each metric that can be had, by its usual name."""
     if isinstance(sums, Residuals):
-        found = {"rmse": sums.rmse(), "mae": 2 * sums.quantile_loss(), "bias": sums.bias()}
+        found = {"rmse": sums.rmse(), "mae": sums.mae(), "bias": sums.bias(), "quantile_loss": sums.quantile_loss()}
     else:
         found = {
             "auc": sums.auc().value,

@@ -29,6 +29,7 @@ DIRECTIONS: Final[Mapping[str, Direction]] = {
     "rmse": Direction.LOWER,
     "mae": Direction.LOWER,
     "r2": Direction.HIGHER,
+    "quantile_loss": Direction.LOWER,
     "cost": Direction.LOWER,
 }
 _DEFAULT_MARGIN: Final = 0.1  # of the value: a tenth worse is what most people would ask about; golden.yaml overrides

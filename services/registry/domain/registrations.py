@@ -59,6 +59,7 @@ class Outcomes:
     amount: str = ""
     segments: tuple[str, ...] = ()
     cost: tuple[tuple[float, float], ...] = ()
+    quantile: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,6 +153,8 @@ def _check_outcomes(outcomes: Outcomes) -> None:
         raise Invalid("an outcome comes after its prediction, and within ten years", where="outcomes.within")
     if not 0 <= names.finite(outcomes.threshold, where="outcomes.threshold") < 1:
         raise Invalid(f"a score above 0 and below 1, not {outcomes.threshold}", where="outcomes.threshold")
+    if not 0 <= names.finite(outcomes.quantile, where="outcomes.quantile") < 1:
+        raise Invalid(f"a quantile is above 0 and below 1, not {outcomes.quantile}", where="outcomes.quantile")
     for price in (each for cost in outcomes.cost for each in cost):
         if names.finite(price, where="outcomes.cost") < 0:
             raise Invalid(f"a cost is 0 or more, not {price}", where="outcomes.cost")

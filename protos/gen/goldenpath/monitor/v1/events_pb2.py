@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\"goldenpath/monitor/v1/events.proto\x12\x15goldenpath.monitor.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\xfa\x01\n\rFeatureEffect\x12\x0f\n\x07\x66\x65\x61ture\x18\x01 \x01(\t\x12\x0e\n\x06\x65\x66\x66\x65\x63t\x18\x02 \x01(\x01\x12\r\n\x05lower\x18\x03 \x01(\x01\x12\r\n\x05upper\x18\x04 \x01(\x01\x12\x11\n\ttolerance\x18\x05 \x01(\x01\x12\r\n\x05share\x18\x06 \x01(\x01\x12\x14\n\x0clog_evidence\x18\x07 \x01(\x01\x12\x42\n\x07\x65\x66\x66\x65\x63ts\x18\x08 \x03(\x0b\x32\x31.goldenpath.monitor.v1.FeatureEffect.EffectsEntry\x1a.\n\x0c\x45\x66\x66\x65\x63tsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x01:\x02\x38\x01\"\x8e\x01\n\x0eRelationEffect\x12\r\n\x05\x66irst\x18\x01 \x01(\t\x12\x12\n\nfirst_side\x18\x02 \x01(\t\x12\x0e\n\x06second\x18\x03 \x01(\t\x12\x13\n\x0bsecond_side\x18\x04 \x01(\t\x12\x11\n\treference\x18\x05 \x01(\x01\x12\x0b\n\x03now\x18\x06 \x01(\x01\x12\x14\n\x0clog_evidence\x18\x07 \x01(\x01\"_\n\x12SegmentPerformance\x12\x0f\n\x07\x66\x65\x61ture\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t\x12\x0c\n\x04rows\x18\x03 \x01(\x04\x12\x0c\n\x04loss\x18\x04 \x01(\x01\x12\r\n\x05share\x18\x05 \x01(\x01\"\xef\x02\n\x0bPerformance\x12\x0e\n\x06metric\x18\x01 \x01(\t\x12\r\n\x05limit\x18\x02 \x01(\x01\x12\x0c\n\x04loss\x18\x03 \x01(\x01\x12\r\n\x05lower\x18\x04 \x01(\x01\x12\r\n\x05upper\x18\x05 \x01(\x01\x12\r\n\x05\x62ound\x18\x06 \x01(\x01\x12)\n\x05since\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0c\n\x04rows\x18\x08 \x01(\x04\x12\r\n\x05known\x18\t \x01(\x04\x12\x0f\n\x07missing\x18\n \x01(\x04\x12@\n\x07metrics\x18\x0b \x03(\x0b\x32/.goldenpath.monitor.v1.Performance.MetricsEntry\x12;\n\x08segments\x18\x0c \x03(\x0b\x32).goldenpath.monitor.v1.SegmentPerformance\x1a.\n\x0cMetricsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x01:\x02\x38\x01\"\xac\x01\n\x0c\x45stimatedDay\x12\'\n\x03\x64\x61y\x18\x01 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0c\n\x04rows\x18\x02 \x01(\x04\x12\x10\n\x08\x65xpected\x18\x03 \x01(\x01\x12\r\n\x05known\x18\x04 \x01(\x04\x12\x13\n\x06\x61\x63tual\x18\x05 \x01(\x01H\x00\x88\x01\x01\x12\x16\n\tdeviation\x18\x06 \x01(\x01H\x01\x88\x01\x01\x42\t\n\x07_actualB\x0c\n\n_deviation\"\x8d\x02\n\x14\x45stimatedPerformance\x12\x0e\n\x06metric\x18\x01 \x01(\t\x12\r\n\x05limit\x18\x02 \x01(\x01\x12\x0c\n\x04rows\x18\x03 \x01(\x04\x12\x11\n\x04loss\x18\x04 \x01(\x01H\x00\x88\x01\x01\x12I\n\x07metrics\x18\x05 \x03(\x0b\x32\x38.goldenpath.monitor.v1.EstimatedPerformance.MetricsEntry\x12\x31\n\x04\x64\x61ys\x18\x06 \x03(\x0b\x32#.goldenpath.monitor.v1.EstimatedDay\x1a.\n\x0cMetricsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x01:\x02\x38\x01\x42\x07\n\x05_loss\"x\n\x0b\x46\x65\x61tureSkew\x12\x0c\n\x04view\x18\x01 \x01(\t\x12\x0e\n\x06inputs\x18\x02 \x03(\t\x12\x10\n\x08\x63ompared\x18\x03 \x01(\x04\x12\x11\n\tdiffering\x18\x04 \x01(\x04\x12\x13\n\x0bshare_lower\x18\x05 \x01(\x01\x12\x11\n\ttolerance\x18\x06 \x01(\x01\"\xcc\x04\n\x06Signal\x12\n\n\x02id\x18\x01 \x01(\t\x12/\n\x04kind\x18\x02 \x01(\x0e\x32!.goldenpath.monitor.v1.SignalKind\x12\r\n\x05model\x18\x03 \x01(\t\x12\x13\n\x0b\x65nvironment\x18\x04 \x01(\t\x12\x0f\n\x07version\x18\x05 \x01(\r\x12\r\n\x05\x65poch\x18\x06 \x01(\x04\x12\x0c\n\x04role\x18\x07 \x01(\t\x12\x0e\n\x06\x65\x66\x66\x65\x63t\x18\x08 \x01(\t\x12\x36\n\x08\x66\x65\x61tures\x18\t \x03(\x0b\x32$.goldenpath.monitor.v1.FeatureEffect\x12)\n\x05since\x18\n \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x12\n\nrows_since\x18\x0b \x01(\x04\x12\x11\n\trows_seen\x18\x0c \x01(\x04\x12\x1d\n\x15\x66\x61lse_alarms_per_year\x18\r \x01(\x01\x12\x14\n\x0clog_evidence\x18\x0e \x01(\x01\x12\x10\n\x08sentence\x18\x0f \x01(\t\x12-\n\traised_at\x18\x10 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x38\n\trelations\x18\x11 \x03(\x0b\x32%.goldenpath.monitor.v1.RelationEffect\x12\x37\n\x0bperformance\x18\x12 \x01(\x0b\x32\".goldenpath.monitor.v1.Performance\x12\x30\n\x04skew\x18\x13 \x01(\x0b\x32\".goldenpath.monitor.v1.FeatureSkew\"=\n\x0c\x44riftNoticed\x12-\n\x06signal\x18\x01 \x01(\x0b\x32\x1d.goldenpath.monitor.v1.Signal\">\n\rDriftDetected\x12-\n\x06signal\x18\x01 \x01(\x0b\x32\x1d.goldenpath.monitor.v1.Signal\"D\n\x13PerformanceDegraded\x12-\n\x06signal\x18\x01 \x01(\x0b\x32\x1d.goldenpath.monitor.v1.Signal\"D\n\x13\x44\x61taQualityViolated\x12-\n\x06signal\x18\x01 \x01(\x0b\x32\x1d.goldenpath.monitor.v1.Signal\"\xf3\x01\n\x0c\x44riftCleared\x12\x11\n\tsignal_id\x18\x01 \x01(\t\x12\r\n\x05model\x18\x02 \x01(\t\x12\x13\n\x0b\x65nvironment\x18\x03 \x01(\t\x12\x0f\n\x07version\x18\x04 \x01(\r\x12\r\n\x05\x65poch\x18\x05 \x01(\x04\x12\x36\n\x08\x66\x65\x61tures\x18\x06 \x03(\x0b\x32$.goldenpath.monitor.v1.FeatureEffect\x12\x12\n\nrows_since\x18\x07 \x01(\x04\x12\x10\n\x08sentence\x18\x08 \x01(\t\x12.\n\ncleared_at\x18\t \x01(\x0b\x32\x1a.google.protobuf.Timestamp*\x91\x01\n\nSignalKind\x12\x1b\n\x17SIGNAL_KIND_UNSPECIFIED\x10\x00\x12\x15\n\x11SIGNAL_KIND_DRIFT\x10\x01\x12\x1b\n\x17SIGNAL_KIND_PERFORMANCE\x10\x02\x12\x1c\n\x18SIGNAL_KIND_DATA_QUALITY\x10\x03\x12\x14\n\x10SIGNAL_KIND_BIAS\x10\x04\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\"goldenpath/monitor/v1/events.proto\x12\x15goldenpath.monitor.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\xfa\x01\n\rFeatureEffect\x12\x0f\n\x07\x66\x65\x61ture\x18\x01 \x01(\t\x12\x0e\n\x06\x65\x66\x66\x65\x63t\x18\x02 \x01(\x01\x12\r\n\x05lower\x18\x03 \x01(\x01\x12\r\n\x05upper\x18\x04 \x01(\x01\x12\x11\n\ttolerance\x18\x05 \x01(\x01\x12\r\n\x05share\x18\x06 \x01(\x01\x12\x14\n\x0clog_evidence\x18\x07 \x01(\x01\x12\x42\n\x07\x65\x66\x66\x65\x63ts\x18\x08 \x03(\x0b\x32\x31.goldenpath.monitor.v1.FeatureEffect.EffectsEntry\x1a.\n\x0c\x45\x66\x66\x65\x63tsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x01:\x02\x38\x01\"\x8e\x01\n\x0eRelationEffect\x12\r\n\x05\x66irst\x18\x01 \x01(\t\x12\x12\n\nfirst_side\x18\x02 \x01(\t\x12\x0e\n\x06second\x18\x03 \x01(\t\x12\x13\n\x0bsecond_side\x18\x04 \x01(\t\x12\x11\n\treference\x18\x05 \x01(\x01\x12\x0b\n\x03now\x18\x06 \x01(\x01\x12\x14\n\x0clog_evidence\x18\x07 \x01(\x01\"\xd8\x01\n\x12SegmentPerformance\x12\x0f\n\x07\x66\x65\x61ture\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t\x12\x0c\n\x04rows\x18\x03 \x01(\x04\x12\x0c\n\x04loss\x18\x04 \x01(\x01\x12\r\n\x05share\x18\x05 \x01(\x01\x12G\n\x07metrics\x18\x06 \x03(\x0b\x32\x36.goldenpath.monitor.v1.SegmentPerformance.MetricsEntry\x1a.\n\x0cMetricsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x01:\x02\x38\x01\"\xca\x01\n\x0e\x44\x61yPerformance\x12\'\n\x03\x64\x61y\x18\x01 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0c\n\x04rows\x18\x02 \x01(\x04\x12\x0c\n\x04loss\x18\x03 \x01(\x01\x12\x43\n\x07metrics\x18\x04 \x03(\x0b\x32\x32.goldenpath.monitor.v1.DayPerformance.MetricsEntry\x1a.\n\x0cMetricsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x01:\x02\x38\x01\"\xa4\x03\n\x0bPerformance\x12\x0e\n\x06metric\x18\x01 \x01(\t\x12\r\n\x05limit\x18\x02 \x01(\x01\x12\x0c\n\x04loss\x18\x03 \x01(\x01\x12\r\n\x05lower\x18\x04 \x01(\x01\x12\r\n\x05upper\x18\x05 \x01(\x01\x12\r\n\x05\x62ound\x18\x06 \x01(\x01\x12)\n\x05since\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0c\n\x04rows\x18\x08 \x01(\x04\x12\r\n\x05known\x18\t \x01(\x04\x12\x0f\n\x07missing\x18\n \x01(\x04\x12@\n\x07metrics\x18\x0b \x03(\x0b\x32/.goldenpath.monitor.v1.Performance.MetricsEntry\x12;\n\x08segments\x18\x0c \x03(\x0b\x32).goldenpath.monitor.v1.SegmentPerformance\x12\x33\n\x04\x64\x61ys\x18\r \x03(\x0b\x32%.goldenpath.monitor.v1.DayPerformance\x1a.\n\x0cMetricsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x01:\x02\x38\x01\"\xac\x01\n\x0c\x45stimatedDay\x12\'\n\x03\x64\x61y\x18\x01 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0c\n\x04rows\x18\x02 \x01(\x04\x12\x10\n\x08\x65xpected\x18\x03 \x01(\x01\x12\r\n\x05known\x18\x04 \x01(\x04\x12\x13\n\x06\x61\x63tual\x18\x05 \x01(\x01H\x00\x88\x01\x01\x12\x16\n\tdeviation\x18\x06 \x01(\x01H\x01\x88\x01\x01\x42\t\n\x07_actualB\x0c\n\n_deviation\"\x8d\x02\n\x14\x45stimatedPerformance\x12\x0e\n\x06metric\x18\x01 \x01(\t\x12\r\n\x05limit\x18\x02 \x01(\x01\x12\x0c\n\x04rows\x18\x03 \x01(\x04\x12\x11\n\x04loss\x18\x04 \x01(\x01H\x00\x88\x01\x01\x12I\n\x07metrics\x18\x05 \x03(\x0b\x32\x38.goldenpath.monitor.v1.EstimatedPerformance.MetricsEntry\x12\x31\n\x04\x64\x61ys\x18\x06 \x03(\x0b\x32#.goldenpath.monitor.v1.EstimatedDay\x1a.\n\x0cMetricsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x01:\x02\x38\x01\x42\x07\n\x05_loss\"x\n\x0b\x46\x65\x61tureSkew\x12\x0c\n\x04view\x18\x01 \x01(\t\x12\x0e\n\x06inputs\x18\x02 \x03(\t\x12\x10\n\x08\x63ompared\x18\x03 \x01(\x04\x12\x11\n\tdiffering\x18\x04 \x01(\x04\x12\x13\n\x0bshare_lower\x18\x05 \x01(\x01\x12\x11\n\ttolerance\x18\x06 \x01(\x01\"\xcc\x04\n\x06Signal\x12\n\n\x02id\x18\x01 \x01(\t\x12/\n\x04kind\x18\x02 \x01(\x0e\x32!.goldenpath.monitor.v1.SignalKind\x12\r\n\x05model\x18\x03 \x01(\t\x12\x13\n\x0b\x65nvironment\x18\x04 \x01(\t\x12\x0f\n\x07version\x18\x05 \x01(\r\x12\r\n\x05\x65poch\x18\x06 \x01(\x04\x12\x0c\n\x04role\x18\x07 \x01(\t\x12\x0e\n\x06\x65\x66\x66\x65\x63t\x18\x08 \x01(\t\x12\x36\n\x08\x66\x65\x61tures\x18\t \x03(\x0b\x32$.goldenpath.monitor.v1.FeatureEffect\x12)\n\x05since\x18\n \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x12\n\nrows_since\x18\x0b \x01(\x04\x12\x11\n\trows_seen\x18\x0c \x01(\x04\x12\x1d\n\x15\x66\x61lse_alarms_per_year\x18\r \x01(\x01\x12\x14\n\x0clog_evidence\x18\x0e \x01(\x01\x12\x10\n\x08sentence\x18\x0f \x01(\t\x12-\n\traised_at\x18\x10 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x38\n\trelations\x18\x11 \x03(\x0b\x32%.goldenpath.monitor.v1.RelationEffect\x12\x37\n\x0bperformance\x18\x12 \x01(\x0b\x32\".goldenpath.monitor.v1.Performance\x12\x30\n\x04skew\x18\x13 \x01(\x0b\x32\".goldenpath.monitor.v1.FeatureSkew\"=\n\x0c\x44riftNoticed\x12-\n\x06signal\x18\x01 \x01(\x0b\x32\x1d.goldenpath.monitor.v1.Signal\">\n\rDriftDetected\x12-\n\x06signal\x18\x01 \x01(\x0b\x32\x1d.goldenpath.monitor.v1.Signal\"D\n\x13PerformanceDegraded\x12-\n\x06signal\x18\x01 \x01(\x0b\x32\x1d.goldenpath.monitor.v1.Signal\"D\n\x13\x44\x61taQualityViolated\x12-\n\x06signal\x18\x01 \x01(\x0b\x32\x1d.goldenpath.monitor.v1.Signal\"\xf3\x01\n\x0c\x44riftCleared\x12\x11\n\tsignal_id\x18\x01 \x01(\t\x12\r\n\x05model\x18\x02 \x01(\t\x12\x13\n\x0b\x65nvironment\x18\x03 \x01(\t\x12\x0f\n\x07version\x18\x04 \x01(\r\x12\r\n\x05\x65poch\x18\x05 \x01(\x04\x12\x36\n\x08\x66\x65\x61tures\x18\x06 \x03(\x0b\x32$.goldenpath.monitor.v1.FeatureEffect\x12\x12\n\nrows_since\x18\x07 \x01(\x04\x12\x10\n\x08sentence\x18\x08 \x01(\t\x12.\n\ncleared_at\x18\t \x01(\x0b\x32\x1a.google.protobuf.Timestamp*\x91\x01\n\nSignalKind\x12\x1b\n\x17SIGNAL_KIND_UNSPECIFIED\x10\x00\x12\x15\n\x11SIGNAL_KIND_DRIFT\x10\x01\x12\x1b\n\x17SIGNAL_KIND_PERFORMANCE\x10\x02\x12\x1c\n\x18SIGNAL_KIND_DATA_QUALITY\x10\x03\x12\x14\n\x10SIGNAL_KIND_BIAS\x10\x04\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -34,42 +34,52 @@ if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_FEATUREEFFECT_EFFECTSENTRY']._loaded_options = None
   _globals['_FEATUREEFFECT_EFFECTSENTRY']._serialized_options = b'8\001'
+  _globals['_SEGMENTPERFORMANCE_METRICSENTRY']._loaded_options = None
+  _globals['_SEGMENTPERFORMANCE_METRICSENTRY']._serialized_options = b'8\001'
+  _globals['_DAYPERFORMANCE_METRICSENTRY']._loaded_options = None
+  _globals['_DAYPERFORMANCE_METRICSENTRY']._serialized_options = b'8\001'
   _globals['_PERFORMANCE_METRICSENTRY']._loaded_options = None
   _globals['_PERFORMANCE_METRICSENTRY']._serialized_options = b'8\001'
   _globals['_ESTIMATEDPERFORMANCE_METRICSENTRY']._loaded_options = None
   _globals['_ESTIMATEDPERFORMANCE_METRICSENTRY']._serialized_options = b'8\001'
-  _globals['_SIGNALKIND']._serialized_start=2633
-  _globals['_SIGNALKIND']._serialized_end=2778
+  _globals['_SIGNALKIND']._serialized_start=3013
+  _globals['_SIGNALKIND']._serialized_end=3158
   _globals['_FEATUREEFFECT']._serialized_start=95
   _globals['_FEATUREEFFECT']._serialized_end=345
   _globals['_FEATUREEFFECT_EFFECTSENTRY']._serialized_start=299
   _globals['_FEATUREEFFECT_EFFECTSENTRY']._serialized_end=345
   _globals['_RELATIONEFFECT']._serialized_start=348
   _globals['_RELATIONEFFECT']._serialized_end=490
-  _globals['_SEGMENTPERFORMANCE']._serialized_start=492
-  _globals['_SEGMENTPERFORMANCE']._serialized_end=587
-  _globals['_PERFORMANCE']._serialized_start=590
-  _globals['_PERFORMANCE']._serialized_end=957
-  _globals['_PERFORMANCE_METRICSENTRY']._serialized_start=911
-  _globals['_PERFORMANCE_METRICSENTRY']._serialized_end=957
-  _globals['_ESTIMATEDDAY']._serialized_start=960
-  _globals['_ESTIMATEDDAY']._serialized_end=1132
-  _globals['_ESTIMATEDPERFORMANCE']._serialized_start=1135
-  _globals['_ESTIMATEDPERFORMANCE']._serialized_end=1404
-  _globals['_ESTIMATEDPERFORMANCE_METRICSENTRY']._serialized_start=911
-  _globals['_ESTIMATEDPERFORMANCE_METRICSENTRY']._serialized_end=957
-  _globals['_FEATURESKEW']._serialized_start=1406
-  _globals['_FEATURESKEW']._serialized_end=1526
-  _globals['_SIGNAL']._serialized_start=1529
-  _globals['_SIGNAL']._serialized_end=2117
-  _globals['_DRIFTNOTICED']._serialized_start=2119
-  _globals['_DRIFTNOTICED']._serialized_end=2180
-  _globals['_DRIFTDETECTED']._serialized_start=2182
-  _globals['_DRIFTDETECTED']._serialized_end=2244
-  _globals['_PERFORMANCEDEGRADED']._serialized_start=2246
-  _globals['_PERFORMANCEDEGRADED']._serialized_end=2314
-  _globals['_DATAQUALITYVIOLATED']._serialized_start=2316
-  _globals['_DATAQUALITYVIOLATED']._serialized_end=2384
-  _globals['_DRIFTCLEARED']._serialized_start=2387
-  _globals['_DRIFTCLEARED']._serialized_end=2630
+  _globals['_SEGMENTPERFORMANCE']._serialized_start=493
+  _globals['_SEGMENTPERFORMANCE']._serialized_end=709
+  _globals['_SEGMENTPERFORMANCE_METRICSENTRY']._serialized_start=663
+  _globals['_SEGMENTPERFORMANCE_METRICSENTRY']._serialized_end=709
+  _globals['_DAYPERFORMANCE']._serialized_start=712
+  _globals['_DAYPERFORMANCE']._serialized_end=914
+  _globals['_DAYPERFORMANCE_METRICSENTRY']._serialized_start=663
+  _globals['_DAYPERFORMANCE_METRICSENTRY']._serialized_end=709
+  _globals['_PERFORMANCE']._serialized_start=917
+  _globals['_PERFORMANCE']._serialized_end=1337
+  _globals['_PERFORMANCE_METRICSENTRY']._serialized_start=663
+  _globals['_PERFORMANCE_METRICSENTRY']._serialized_end=709
+  _globals['_ESTIMATEDDAY']._serialized_start=1340
+  _globals['_ESTIMATEDDAY']._serialized_end=1512
+  _globals['_ESTIMATEDPERFORMANCE']._serialized_start=1515
+  _globals['_ESTIMATEDPERFORMANCE']._serialized_end=1784
+  _globals['_ESTIMATEDPERFORMANCE_METRICSENTRY']._serialized_start=663
+  _globals['_ESTIMATEDPERFORMANCE_METRICSENTRY']._serialized_end=709
+  _globals['_FEATURESKEW']._serialized_start=1786
+  _globals['_FEATURESKEW']._serialized_end=1906
+  _globals['_SIGNAL']._serialized_start=1909
+  _globals['_SIGNAL']._serialized_end=2497
+  _globals['_DRIFTNOTICED']._serialized_start=2499
+  _globals['_DRIFTNOTICED']._serialized_end=2560
+  _globals['_DRIFTDETECTED']._serialized_start=2562
+  _globals['_DRIFTDETECTED']._serialized_end=2624
+  _globals['_PERFORMANCEDEGRADED']._serialized_start=2626
+  _globals['_PERFORMANCEDEGRADED']._serialized_end=2694
+  _globals['_DATAQUALITYVIOLATED']._serialized_start=2696
+  _globals['_DATAQUALITYVIOLATED']._serialized_end=2764
+  _globals['_DRIFTCLEARED']._serialized_start=2767
+  _globals['_DRIFTCLEARED']._serialized_end=3010
 # @@protoc_insertion_point(module_scope)

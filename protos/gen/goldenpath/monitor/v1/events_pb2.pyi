@@ -176,21 +176,46 @@ class SegmentPerformance(_message.Message):
 
     DESCRIPTOR: _descriptor.Descriptor
 
+    @_typing.final
+    class MetricsEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        value: _builtins.float
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _builtins.float = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
     FEATURE_FIELD_NUMBER: _builtins.int
     VALUE_FIELD_NUMBER: _builtins.int
     ROWS_FIELD_NUMBER: _builtins.int
     LOSS_FIELD_NUMBER: _builtins.int
     SHARE_FIELD_NUMBER: _builtins.int
+    METRICS_FIELD_NUMBER: _builtins.int
     feature: _builtins.str
     """The input that it is a segment of."""
     value: _builtins.str
     """Its value."""
     rows: _builtins.int
-    """Records with an outcome."""
+    """Records that came due, with an outcome or without."""
     loss: _builtins.float
-    """The promised metric's mean loss over them."""
+    """The promised metric's mean loss over them; one without an outcome counts as one that lost nothing."""
     share: _builtins.float
     """Its share of all that is lost beyond what was promised, 0 to 1."""
+    @_builtins.property
+    def metrics(self) -> _containers.ScalarMap[_builtins.str, _builtins.float]:
+        """Metrics over its records with an outcome, by their usual names; a metric that can't be had isn't there."""
+
     def __init__(
         self,
         *,
@@ -199,14 +224,73 @@ class SegmentPerformance(_message.Message):
         rows: _builtins.int = ...,
         loss: _builtins.float = ...,
         share: _builtins.float = ...,
+        metrics: _abc.Mapping[_builtins.str, _builtins.float] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["feature", b"feature", "loss", b"loss", "rows", b"rows", "share", b"share", "value", b"value"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["feature", b"feature", "loss", b"loss", "metrics", b"metrics", "rows", b"rows", "share", b"share", "value", b"value"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___SegmentPerformance: _TypeAlias = SegmentPerformance  # noqa: Y015
+
+@_typing.final
+class DayPerformance(_message.Message):
+    """How a day's records did."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    @_typing.final
+    class MetricsEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        value: _builtins.float
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _builtins.float = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    DAY_FIELD_NUMBER: _builtins.int
+    ROWS_FIELD_NUMBER: _builtins.int
+    LOSS_FIELD_NUMBER: _builtins.int
+    METRICS_FIELD_NUMBER: _builtins.int
+    rows: _builtins.int
+    """Its records with an outcome."""
+    loss: _builtins.float
+    """The promised metric's mean loss over them."""
+    @_builtins.property
+    def day(self) -> _timestamp_pb2.Timestamp:
+        """The day, by the records' own time, UTC."""
+
+    @_builtins.property
+    def metrics(self) -> _containers.ScalarMap[_builtins.str, _builtins.float]:
+        """Metrics over them, by their usual names; a metric that can't be had isn't there."""
+
+    def __init__(
+        self,
+        *,
+        day: _timestamp_pb2.Timestamp | None = ...,
+        rows: _builtins.int = ...,
+        loss: _builtins.float = ...,
+        metrics: _abc.Mapping[_builtins.str, _builtins.float] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["day", b"day"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["day", b"day", "loss", b"loss", "metrics", b"metrics", "rows", b"rows"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DayPerformance: _TypeAlias = DayPerformance  # noqa: Y015
 
 @_typing.final
 class Performance(_message.Message):
@@ -246,6 +330,7 @@ class Performance(_message.Message):
     MISSING_FIELD_NUMBER: _builtins.int
     METRICS_FIELD_NUMBER: _builtins.int
     SEGMENTS_FIELD_NUMBER: _builtins.int
+    DAYS_FIELD_NUMBER: _builtins.int
     metric: _builtins.str
     """The promised metric, such as log_loss or cost."""
     limit: _builtins.float
@@ -261,7 +346,7 @@ class Performance(_message.Message):
     bound: _builtins.float
     """What a record's loss counts at most; what is beyond can only be hidden by that."""
     rows: _builtins.int
-    """Records since then with an outcome."""
+    """Records since then that came due, with an outcome or without."""
     known: _builtins.int
     """Records in this role that came due with an outcome, in all."""
     missing: _builtins.int
@@ -276,7 +361,13 @@ class Performance(_message.Message):
 
     @_builtins.property
     def segments(self) -> _containers.RepeatedCompositeFieldContainer[Global___SegmentPerformance]:
-        """The segments that carry what is lost, the largest share first."""
+        """The segments since `since`: those that carry what is lost, the largest share first, then the others by their
+        records. A signal has only those that carry it.
+        """
+
+    @_builtins.property
+    def days(self) -> _containers.RepeatedCompositeFieldContainer[Global___DayPerformance]:
+        """The days that came due in the last 28, oldest first; a signal has none."""
 
     def __init__(
         self,
@@ -293,10 +384,11 @@ class Performance(_message.Message):
         missing: _builtins.int = ...,
         metrics: _abc.Mapping[_builtins.str, _builtins.float] | None = ...,
         segments: _abc.Iterable[Global___SegmentPerformance] | None = ...,
+        days: _abc.Iterable[Global___DayPerformance] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["since", b"since"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["bound", b"bound", "known", b"known", "limit", b"limit", "loss", b"loss", "lower", b"lower", "metric", b"metric", "metrics", b"metrics", "missing", b"missing", "rows", b"rows", "segments", b"segments", "since", b"since", "upper", b"upper"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["bound", b"bound", "days", b"days", "known", b"known", "limit", b"limit", "loss", b"loss", "lower", b"lower", "metric", b"metric", "metrics", b"metrics", "missing", b"missing", "rows", b"rows", "segments", b"segments", "since", b"since", "upper", b"upper"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -404,10 +404,15 @@ class OutcomeSettings(_message.Message):
     AMOUNT_FIELD_NUMBER: _builtins.int
     SEGMENTS_FIELD_NUMBER: _builtins.int
     COST_FIELD_NUMBER: _builtins.int
+    QUANTILE_FIELD_NUMBER: _builtins.int
     threshold: _builtins.float
     """The score from which on a record is decided to be positive, above 0 and below 1. 0: a half."""
     amount: _builtins.str
     """The numeric input that says what a record is about, in the currency; empty: nothing does."""
+    quantile: _builtins.float
+    """Of a regression the quantile that predictions are meant to be, above 0 and below 1; what the metric `quantile_loss`
+    is about. 0: a half, the median.
+    """
     @_builtins.property
     def within(self) -> _duration_pb2.Duration:
         """How long after a prediction its outcome may come: then the record is due, and counts."""
@@ -428,10 +433,11 @@ class OutcomeSettings(_message.Message):
         amount: _builtins.str = ...,
         segments: _abc.Iterable[_builtins.str] | None = ...,
         cost: Global___CostMatrix | None = ...,
+        quantile: _builtins.float = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["cost", b"cost", "within", b"within"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["amount", b"amount", "cost", b"cost", "segments", b"segments", "threshold", b"threshold", "within", b"within"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["amount", b"amount", "cost", b"cost", "quantile", b"quantile", "segments", b"segments", "threshold", b"threshold", "within", b"within"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
