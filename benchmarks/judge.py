@@ -169,7 +169,23 @@ def measure() -> list[Figure]:
         ]
     quiet = len(REFERENCES) * STREAMS * QUIET_DAYS * DAY
     rate = Figure("monitor.false_alarms_per_million_rows", false_alarms / quiet * 1e6, "alarms", f"of {quiet:,} rows")
-    return [*figures, rate, *_adwin(max(false_alarms, 1) / quiet)]
+    return [*figures, *_limits(figures), rate, *_adwin(max(false_alarms, 1) / quiet)]
+
+
+def _limits(figures: Sequence[Figure]) -> Iterator[Figure]:
+    """What a small reference itself allows of a mean: its own mean errs by as much as that of so many new rows.
+
+    If a reference without end takes m rows, then one of n rows takes as many more as make the variance of the
+    difference, 1 / n and 1 / rows, what it was, 1 / m. What a reference without end takes is told from the larger one.
+    """
+    small, large = REFERENCES
+    took = {figure.name: figure.value for figure in figures}
+    for by in SHIFTS:
+        name = f"monitor.noticed.mean_{by:g}.fresh"
+        of_large, of_small = (took[f"{name}.{rows}"] for rows in (large, small))
+        allowed = 1 / of_large + 1 / large - 1 / small
+        beside = f"as {of_large:,.0f} rows with a reference of {large:,} tell; it took {of_small:,.0f}"
+        yield Figure(f"{name}.{small}.allowed", 1 / allowed if allowed > 0 else float("inf"), "rows", beside)
 
 
 def _figure(level: type[Finding], change: str, when: str, rows: int, delays: list[float]) -> Figure:
