@@ -50,17 +50,9 @@ async def add(watch: int, told: Sequence[tuple[datetime, Estimated]], uow: Monit
     before = await uow.estimates.since(watch, min(days))
     together: dict[date, Estimated] = {}
     for day, (_, said) in zip(days, told, strict=True):
-        together[day] = together[day] + said if day in together else _after(before.get(day), said)
+        so_far = together.get(day) or _read(before.get(day))
+        together[day] = so_far + said if so_far else said
     await uow.estimates.save(watch, {day: estimated.to_bytes(said) for day, said in together.items()})
-
-
-def _after(kept: bytes | None, said: Estimated) -> Estimated:
-    """A day with more; where another release wrote it in another form, the day begins anew."""
-    try:
-        return estimated.from_bytes(kept) + said if kept else said
-    except Invalid as error:
-        _log.warning("a day's estimate begins anew", reason=str(error))
-        return said
 
 
 async def performance(
@@ -71,7 +63,10 @@ async def performance(
     if newest is None or expected is None:
         return None
     since = newest - FOLLOWED
-    said = {day: estimated.from_bytes(sums) for day, sums in (await Estimates(connection).since(watch, since)).items()}
+    kept = await Estimates(connection).since(watch, since)
+    said = {day: each for day, sums in kept.items() if (each := _read(sums))}
+    if not said:
+        return None
     first, *others = said.values()
     together = sum(others, start=first)
     found = pb.EstimatedPerformance(
@@ -94,3 +89,12 @@ def _day(day: date, said: Estimated, truth: Day | None) -> pb.EstimatedDay:
     if truth and known:
         found.known, found.actual, found.deviation = known, truth.loss / known, said.deviation(known)
     return found
+
+
+def _read(kept: bytes | None) -> Estimated | None:
+    """What was kept of a day; None where nothing was, or another release wrote it in another form."""
+    try:
+        return estimated.from_bytes(kept) if kept else None
+    except Invalid as error:
+        _log.warning("a day's estimate begins anew", reason=str(error))
+        return None

@@ -118,6 +118,7 @@ async def test_a_day_that_another_release_wrote_begins_anew_and_nothing_waits(ex
     body = await arrive(expecting)
     async with expecting.database.begin() as uow:
         await uow.connection.execute("UPDATE estimates SET sums = 'of another form'")
+    assert not (await report(expecting)).HasField("estimated")
     times = body.event_times_us
     await expecting.take(batch_of(credit(expecting.random, 1_000), np.full(1_000, 0.1), event_times_us=list(times)))
     assert (await report(expecting)).estimated.rows == 1_000

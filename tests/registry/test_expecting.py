@@ -118,3 +118,9 @@ def test_of_too_few_outcomes_nothing_is_expected(known: int, positives: int) -> 
     labels = np.full(1_000, np.nan)
     labels[:known] = (np.arange(known) < positives).astype(float)
     assert made({"x": scores}, scores, labels) is None
+
+
+def test_of_errors_beyond_all_reason_nothing_is_expected() -> None:
+    inputs, scores, labels = rows(1, 2_000)
+    labels[0] = 1e100
+    assert made(inputs, scores, labels) is None

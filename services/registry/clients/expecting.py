@@ -20,6 +20,7 @@ from services.profile.vectors import with_numbers
 
 LEAST_ROWS: Final = 200  # with an outcome; of fewer nothing can be told
 LEAST_OF_EACH: Final = 10  # outcomes of each class
+_LARGEST_ERROR: Final = 1e60  # its fourth power is a number still
 _LEAVES: Final = 128
 _LEAST_LEAF: Final = 50  # rows
 _LEAST_SHARE: Final = 0.001  # of the rows
@@ -28,7 +29,7 @@ _LEAST_SHARE: Final = 0.001  # of the rows
 def expected_of(
     profile: ReferenceProfile, columns: Mapping[str, Column], scores: Numbers, labels: Numbers
 ) -> Expected | None:
-    """What the reference lets one expect; None where too few outcomes are known.
+    """What the reference lets one expect; None where too few outcomes are known, or errors are beyond all reason.
 
     Args:
         profile: Its profile.
@@ -43,7 +44,8 @@ def expected_of(
         positives = int(labels[known].sum())
         enough = LEAST_OF_EACH <= positives <= int(known.sum()) - LEAST_OF_EACH
         return _calibration(scores[known], labels[known]) if enough else None
-    return _tree(profile, columns, scores, labels, known)
+    tolerable = np.abs(scores - labels)[known].max() < _LARGEST_ERROR
+    return _tree(profile, columns, scores, labels, known) if tolerable else None
 
 
 def _calibration(scores: Numbers, labels: Numbers) -> Calibration:
