@@ -194,6 +194,27 @@ def test_a_malformed_registration_is_refused_with_its_place(asked: Registration,
     assert error.value.where == where
 
 
+SIGNATURE = json.dumps({"inputs": [{"name": "euros", "type": "double"}, {"name": "town", "type": "string"}]})
+
+
+@pytest.mark.parametrize(
+    ("outcomes", "words"),
+    [
+        pytest.param(Outcomes(amount="euro"), "'euro' is none of the model's numbers", id="an amount that isn't there"),
+        pytest.param(Outcomes(amount="town"), "'town' is none of the model's numbers", id="an amount of text"),
+        pytest.param(Outcomes(segments=("euros",)), "'euros' isn't text", id="a segment of numbers"),
+    ],
+)
+def test_outcomes_that_do_not_fit_the_signature_are_refused(outcomes: Outcomes, words: str) -> None:
+    with pytest.raises(Invalid, match=words):
+        registrations.check_fit(outcomes, SIGNATURE)
+
+
+def test_outcomes_that_fit_the_signature_are_taken() -> None:
+    registrations.check_fit(Outcomes(amount="euros", segments=("town", "shop")), SIGNATURE)
+    registrations.check_fit(Outcomes(amount="anything"), "")
+
+
 def test_the_project_is_the_model_unless_it_is_named() -> None:
     assert registrations.checked(_asked()).project == "credit"
 

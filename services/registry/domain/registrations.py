@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
@@ -17,6 +18,7 @@ from services.registry.domain.promises import PromiseWish
 _EFFECTS: Final = ("", "psi", "js", "ks", "wasserstein")  # what the monitor judges
 _ALL_TRAFFIC: Final = 100  # percent
 _LONGEST: Final = 10 * 366 * 86_400.0  # seconds
+_NUMBERS: Final = frozenset({"double", "float", "long", "integer", "boolean"})  # of MLflow's types
 _MOST_SEGMENTS: Final = 8  # inputs; each value of each has sums of its own for every day
 _MOST_HELD_BACK: Final = 5  # percent: enough to compare with, and no more people on a version that was replaced
 
@@ -162,3 +164,26 @@ def _check_outcomes(outcomes: Outcomes) -> None:
         raise Invalid("which input is the amount that costs are a share of?", where="outcomes.amount", fix="name it")
     if len(outcomes.segments) > _MOST_SEGMENTS or len(set(outcomes.segments)) < len(outcomes.segments):
         raise Invalid(f"at most {_MOST_SEGMENTS} inputs, each once", where="outcomes.segments")
+
+
+def check_fit(outcomes: Outcomes, signature_json: str) -> None:
+    """See that a version has the inputs that its outcomes are weighed and told apart by.
+
+    A segment that it doesn't take is passed over: another version of the project may.
+
+    Raises:
+        Invalid: the amount is none of its numbers, or a segment isn't text.
+    """
+    if not signature_json:
+        return  # nobody can say
+    types = {str(one.get("name", "")): str(one.get("type", "")) for one in json.loads(signature_json)["inputs"]}
+    numbers = sorted(name for name, kind in types.items() if kind in _NUMBERS)
+    if outcomes.amount and outcomes.amount not in numbers:
+        raise Invalid(
+            f"{outcomes.amount[:80]!r} is none of the model's numbers",
+            where="outcomes.amount",
+            fix=f"name one of {', '.join(numbers) or 'them, once it takes any'}",
+        )
+    for name in outcomes.segments:
+        if types.get(name, "string") != "string":
+            raise Invalid(f"{name[:80]!r} isn't text, and segments are", where="outcomes.segments")

@@ -17,7 +17,7 @@ from services.registry.domain.datasets import DatasetRef
 from services.registry.domain.features import Features
 from services.registry.domain.models import Actor, ModelFacts
 from services.registry.domain.promises import Promise, promise_of
-from services.registry.domain.registrations import Drift, Outcomes, Registration, Rollout
+from services.registry.domain.registrations import Drift, Outcomes, Registration, Rollout, check_fit
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,6 +119,7 @@ def registered(
     Raises:
         Invalid: what it asks for doesn't fit what it brought.
     """
+    check_fit(asked.outcomes, brought.signature_json)
     return Version(
         model=asked.model,
         number=number,
