@@ -192,9 +192,8 @@ def _compared(
 
 def _truth(scores: Numbers, was: Numbers) -> dict[str, float]:
     made = tally(scores, was, threshold=THRESHOLD)
-    right = float(np.trace(made.cells)) / made.rows
     ranked = {"roc_auc": made.auc().value, "average_precision": made.average_precision().value}
-    return ranked | {"precision": made.precision(), "recall": made.recall(), "accuracy": right}
+    return ranked | {"precision": made.precision(), "recall": made.recall(), "accuracy": made.accuracy()}
 
 
 def _nannyml(script: str, made: dict[str, Numbers], told: str) -> dict[str, float]:

@@ -65,6 +65,7 @@ def test_a_tally_says_what_scikit_learn_says(rows: tuple[Numbers, Numbers, Numbe
     assert made.rows == scores.size
     assert made.log_loss() == pytest.approx(metrics.log_loss(outcomes, scores), rel=1e-12)
     assert made.recall() == metrics.recall_score(outcomes, decided)
+    assert made.accuracy() == metrics.accuracy_score(outcomes, decided)
     assert made.precision() == pytest.approx(
         metrics.precision_score(outcomes, decided, zero_division=np.nan), nan_ok=True
     )

@@ -136,6 +136,10 @@ class Tally:
         """How many of the positives were decided to be; NaN where there was none."""
         return _ratio(self.cells[1, 1], self.cells[:, 1].sum())
 
+    def accuracy(self) -> float:
+        """How many decisions were right; NaN without records."""
+        return _ratio(self.cells[0, 0] + self.cells[1, 1], self.rows)
+
     def cost(self, matrix: CostMatrix) -> float:
         """What all records cost together, in the currency."""
         fixed = np.asarray(matrix.fixed).ravel() * self.cells.ravel()

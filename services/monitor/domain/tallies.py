@@ -40,6 +40,7 @@ def metrics_of(sums: Sums, cost: CostMatrix | None) -> dict[str, float]:
             "calibration_error": sums.calibration_error(),
             "precision": sums.precision(),
             "recall": sums.recall(),
+            "accuracy": sums.accuracy(),
         }
         if cost is not None and sums.rows:
             found["cost"] = sums.cost(cost) / sums.rows
