@@ -3,6 +3,7 @@
 kafka      one broker for the whole run; `unique` keeps tests apart on it
 postgres   one server for the whole run, without fsync
 database   an empty database of the test's own, dropped after it
+spans      what the test's own process traces
 """
 
 from __future__ import annotations
@@ -14,6 +15,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from opentelemetry import trace
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
 from golden.embedded.kafka import KafkaBroker
 from golden.embedded.postgres import PostgresServer
@@ -89,3 +94,23 @@ def database(postgres: PostgresServer, unique: str) -> Iterator[Database]:
 def unique() -> str:
     """A prefix that no other test uses: for topics, consumer groups, names."""
     return f"t{secrets.token_hex(5)}"
+
+
+@pytest.fixture(scope="session")
+def _every_span() -> InMemorySpanExporter:
+    """Where the whole process's spans go; OpenTelemetry takes one provider for a process."""
+    exporter = InMemorySpanExporter()
+    if not isinstance(trace.get_tracer_provider(), TracerProvider):
+        trace.set_tracer_provider(TracerProvider())
+    provider = trace.get_tracer_provider()
+    assert isinstance(provider, TracerProvider)
+    provider.add_span_processor(SimpleSpanProcessor(exporter))
+    return exporter
+
+
+@pytest.fixture
+def spans(_every_span: InMemorySpanExporter) -> Iterator[InMemorySpanExporter]:
+    """The spans that a test makes."""
+    _every_span.clear()
+    yield _every_span
+    _every_span.clear()

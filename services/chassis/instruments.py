@@ -107,7 +107,8 @@ MONITOR_DRIFTING: Final = Gauge(
 
 MONITOR_SIGNALS: Final = Counter(
     "goldenpath_monitor_signals",
-    "Findings by what they say: noticed, detected, cleared or degraded; with the trace of the newest as its exemplar.",
+    "Findings by what they say: noticed, detected, cleared, degraded or violated; with the trace of the newest as its"
+    " exemplar.",
     [*_DEPLOYMENT, "level"],
 )
 

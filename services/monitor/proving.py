@@ -15,6 +15,7 @@ from services.monitor import events
 from services.monitor.batches import texts_of
 from services.monitor.domain.proof import SETTLED, TOLERANCE, Known, Proof, Served, differing
 from services.monitor.proof_store import KeptBatch
+from services.monitor.signalling import signalling
 from services.monitor.store import MonitorUnitOfWork, Watch
 
 VIOLATED: Final = "violated"
@@ -134,5 +135,6 @@ async def _tell(watch: Watch, view: str, proof: Proof, uow: MonitorUnitOfWork) -
     )
     since = datetime.fromisoformat(proof.day).replace(tzinfo=UTC)
     signal = events.skewed_of(watch, skew, since, uow.now)
-    await uow.signals.raise_(watch.id, VIOLATED, signal, since=since, at=uow.now)
-    uow.emit(MONITOR, "data_quality.violated", f"model/{watch.model}", pb.DataQualityViolated(signal=signal))
+    with signalling(watch, VIOLATED):
+        await uow.signals.raise_(watch.id, VIOLATED, signal, since=since, at=uow.now)
+        uow.emit(MONITOR, "data_quality.violated", f"model/{watch.model}", pb.DataQualityViolated(signal=signal))

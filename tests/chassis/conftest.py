@@ -1,18 +1,14 @@
-"""The chassis' tests: a database with its schema, a service on it, topics of the test's own, spans that were made."""
+"""The chassis' tests: a database with its schema, a service on it, and topics of the test's own."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import structlog
-from opentelemetry import trace
-from opentelemetry.sdk.trace import TracerProvider
-from opentelemetry.sdk.trace.export import SimpleSpanProcessor
-from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
 from services.chassis.database import Database, UnitOfWork
 from services.chassis.grpc_client import Sibling
@@ -78,26 +74,6 @@ async def keeper(service: Service, kafka: str) -> Service:
 def issuer(tmp_path: Path) -> Issuer:
     """Somebody who issues tokens."""
     return Issuer(tmp_path)
-
-
-@pytest.fixture(scope="session")
-def _every_span() -> InMemorySpanExporter:
-    """Where the whole process's spans go; OpenTelemetry takes one provider for a process."""
-    exporter = InMemorySpanExporter()
-    if not isinstance(trace.get_tracer_provider(), TracerProvider):
-        trace.set_tracer_provider(TracerProvider())
-    provider = trace.get_tracer_provider()
-    assert isinstance(provider, TracerProvider)
-    provider.add_span_processor(SimpleSpanProcessor(exporter))
-    return exporter
-
-
-@pytest.fixture
-def spans(_every_span: InMemorySpanExporter) -> Iterator[InMemorySpanExporter]:
-    """The spans that a test makes."""
-    _every_span.clear()
-    yield _every_span
-    _every_span.clear()
 
 
 @pytest.fixture

@@ -13,9 +13,11 @@ import asyncpg
 import numpy as np
 import pytest
 import yaml
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
 from goldenpath.modelserver.v1 import events_pb2 as records
 from goldenpath.monitor.v1 import events_pb2 as pb
+from services.chassis import instruments
 from services.features import history_store
 from services.features.history import History
 from services.features.reader import Read, Reader, Wanted
@@ -163,6 +165,17 @@ async def test_a_planted_skew_is_found_and_told_once_with_its_view_and_inputs(fe
     await fed.serve(change=1.01)
     assert await fed.prove() == [skew]
     assert await fed.told() == ["data_quality.violated"]
+
+
+async def test_the_telling_of_a_skew_is_counted_and_traced(fed: Fed, spans: InMemorySpanExporter) -> None:
+    counted = instruments.MONITOR_SIGNALS.labels("credit", "production", "stable", "violated")._value
+    before = counted.get()
+    await fed.serve(change=1.01)
+    await fed.prove()
+    assert counted.get() == before + 1
+    assert [(span.name, span.attributes) for span in spans.get_finished_spans() if span.name.startswith("signal")] == [
+        ("signal credit", {"goldenpath.model": "credit", "goldenpath.version": 1})
+    ]
 
 
 async def test_a_few_records_that_differ_are_borne(fed: Fed) -> None:
