@@ -32,11 +32,14 @@ async def prepare(connection: Connection, shape: Shape) -> None:
 
 
 async def add(connection: Connection, shape: Shape, rows: Sequence[Row], kept_at: datetime) -> None:
-    """Add rows."""
+    """Add rows; of the same entity and event time each is kept after the one before, so that there is a last one."""
     columns = [*shape.keys, *shape.values, shape.event_time, shape.kept_at]
-    places = ", ".join(f"${place}" for place in range(1, len(columns) + 1))
+    *places, kept = (f"${place}" for place in range(1, len(columns) + 1))
+    same = " AND ".join(f"{_name(name)} = {places[columns.index(name)]}" for name in (*shape.keys, shape.event_time))
+    before = f"SELECT max({_name(shape.kept_at)}) FROM {_name(shape.table)} WHERE {same}"  # noqa: S608 - quoted names
+    after = f"greatest({kept}, ({before}) + interval '1 microsecond')"
     await connection.executemany(
-        f"INSERT INTO {_name(shape.table)} ({', '.join(map(_name, columns))}) VALUES ({places})",  # noqa: S608 - quoted names
+        f"INSERT INTO {_name(shape.table)} ({', '.join(map(_name, columns))}) VALUES ({', '.join([*places, after])})",  # noqa: S608 - quoted names
         [_values(shape, row, kept_at) for row in rows],
     )
 

@@ -51,6 +51,14 @@ async def test_a_correction_of_the_same_moment_is_served_and_trained_on(stream: 
     assert await stream.offline(("ann", at(1))) == [(3.0, 30.0)]
 
 
+async def test_of_two_values_of_the_same_moment_in_one_event_the_last_is_the_only_one(stream: Stream) -> None:
+    await stream.tell(
+        stream.row("ann", at(0), count_7d=1.0, mean_7d=10.0), stream.row("ann", at(0), count_7d=3.0, mean_7d=30.0)
+    )
+    await stream.served("ann", NOON, 3.0, 30.0)
+    assert await stream.offline(("ann", at(1))) == [(3.0, 30.0)]
+
+
 async def test_a_broken_event_is_put_aside_and_the_next_is_served(stream: Stream) -> None:
     await stream.tell(stream.row("ann", at(0), count_7d=1.0), view="nowhere")
     await stream.tell(stream.row("ann", datetime.now(UTC) + timedelta(days=1), count_7d=1.0, mean_7d=1.0))
