@@ -34,6 +34,7 @@ SERVICE: Final = "fraud"
 """The feature service of both."""
 
 _AFTER: Final = 1  # second: a payment isn't among what is known of it
+_KNOWN_WITHIN: Final = (pd.Timedelta(seconds=_AFTER), pd.Timedelta(days=30))  # as feature_repo has it
 _OF_THE_REQUEST: Final = "amount_over_usual"
 _ROWS_PER_EVENT: Final = 1_000
 
@@ -58,6 +59,9 @@ def training_set(store: FeatureStore, transactions: pd.DataFrame) -> pd.DataFram
     Args:
         store: Feast, with the history of all transactions.
         transactions: In any order; the result has theirs, and their index.
+
+    Raises:
+        LookupError: the store lacks payments that are among these.
     """
     asked = pd.DataFrame(
         {
@@ -70,7 +74,20 @@ def training_set(store: FeatureStore, transactions: pd.DataFrame) -> pd.DataFram
     service = store.get_feature_service(SERVICE)
     joined = store.get_historical_features(asked, service).to_df().sort_values("place")
     inputs = joined.drop(columns=[*VIEWS.values(), "event_timestamp", "place"]).astype(float)
-    return inputs.set_axis(transactions.index)
+    inputs = inputs.set_axis(transactions.index)
+    if lacking := _lacking(transactions, inputs):
+        raise LookupError(f"the store lacks what {lacking:,} payments are known by: is the pusher still at it?")
+    return inputs
+
+
+def _lacking(transactions: pd.DataFrame, inputs: pd.DataFrame) -> int:
+    """Of how many transactions nothing is known, although their customer or terminal had one right before."""
+    in_order = transactions.sort_values("time")
+    since = {key: in_order.groupby(key)["time"].diff() for key in VIEWS.values()}
+    lacks = [
+        gap.between(*_KNOWN_WITHIN) & inputs[f"{key}_count_1d"].isna().reindex(gap.index) for key, gap in since.items()
+    ]
+    return int(pd.concat(lacks, axis=1).any(axis=1).sum())
 
 
 def events_of(transactions: pd.DataFrame) -> Iterator[FeaturesComputed]:

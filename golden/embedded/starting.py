@@ -56,6 +56,7 @@ class Starting:
             parts.postgres.create_database(name, name, password)
         if READER in self._state.passwords:
             parts.postgres.create_reader(DATABASE, DATABASE, READER, self._state.passwords[READER])
+            parts.postgres.join_without_loops(DATABASE)  # its owner makes training sets; who serves and proves reads
         self._start_services(parts.services, parts.pusher)
         return self._state
 

@@ -6,27 +6,20 @@ import asyncio
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
 
-import asyncpg
 import numpy as np
 import pandas as pd
 import pytest
-from feast import FeatureStore
 
 from examples.fraud import store as fraud
 from examples.fraud.features import features_of
 from examples.fraud.simulator import simulate
 from examples.fraud.world import World
-from services.features import history_store
-from services.features.definitions import views_of
-from services.features.reader import Reader, Wanted
-from services.features.shapes import Row
-from services.features.writer import Writer
+from golden.embedded.postgres import PostgresServer
 from tests.conftest import Database
+from tests.examples.fed import Fed
 from tests.features.repository import settings_of
 
-REPO = Path(fraud.__file__).parent / "feature_repo"
 WORLD = World(customers=60, terminals=400, days=60, seed=3)
 
 
@@ -35,46 +28,12 @@ def transactions() -> pd.DataFrame:
     return simulate(WORLD)
 
 
-class Fed:
-    """A feature store, and rows put into it as the pusher puts them."""
-
-    def __init__(self, dsn: str, settings: Path) -> None:
-        self._dsn = dsn
-        self.writer = Writer(settings, REPO)
-        self.feast = FeatureStore(fs_yaml_file=settings)
-        views = views_of(REPO, fraud.SERVICE)
-        wanted = [Wanted(view.name, view.digest, view.inputs, view.keys, view.ttl) for view in views]
-        self.reader = Reader(settings, wanted)
-        self.inputs = [name for view in views for name in view.inputs]
-
-    async def put(self, view: str, rows: pd.DataFrame, kept_at: datetime) -> None:
-        shape, key = self.writer.shapes[view], fraud.VIEWS[view]
-        made = [
-            Row({key: row.pop(key)}, row, moment) for row, moment in zip(_plain(rows), rows["event_time"], strict=True)
-        ]
-        connection = await asyncpg.connect(self._dsn)
-        await history_store.prepare(connection, shape)
-        await history_store.add(connection, shape, made, kept_at)
-        await connection.close()
-        await asyncio.to_thread(self.writer.write, view, made)
-
-    async def fill(self, transactions: pd.DataFrame) -> None:
-        for view in fraud.VIEWS:
-            await self.put(view, fraud.rows_of(view, transactions), datetime(2020, 1, 1, tzinfo=UTC))
-
-
-def _plain(rows: pd.DataFrame) -> list[dict[str, Any]]:
-    return [
-        {str(name): value for name, value in row.items()} for row in rows.drop(columns="event_time").to_dict("records")
-    ]
-
-
 @pytest.fixture
-def fed(database: Database, tmp_path: Path) -> Iterator[Fed]:
+def fed(postgres: PostgresServer, database: Database, tmp_path: Path) -> Iterator[Fed]:
+    postgres.join_without_loops(database.role)
     made = Fed(database.dsn, settings_of(database.dsn, tmp_path))
     yield made
-    asyncio.run(made.writer.close())
-    asyncio.run(made.reader.close())
+    asyncio.run(made.close())
 
 
 def test_a_row_says_what_is_known_the_second_after_its_payment(transactions: pd.DataFrame) -> None:
@@ -108,3 +67,9 @@ async def test_offline_is_online_at_the_same_moment(fed: Fed, transactions: pd.D
     online = [column for read in reads for column in read.columns]
     assert len(entities) > 20
     np.testing.assert_array_equal(offline[fed.inputs].to_numpy(), np.array(online, dtype=float).T)
+
+
+async def test_a_store_that_isnt_filled_yet_is_trained_on_by_nobody(fed: Fed, transactions: pd.DataFrame) -> None:
+    await fed.fill(transactions.head(len(transactions) // 2))
+    with pytest.raises(LookupError, match="is the pusher still at it"):
+        await asyncio.to_thread(fraud.training_set, fed.feast, transactions)

@@ -50,6 +50,13 @@ def reading_dsn(running: Platform) -> str:
     return pusher.reader_dsn
 
 
+def loops(dsn: str) -> object:
+    """Whether who opens a database so may join by nested loops."""
+    with psycopg.connect(dsn) as connection:
+        (shown,) = connection.execute("SHOW enable_nestloop").fetchone() or ("",)
+        return shown
+
+
 async def test_what_the_stream_tells_is_served(home: Path) -> None:
     ports = Ports.free()
     plain = await asyncio.to_thread(up, home, ports)
@@ -80,6 +87,10 @@ async def test_what_the_stream_tells_is_served(home: Path) -> None:
 
     with psycopg.connect(reading_dsn(running)) as connection, pytest.raises(psycopg.errors.InsufficientPrivilege):
         connection.execute("DELETE FROM goldenpath_customer_windows")
+
+    pusher = Parts(running.folders, running.state).pusher
+    assert pusher is not None
+    assert [loops(dsn) for dsn in (pusher.dsn, pusher.reader_dsn)] == ["off", "on"]
 
     again = await asyncio.to_thread(up, home, ports)
     assert replace(again.state, parts={}) == replace(running.state, parts={})
