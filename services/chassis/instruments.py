@@ -80,8 +80,8 @@ MONITOR_RECORDS: Final = Counter("goldenpath_monitor_records", "Records that wer
 MONITOR_OUTCOMES: Final = Counter(
     "goldenpath_monitor_outcomes",
     "Outcomes by what became of them: kept; corrected before they counted; repeated; too_late, where they say otherwise"
-    " than what was counted; left_out of the sample that is kept; unmatched, where their record never came or had been"
-    " counted without one.",
+    " than what was counted; expired, where their record is older than any that is kept; left_out of the sample that is"
+    " kept; unmatched, where their record never came or had been counted without one.",
     ["result"],
 )
 MONITOR_DUE: Final = Counter(

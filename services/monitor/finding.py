@@ -21,7 +21,7 @@ from services.chassis.errors import NotFound, Unavailable
 from services.chassis.parking import Raw
 from services.chassis.polling import Polled, poll, raw_of
 from services.chassis.settings import KafkaAccess
-from services.monitor import arrow_batches
+from services.monitor import arrow_batches, record_ids
 from services.monitor.batches import ids_of, whole
 from services.monitor.domain.judge import Judge
 from services.monitor.preparing import prepare
@@ -30,7 +30,6 @@ _BEFORE: Final = timedelta(seconds=10)  # how far a model server's clock may be 
 _AFTER: Final = timedelta(hours=1)  # how long a record may have waited in a server's buffer
 _POLL: Final = timedelta(milliseconds=200)
 _MOST: Final = 2_000  # messages a poll
-_TIME_BITS: Final = 80  # of a UUIDv7, behind its milliseconds (RFC 9562)
 
 
 @dataclass(frozen=True)
@@ -105,10 +104,10 @@ async def _begin(consumer: AIOKafkaConsumer, record: UUID) -> tuple[float, dict[
     """Stand where the record may be; until when it may have been appended, and where each partition ends now."""
     places = sorted(consumer.assignment())  # without a group: all partitions of its topic
     ends = await consumer.end_offsets(places)
-    if record.version != 7:  # noqa: PLR2004 - the version whose first bits are a moment
+    made_ms = record_ids.made_ms(record)
+    if made_ms is None:
         await consumer.seek_to_beginning(*places)
         return float("inf"), dict(ends)
-    made_ms = record.int >> _TIME_BITS
     from_ms = max(0, made_ms - int(_BEFORE.total_seconds() * 1000))
     firsts = await consumer.offsets_for_times(dict.fromkeys(places, from_ms))
     for place in places:

@@ -10,6 +10,7 @@ from typing import Final
 
 from services.chassis import instruments
 from services.chassis.database import Connection, Row
+from services.monitor import record_ids
 from services.monitor.join_store import is_kept
 
 REPEATS: Final = timedelta(days=1)  # how long a server may take to send a batch again
@@ -120,7 +121,7 @@ class Outcomes:
         """Write what was added, and let go what is older than each model's newest `kept`."""
         if not self._new:
             return
-        halvings = await self._clocks()
+        halvings, oldest_ms = await self._clocks(), await self._oldest_kept_ms()
         added = [each for each in self._new.values() if is_kept(each.record_id.bytes, halvings.get(each.model, 0))]
         instruments.MONITOR_OUTCOMES.labels("left_out").inc(len(self._new) - len(added))
         self._new.clear()
@@ -128,8 +129,8 @@ class Outcomes:
         if not new:
             return
         rows = await self._connection.fetch(
-            """INSERT INTO outcomes (model, record_id, value, label, occurred_at)
-               SELECT * FROM unnest($1::text[], $2::uuid[], $3::float8[], $4::text[], $5::timestamptz[])
+            """INSERT INTO outcomes (model, record_id, value, label, occurred_at, counted)
+               SELECT * FROM unnest($1::text[], $2::uuid[], $3::float8[], $4::text[], $5::timestamptz[], $6::bool[])
                ON CONFLICT (model, record_id) DO UPDATE
                SET value = excluded.value, label = excluded.label, occurred_at = excluded.occurred_at
                WHERE (outcomes.value, outcomes.label) IS DISTINCT FROM (excluded.value, excluded.label)
@@ -139,6 +140,7 @@ class Outcomes:
             [outcome.value for outcome in new],
             [outcome.label for outcome in new],
             [outcome.occurred_at for outcome in new],
+            [_is_older(outcome.record_id, oldest_ms.get(outcome.model, 0.0)) for outcome in new],
         )
         _count(rows, len(new))
         for model in {row["model"] for row in rows if row["ordinal"] % _PRUNE_EVERY == 0}:
@@ -177,14 +179,34 @@ class Outcomes:
         )
         return {row["model"]: row["halvings"] for row in rows}
 
+    async def _oldest_kept_ms(self) -> dict[str, float]:
+        """From when the oldest records are that are kept of each model, for those who serve and those who wait."""
+        rows = await self._connection.fetch(
+            """SELECT w.model, min(least(
+                   (SELECT min(newest_at) FROM open_batches WHERE watch = w.id),
+                   (SELECT arrived_at FROM sampled_batches WHERE watch = w.id ORDER BY upto LIMIT 1))) AS oldest
+               FROM watches w LEFT JOIN promises p ON p.watch = w.id
+               WHERE w.model = ANY($1) AND (w.ended_at IS NULL OR p.open_rows > 0) GROUP BY w.model""",
+            list({outcome.model for outcome in self._new.values()}),
+        )
+        return {row["model"]: (row["oldest"] - REPEATS).timestamp() * 1e3 for row in rows if row["oldest"]}
+
+
+def _is_older(record: uuid.UUID, oldest_ms: float) -> bool:
+    """Whether a record is older than all that are kept; where its id doesn't say, it isn't."""
+    made_ms = record_ids.made_ms(record)
+    return made_ms is not None and made_ms < oldest_ms
+
 
 def _count(rows: Sequence[Row], told: int) -> None:
     """Count what became of outcomes; a row is one that was new, or said otherwise than before."""
-    fresh = sum(row["fresh"] for row in rows)
-    late = sum(row["counted"] for row in rows)
+    expired = sum(row["fresh"] and row["counted"] for row in rows)
+    kept = sum(row["fresh"] for row in rows) - expired
+    late = sum(row["counted"] for row in rows) - expired
     for result, found in {
-        "kept": fresh,
-        "corrected": len(rows) - fresh - late,
+        "kept": kept,
+        "expired": expired,
+        "corrected": len(rows) - kept - expired - late,
         "too_late": late,
         "repeated": told - len(rows),
     }.items():
