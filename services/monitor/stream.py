@@ -112,7 +112,7 @@ class RecordStream:
             await consumer.start()
             self._trouble = ""
             while not self._limit.exceeded():
-                with _no_garbage():
+                with garbage_waits():
                     await self._poll(consumer)
             _log.error("the dead-letter limit stopped the stream of records", reason=self._limit.exceeded())
             await asyncio.Event().wait()  # it holds its place
@@ -204,7 +204,7 @@ class RecordStream:
 
 
 @contextmanager
-def _no_garbage() -> Iterator[None]:
+def garbage_waits() -> Iterator[None]:
     """Put the search for cyclic garbage off until a poll is let go.
 
     5,000 single events are 60,000 objects, all in use: to look through them again and again costs a third of all.
