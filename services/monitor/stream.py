@@ -14,7 +14,9 @@ die, reading stops and /readyz says why.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Collection, Mapping, Sequence
+import gc
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import timedelta
 from functools import partial
 from typing import Final
@@ -110,7 +112,8 @@ class RecordStream:
             await consumer.start()
             self._trouble = ""
             while not self._limit.exceeded():
-                await self._poll(consumer)
+                with garbage_waits():
+                    await self._poll(consumer)
             _log.error("the dead-letter limit stopped the stream of records", reason=self._limit.exceeded())
             await asyncio.Event().wait()  # it holds its place
         finally:
@@ -198,6 +201,19 @@ class RecordStream:
                 tried = False  # the database is down; the reader says so
             if not tried:
                 await asyncio.sleep(_RETRY_EVERY.total_seconds())
+
+
+@contextmanager
+def garbage_waits() -> Iterator[None]:
+    """Put the search for cyclic garbage off until a poll is let go.
+
+    5,000 single events are 60,000 objects, all in use: to look through them again and again costs a third of all.
+    """
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.enable()
 
 
 class _Changing(ConsumerRebalanceListener):

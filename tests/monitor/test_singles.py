@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import uuid
+from collections.abc import Callable
 from dataclasses import replace
 from random import Random
 from typing import Any
@@ -107,11 +108,13 @@ def test_every_way_that_protobufs_json_knows_is_read(document: str) -> None:
     assert same(told, other, but_for="" if expected.record_id else "ids")
 
 
-@pytest.mark.parametrize("document", ["{", '{"model": 7}', '{"models": "credit"}', '{"numbers": {"age": []}}'])
-def test_json_that_is_no_prediction_is_refused(document: str) -> None:
+@pytest.mark.parametrize(
+    "document", [b"{", b'{"model": 7}', b'{"models": "credit"}', b'{"numbers": {"age": []}}', b'{"model": "\xff"}']
+)
+def test_json_that_is_no_prediction_is_refused(document: bytes) -> None:
     event = replace(emitted(prediction(0), "prediction.recorded", subject="model/credit"), content_type=JSON)
     dead: list[tuple[Raw, Invalid]] = []
-    assert not read_all([raw_of(replace(event, data=document.encode()), 0)], JSON, dead)
+    assert not read_all([raw_of(replace(event, data=document), 0)], JSON, dead)
     assert len(dead) == 1
 
 
@@ -185,6 +188,7 @@ TELLING = st.fixed_dictionaries(
 )
 
 
+@pytest.mark.parametrize("form", [PROTOBUF, JSON])
 @settings(max_examples=200, deadline=None)
 @given(
     kinds=st.lists(TELLING, min_size=1, max_size=3),
@@ -193,17 +197,17 @@ TELLING = st.fixed_dictionaries(
     random=st.randoms(use_true_random=False),
 )
 def test_events_that_are_read_together_tell_what_each_tells_alone(
-    kinds: list[dict[str, Any]], picks: list[int], spoiled: list[tuple[int, int, int]], random: Random
+    form: str, kinds: list[dict[str, Any]], picks: list[int], spoiled: list[tuple[int, int, int]], random: Random
 ) -> None:
     """Events of up to three layouts with other numbers, ids, times and texts each, some with a byte that is wrong."""
-    bodies = [varied(kinds[pick % len(kinds)], random).SerializeToString(deterministic=True) for pick in picks]
+    bodies = [WRITTEN[form](varied(kinds[pick % len(kinds)], random)) for pick in picks]
     for row, at, byte in spoiled:
         bodies[row] = bodies[row][:at] + bytes([byte]) + bodies[row][at + 1 :]
-    raws = [raw_of(replace(EVENT, data=body), row) for row, body in enumerate(bodies)]
+    raws = [raw_of(replace(EVENT, data=body, content_type=form), row) for row, body in enumerate(bodies)]
     dead: list[tuple[Raw, Invalid]] = []
     died_alone: list[tuple[Raw, Invalid]] = []
-    together = read_all(raws, PROTOBUF, dead)
-    alone = [one for raw in raws for one in read_all([raw], PROTOBUF, died_alone)]
+    together = read_all(raws, form, dead)
+    alone = [one for raw in raws for one in read_all([raw], form, died_alone)]
     assert sorted(raw.offset for raw, _ in dead) == sorted(raw.offset for raw, _ in died_alone)
     assert sorted(row for one in together for row in rows_of(one)) == sorted(
         row for one in alone for row in rows_of(one)
@@ -211,6 +215,30 @@ def test_events_that_are_read_together_tell_what_each_tells_alone(
 
 
 EVENT = emitted(PredictionRecorded(), "prediction.recorded", subject="model/credit")
+
+
+def plain_json(body: PredictionRecorded) -> bytes:
+    """A prediction as most senders would write it: whole numbers as numbers, which protobuf writes as text."""
+    document = json_format.MessageToDict(body, preserving_proto_field_name=True)
+    return json.dumps(document | ({"epoch": body.epoch} if body.epoch else {})).encode()
+
+
+WRITTEN: dict[str, Callable[[PredictionRecorded], bytes]] = {
+    PROTOBUF: lambda body: body.SerializeToString(deterministic=True),
+    JSON: plain_json,
+}
+
+
+@pytest.mark.parametrize("form", [PROTOBUF, JSON])
+def test_a_place_has_the_names_that_its_own_events_tell(form: str) -> None:
+    more = {"model": "fraud", "numbers": {"age": 1.0}, "texts": {}}
+    bodies = [prediction(row, **more) if row % 2 else prediction(row) for row in range(ROWS)]
+    raws = [raw_of(replace(EVENT, data=WRITTEN[form](body), content_type=form), row) for row, body in enumerate(bodies)]
+    told = read_all(raws, form, [])
+    assert {one.place.model: ({*one.numbers}, {*one.texts}) for one in told} == {
+        "credit": ({"age", "gains"}, {"education"}),
+        "fraud": ({"age"}, set()),
+    }
 
 
 def varied(kind: dict[str, Any], random: Random) -> PredictionRecorded:
