@@ -43,6 +43,7 @@ from services.deployer.router.envoy_admin import EnvoyAdmin
 from services.deployer.router.envoy_files import CLUSTERS, ROUTES
 from services.deployer.store import CHANNEL, DeployerUnitOfWork
 from tests.conftest import Database as DatabaseOfTest
+from tests.deployer.backends import Backend, backends
 from tests.deployer.fakes import FakeGovernance, FakeMonitor, FakeRegistry, FakeRuntime, quick
 
 
@@ -268,3 +269,9 @@ async def deployer(
     await admin.close()
     await runtime.close()
     await made.stop()
+
+
+@pytest.fixture
+async def two() -> AsyncIterator[list[Backend]]:
+    async with backends("one", "two") as made:
+        yield made

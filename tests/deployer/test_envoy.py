@@ -1,82 +1,23 @@
+"""A real Envoy, switched under load: who gets what, how it is stamped, and what is counted of it."""
+
 from __future__ import annotations
 
-import asyncio
 import json
-from collections.abc import AsyncIterator, Sized
-from contextlib import asynccontextmanager
-from dataclasses import replace
 from datetime import timedelta
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import grpc
 import httpx
-import pytest
 
-from services.chassis.errors import Conflict
-from services.chassis.leases import LeaseLost
 from services.chassis.testing import eventually
-from services.deployer.domain.deployment import Arm, Place
+from services.deployer.domain.deployment import Arm
 from services.deployer.domain.routing import Route, Routing, Share, Upstream
 from services.deployer.domain.traffic import Traffic
 from services.deployer.router.envoy import EnvoyRouter
-from services.deployer.router.envoy_files import ROUTES, DiscoveryFiles
 from tests.deployer.backends import Backend, backends
 from tests.deployer.conftest import Proxy
-
-PLACE = Place("credit")
-_ROUTES = "type.googleapis.com/envoy.config.route.v3.RouteConfiguration"
-INFER = "/v2/models/credit/infer"
-CLIENTS = 4
-
-
-@pytest.fixture
-async def two() -> AsyncIterator[list[Backend]]:
-    async with backends("one", "two") as made:
-        yield made
-
-
-def routing(two: list[Backend], *, weight: int = 0, mirror: bool = False, fallback: bool = False) -> Routing:
-    one, other = two
-    upstreams = (
-        Upstream(PLACE, 1, (one.address,), (other.address,) if fallback else ()),
-        Upstream(PLACE, 2, (other.address,)),
-    )
-    shares = [Share(1, Arm.STABLE, 3, 100 - weight), Share(2, Arm.CANDIDATE, 4, weight)]
-    shown = tuple(share for share in shares if share.weight)
-    return Routing(upstreams, (Route(PLACE, shown, Share(2, Arm.CANDIDATE, 4, 0) if mirror else None),))
-
-
-async def switched(router: EnvoyRouter, wanted: Routing, *, token: int = 1) -> None:
-    async def applied() -> bool:
-        return PLACE in await router.apply(wanted, token=token)
-
-    await eventually(applied, what="the switch")
-
-
-async def answered_by(client: httpx.AsyncClient, **headers: str) -> str:
-    response = await client.post(INFER, json={}, headers=headers)
-    assert response.status_code == 200, response.text
-    return str(response.json()["name"])
-
-
-@asynccontextmanager
-async def load(client: httpx.AsyncClient) -> AsyncIterator[list[str]]:
-    """Requests all the while, each of which must be answered; who answered them."""
-    names: list[str] = []
-    stop = asyncio.Event()
-
-    async def ask() -> None:
-        while not stop.is_set():
-            names.append(await answered_by(client))
-
-    clients = [asyncio.ensure_future(ask()) for _ in range(CLIENTS)]
-    try:
-        yield names
-    finally:
-        stop.set()
-        await asyncio.gather(*clients)
+from tests.deployer.switching import CLIENTS, INFER, PLACE, answered_by, load, more_than, routing, switched
 
 
 async def test_a_version_is_added_once_it_is_healthy_and_serves(
@@ -179,107 +120,11 @@ async def test_a_switch_under_load_fails_nothing_and_leaves_nobody_behind(
 ) -> None:
     await switched(router, routing(two))
     async with load(client) as names:
-        await eventually(lambda: _more_than(names, 100))
+        await eventually(lambda: more_than(names, 100))
         await switched(router, routing(two, weight=100))
         before = len(names)
-        await eventually(lambda: _more_than(names, before + 200))
+        await eventually(lambda: more_than(names, before + 200))
     assert set(names[before + CLIENTS :]) == {"two"}  # some were under way
-
-
-async def _more_than(made: Sized, count: int) -> bool:
-    return len(made) > count
-
-
-async def test_a_dead_server_is_no_outage_while_a_fallback_stands(
-    router: EnvoyRouter, client: httpx.AsyncClient, two: list[Backend]
-) -> None:
-    await switched(router, routing(two, fallback=True))
-    assert await answered_by(client) == "one"
-    await two[0].stop()
-    assert {await answered_by(client) for _ in range(50)} == {"two"}
-
-
-def pair(two: list[Backend], *, repeats: bool = True) -> Routing:
-    """Both servers are of one version."""
-    shares = (Share(1, Arm.STABLE, 3, 100),)
-    upstream = Upstream(PLACE, 1, (two[0].address, two[1].address))
-    return Routing((upstream,), (Route(PLACE, shares, repeats=repeats),))
-
-
-async def test_of_two_servers_one_may_die_under_load_and_no_request_fails(
-    router: EnvoyRouter, client: httpx.AsyncClient, two: list[Backend]
-) -> None:
-    await switched(router, pair(two))
-    async with load(client) as names:
-        await eventually(lambda: _more_than(names, 100))
-        assert set(names) == {"one", "two"}
-        await two[0].stop()
-        before = len(names)
-        await eventually(lambda: _more_than(names, before + 200))
-    assert set(names[before + CLIENTS :]) == {"two"}
-
-
-async def test_what_an_agent_was_sent_is_not_sent_again_though_its_server_died(
-    router: EnvoyRouter, client: httpx.AsyncClient, two: list[Backend]
-) -> None:
-    await switched(router, pair(two, repeats=False))
-    for backend in two:
-        backend.dies = True
-    assert (await client.post(INFER, json={})).status_code == 503
-    assert len(two[0].seen) + len(two[1].seen) == 1
-
-
-async def test_a_request_that_kills_its_servers_is_handed_on_once(
-    router: EnvoyRouter, client: httpx.AsyncClient, two: list[Backend]
-) -> None:
-    await switched(router, pair(two))
-    for backend in two:
-        backend.dies = True
-    assert (await client.post(INFER, json={})).status_code == 503
-    assert [len(backend.seen) for backend in two] == [1, 1]
-
-
-async def test_a_server_comes_and_goes_under_load_and_no_request_fails(
-    router: EnvoyRouter, client: httpx.AsyncClient, two: list[Backend]
-) -> None:
-    alone = replace(pair(two), upstreams=(Upstream(PLACE, 1, (two[1].address,)),))
-    await switched(router, alone)
-
-    async def both() -> bool:
-        return "one" in names
-
-    async def gone() -> bool:
-        return two[0].address.http not in await router.known()
-
-    async with load(client) as names:
-        await switched(router, pair(two))
-        await eventually(both)
-        await switched(router, alone)
-        await eventually(gone)
-        await two[0].stop()  # as a model server is asked to end: only now
-        before = len(names)
-        await eventually(lambda: _more_than(names, before + 200))
-    assert set(names[before + CLIENTS :]) == {"two"}
-
-
-async def test_a_version_that_left_is_forgotten_once_nothing_is_under_way(
-    router: EnvoyRouter, client: httpx.AsyncClient, two: list[Backend]
-) -> None:
-    await switched(router, routing(two))
-    two[0].delay = 0.5
-    slow = asyncio.ensure_future(answered_by(client))
-    await eventually(lambda: _more_than(two[0].seen, 0))
-    alone = Routing((Upstream(PLACE, 2, (two[1].address,)),), (Route(PLACE, (Share(2, Arm.STABLE, 5, 100),)),))
-    await switched(router, alone)
-    assert await router.prune(alone, token=1)
-    assert two[0].address.http in await router.known()
-
-    async def forgotten() -> bool:
-        await router.prune(alone, token=1)
-        return two[0].address.http not in await router.known()
-
-    await eventually(forgotten)
-    assert await slow == "one"
 
 
 async def test_requests_failures_and_latencies_are_counted_per_version(
@@ -306,40 +151,13 @@ async def test_copies_failures_among_them_are_counted_on_the_version_that_got_th
     for copies, status in enumerate((200, 200, 500)):
         two[1].status = status
         assert await answered_by(client) == "one"
-        await eventually(partial(_more_than, two[1].seen, copies))
+        await eventually(partial(more_than, two[1].seen, copies))
 
     async def counted() -> bool:
         traffic = (await router.traffic())[PLACE, 2].since(before)
         return (traffic.requests, traffic.failures, traffic.answers) == (3, 1, 3)
 
     await eventually(counted)
-
-
-async def test_a_deployer_that_lost_its_lease_cannot_write(
-    router: EnvoyRouter, client: httpx.AsyncClient, two: list[Backend]
-) -> None:
-    await switched(router, routing(two), token=5)
-    with pytest.raises(LeaseLost):
-        await router.apply(routing(two, weight=100), token=4)
-    assert await answered_by(client) == "one"
-
-
-async def test_routes_that_the_proxy_refuses_are_noticed_and_the_last_good_ones_serve(
-    router: EnvoyRouter, client: httpx.AsyncClient, two: list[Backend], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    await switched(router, routing(two))
-    bad = {"@type": _ROUTES, "name": "goldenpath", "virtual_hosts": [{"name": "", "domains": []}]}
-    monkeypatch.setattr("services.deployer.router.envoy.route_configuration", lambda _: bad)
-    with pytest.raises(Conflict, match="refuses"):
-        await router.apply(routing(two, weight=100), token=1)
-    assert await answered_by(client) == "one"
-
-
-async def test_applying_twice_changes_nothing(router: EnvoyRouter, proxy: Proxy, two: list[Backend]) -> None:
-    await switched(router, routing(two))
-    before = (proxy.folder / ROUTES).stat().st_mtime_ns
-    await switched(router, routing(two))
-    assert (proxy.folder / ROUTES).stat().st_mtime_ns == before
 
 
 async def test_grpc_passes_by_the_models_header(router: EnvoyRouter, proxy: Proxy) -> None:
@@ -363,24 +181,6 @@ async def test_grpc_passes_by_the_models_header(router: EnvoyRouter, proxy: Prox
 
 async def _echo(_: bytes, context: grpc.aio.ServicerContext[bytes, bytes]) -> bytes:
     return json.dumps({name: str(value) for name, value in context.invocation_metadata() or ()}).encode()
-
-
-def test_a_file_is_never_half_written(tmp_path: Path) -> None:
-    files = DiscoveryFiles(tmp_path)
-    version = files.replace(ROUTES, [{"a": 1}], token=2)
-    assert files.version(ROUTES) == version
-    assert files.read(ROUTES) == [{"a": 1}]
-    assert files.replace(ROUTES, [{"a": 1}], token=3) == version
-
-
-def test_what_another_deployer_wrote_is_read_anew(tmp_path: Path) -> None:
-    ours, theirs = DiscoveryFiles(tmp_path), DiscoveryFiles(tmp_path)
-    ours.replace(ROUTES, [{"a": 1}], token=1)
-    assert theirs.read(ROUTES) == [{"a": 1}]
-    theirs.replace(ROUTES, [{"a": 2}], token=2)
-    assert ours.read(ROUTES) == [{"a": 2}]
-    with pytest.raises(LeaseLost):
-        ours.replace(ROUTES, [{"a": 3}], token=1)
 
 
 def test_nothing_takes_longer_than_a_minute_by_default() -> None:

@@ -1,22 +1,16 @@
+"""Rollouts from the approval to the end, with shadow steps among them."""
+
 from __future__ import annotations
 
-import asyncio
 from dataclasses import replace
 from datetime import timedelta
-from uuid import uuid4
-
-import numpy as np
-import pytest
 
 from goldenpath.deployer.v1 import deployer_service_pb2 as service_pb2
-from goldenpath.deployer.v1 import events_pb2
 from services.chassis.errors import Unavailable
 from services.chassis.testing import eventually
 from services.deployer.domain.shadow import Disagreement
 from services.deployer.handlers import going_back, rollouts
-from services.deployer.runtimes import Endpoint
 from tests.deployer.conftest import PLACE, Deployer
-from tests.deployer.fakes import digest_of, sample_of
 
 
 async def test_a_first_version_takes_all_the_traffic(deployer: Deployer) -> None:
@@ -201,183 +195,3 @@ async def test_a_shadow_step_without_an_answer_of_the_monitor_stays_and_is_held_
     await deployer.meanwhile(held)
     assert "the monitor gives no answer" in (await deployer.state()).held_reason
     assert (await deployer.history())[-1] == "held"
-
-
-async def test_a_signal_about_the_stable_goes_back_when_that_helps(deployer: Deployer) -> None:
-    state = await deployer.deployed(1, 2)
-    x = np.linspace(0, 1, 400)
-    deployer.monitor.given = sample_of(current=(1 - x).tolist(), outcomes=(x > 0.5).astype(float).tolist())
-    await deployer.signal(2, state.position.epoch)
-    state = await deployer.serves(1)
-    decision = await deployer.decision()
-    assert decision.verb == events_pb2.VERB_ROLL_BACK
-    assert decision.comparison.current_loss > decision.comparison.target_loss
-    assert decision.comparison.rows == 400
-    assert (await deployer.history())[-2:] == ["rollback_decided", "rolled_back"]
-
-    async def effective() -> bool:
-        return (await deployer.decision()).HasField("effective_at")
-
-    await eventually(effective)
-    decided = await deployer.decision()
-    took = decided.effective_at.ToDatetime() - decided.decided_at.ToDatetime()
-    assert timedelta() < took
-
-
-async def test_a_signal_holds_when_going_back_is_worse_and_clearing_it_releases(deployer: Deployer) -> None:
-    state = await deployer.deployed(1, 2)
-    for server in deployer.runtime.servers_of(1):
-        server.score = lambda value: 1 - value
-    x = np.linspace(0, 1, 400)
-    deployer.monitor.given = sample_of(current=x.tolist(), outcomes=(x > 0.5).astype(float).tolist())
-    await deployer.signal(2, state.position.epoch)
-
-    async def held() -> bool:
-        return (await deployer.state()).held
-
-    await eventually(held)
-    assert (await deployer.decision()).verb == events_pb2.VERB_HOLD
-    assert (await deployer.state()).held_for_signal == "signal"
-    await deployer.signal(2, state.position.epoch, cleared=True)
-    assert not (await deployer.state()).held
-    assert (await deployer.history())[-2:] == ["held", "released"]
-
-
-async def test_going_back_works_while_every_sibling_is_down(deployer: Deployer) -> None:
-    deployer.registry.policy = replace(deployer.registry.policy, back_without_answer=True)
-    state = await deployer.deployed(1, 2)
-    deployer.governance.error = Unavailable("down")
-    deployer.registry.error = Unavailable("down")
-    deployer.monitor.hangs = True
-    await deployer.signal(2, state.position.epoch)
-    await deployer.serves(1)
-
-
-async def test_a_late_signal_cannot_take_back_a_newer_version(deployer: Deployer) -> None:
-    old = await deployer.deployed(1)
-    await deployer.deployed(2)
-    await deployer.signal(1, old.position.epoch)
-    await deployer.requests(20)
-    assert (await deployer.state()).position.stable_version == 2
-    async with deployer.database.begin() as uow:
-        assert await uow.decisions.waiting() == []
-
-
-async def test_a_signal_about_the_candidate_takes_its_traffic(deployer: Deployer) -> None:
-    await deployer.deployed(1)
-    deployer.registry.policy = replace(deployer.registry.policy, minimum_sample=10_000)
-    await deployer.approve(2)
-
-    async def has_traffic() -> bool:
-        return (await deployer.state()).position.candidate_weight == 20
-
-    await deployer.meanwhile(has_traffic)
-    await deployer.signal(2, (await deployer.state()).position.epoch)
-    await deployer.serves(1)
-    assert (await deployer.decision()).verb == events_pb2.VERB_ABORT
-
-
-async def test_it_goes_back_by_itself_only_once_per_promotion(deployer: Deployer) -> None:
-    deployer.registry.policy = replace(deployer.registry.policy, back_without_answer=True)
-    state = await deployer.deployed(1, 2, 3)
-    await deployer.signal(3, state.position.epoch, name="first")
-    state = await deployer.serves(2)
-    await deployer.signal(2, state.position.epoch, name="second")
-
-    async def held() -> bool:
-        return (await deployer.state()).held
-
-    await eventually(held)
-    assert (await deployer.state()).position.stable_version == 2
-
-
-async def test_without_an_earlier_version_that_served_long_enough_it_holds(deployer: Deployer) -> None:
-    state = await deployer.deployed(1)
-    await deployer.signal(1, state.position.epoch)
-
-    async def held() -> bool:
-        return (await deployer.state()).held
-
-    await eventually(held)
-    assert "no earlier version" in (await deployer.state()).held_reason
-
-
-async def test_a_crash_of_the_stable_is_no_outage_while_the_warm_version_stands_behind_it(deployer: Deployer) -> None:
-    await deployer.deployed(1, 2)
-    await deployer.runtime.die(2)
-    assert set(await deployer.requests(100)) == {200}
-    await deployer.has_servers(1, 2)
-
-
-async def test_a_crash_of_a_first_version_is_no_outage(deployer: Deployer) -> None:
-    await deployer.deployed(1)
-    await deployer.has_servers(1, 1)
-    await deployer.runtime.die(1)
-    assert set(await deployer.requests(100)) == {200}
-    await deployer.has_servers(1, 1)
-
-
-async def test_a_crash_of_a_version_that_came_back_is_no_outage(deployer: Deployer) -> None:
-    deployer.registry.policy = replace(deployer.registry.policy, back_without_answer=True)
-    state = await deployer.deployed(1, 2)
-    await deployer.signal(2, state.position.epoch)
-    await deployer.serves(1)
-    await deployer.has_servers(1, 1)  # and none of the version that was left for cause
-    await deployer.runtime.die(1)
-    assert set(await deployer.requests(100)) == {200}
-    await deployer.has_servers(1, 1)
-
-
-async def test_a_warm_version_that_no_longer_starts_is_given_up_and_the_stable_gets_a_second_server(
-    deployer: Deployer,
-) -> None:
-    await deployer.deployed(1, 2)
-    await deployer.has_servers(1, 2)
-    deployer.runtime.broken.add(1)
-    await deployer.runtime.die(1)
-    await deployer.has_servers(2, 2)
-    state = await deployer.state()
-    assert state.warm_version == 0
-    await deployer.signal(2, state.position.epoch)
-
-    async def held() -> bool:
-        return (await deployer.state()).held
-
-    await eventually(held)
-    assert "no earlier version" in (await deployer.state()).held_reason
-
-
-async def test_a_version_that_comes_again_while_its_old_server_ends_gets_a_new_one(deployer: Deployer) -> None:
-    deployer.registry.policy = replace(deployer.registry.policy, back_without_answer=True)
-    state = await deployer.deployed(1, 2)
-    old = deployer.runtime.servers_of(2)[0]
-    old.delay = 1.0  # a request under way keeps it from ending
-    slow = asyncio.ensure_future(deployer.requests(1))
-    await deployer.signal(2, state.position.epoch)
-    await deployer.serves(1)
-    async with deployer.database.begin() as uow:
-        await rollouts.admit_version(PLACE, 2, uow, commanded=True)
-    await deployer.serves(2)
-    assert await slow == [200]
-    await deployer.has_servers(1, 2)
-    assert old not in deployer.runtime.servers_of(2)
-
-
-async def test_a_server_whose_start_was_interrupted_and_that_nobody_needs_is_ended(deployer: Deployer) -> None:
-    await deployer.deployed(1)
-    left = Endpoint(uuid4(), PLACE, 7, digest_of(7), deployer.runtime.free_address())
-    await asyncio.to_thread(deployer.runtime.start, left)
-    async with deployer.database.begin() as uow:
-        await uow.endpoints.add(left)
-    await deployer.has_servers(1, 1)
-    assert deployer.runtime.servers_of(7) == []
-
-
-@pytest.mark.parametrize("round_trips", [0, 4, 16])
-async def test_a_rollout_finishes_after_its_jobs_were_killed(deployer: Deployer, round_trips: int) -> None:
-    await deployer.deployed(1)
-    await deployer.approve(2)
-    await deployer.requests(round_trips)
-    await deployer.restart()
-    await deployer.serves(2)
-    assert await deployer.history() == ["started", "promoted", "started", "promoted"]
