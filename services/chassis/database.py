@@ -37,6 +37,7 @@ Row: TypeAlias = asyncpg.Record
 _MIGRATION_LOCK: Final = 7_364_211  # any number, the same in all replicas
 _STATEMENT_TIMEOUT: Final = timedelta(seconds=30)
 _LOCK_TIMEOUT: Final = timedelta(seconds=10)
+_IDLE_TIMEOUT: Final = timedelta(seconds=30)  # in a transaction: whoever is stopped keeps its locks no longer
 _SILENT: Final = timedelta(seconds=5)  # beyond the statement's time: then the server can't even say that it is over
 _READY_WITHIN: Final = timedelta(seconds=1)  # less than a readiness check has, so that it says what is the matter
 _CONNECT_TIMEOUT: Final = timedelta(seconds=5)
@@ -188,6 +189,7 @@ class Database(Generic[U]):
                 "application_name": self._source,
                 "statement_timeout": str(int(_STATEMENT_TIMEOUT.total_seconds() * 1000)),
                 "lock_timeout": str(int(_LOCK_TIMEOUT.total_seconds() * 1000)),
+                "idle_in_transaction_session_timeout": str(int(_IDLE_TIMEOUT.total_seconds() * 1000)),
             },
         )
 

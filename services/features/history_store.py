@@ -20,15 +20,21 @@ if TYPE_CHECKING:
 
 
 async def prepare(connection: Connection, shape: Shape) -> None:
-    """Make a view's table, or the columns that it lacks."""
-    table = _name(shape.table)
+    """Make a view's table, or what it lacks; a whole one isn't locked, since somebody may be reading it for minutes."""
+    table, index = _name(shape.table), _name(f"{shape.table}_by_moment")
     keys = [f"{_name(name)} {kind.value} NOT NULL" for name, kind in shape.keys.items()]
     moments = [f"{_name(name)} timestamptz NOT NULL" for name in (shape.event_time, shape.kept_at)]
-    await connection.execute(f"CREATE TABLE IF NOT EXISTS {table} ({', '.join([*keys, *moments])})")
-    for name, kind in shape.values.items():
+    known = await connection.fetch(
+        "SELECT attname FROM pg_attribute WHERE attrelid = to_regclass($1) AND NOT attisdropped", table
+    )
+    if not known:
+        await connection.execute(f"CREATE TABLE IF NOT EXISTS {table} ({', '.join([*keys, *moments])})")
+    for name in sorted(shape.values.keys() - {row["attname"] for row in known}):
+        kind = shape.values[name]
         await connection.execute(f"ALTER TABLE {table} ADD COLUMN IF NOT EXISTS {_name(name)} {kind.value}")
-    by = ", ".join(map(_name, [*shape.keys, shape.event_time]))
-    await connection.execute(f"CREATE INDEX IF NOT EXISTS {_name(shape.table + '_by_moment')} ON {table} ({by})")
+    if await connection.fetchval("SELECT to_regclass($1) IS NULL", index):
+        by = ", ".join(map(_name, [*shape.keys, shape.event_time]))
+        await connection.execute(f"CREATE INDEX IF NOT EXISTS {index} ON {table} ({by})")
 
 
 async def add(connection: Connection, shape: Shape, rows: Sequence[Row], kept_at: datetime) -> None:

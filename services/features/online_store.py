@@ -137,7 +137,9 @@ def _pool_of(config: GuardedPostgreSQLOnlineStoreConfig) -> ConnectionPool:
     limits = {
         "connect_timeout": max(2, math.ceil(patience_s)),  # libpq takes whole seconds, two at the least
         "tcp_user_timeout": config.patience_ms,
-        "options": f"{told['options']} -c statement_timeout={config.patience_ms}",
+        # Whoever was stopped in the middle of a write keeps its rows from others for less than they wait.
+        "options": f"{told['options']} -c statement_timeout={config.patience_ms}"
+        f" -c idle_in_transaction_session_timeout={math.ceil(config.patience_ms / 2)}",
     }
     return ConnectionPool(
         _get_conninfo(config),

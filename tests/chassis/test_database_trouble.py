@@ -37,7 +37,12 @@ IN_USE = f"all {CONNECTIONS} connections to the database are in use"
 @pytest.fixture
 def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """What takes half a minute otherwise takes half a second."""
-    for name, seconds in {"_STATEMENT_TIMEOUT": 0.5, "_LOCK_TIMEOUT": 0.25, "_SILENT": 0.5}.items():
+    for name, seconds in {
+        "_STATEMENT_TIMEOUT": 0.5,
+        "_LOCK_TIMEOUT": 0.25,
+        "_IDLE_TIMEOUT": 1,
+        "_SILENT": 0.5,
+    }.items():
         monkeypatch.setattr(chassis_database, name, timedelta(seconds=seconds))
 
 
@@ -126,6 +131,22 @@ async def test_the_limits_are_set_on_every_connection(service: Service) -> None:
         for connection in (one, other):
             assert await connection.fetchval("SHOW statement_timeout") == "30s"
             assert await connection.fetchval("SHOW lock_timeout") == "10s"
+            assert await connection.fetchval("SHOW idle_in_transaction_session_timeout") == "30s"
+
+
+async def test_whoever_stops_in_a_transaction_keeps_its_rows_from_others_for_a_while_only(far: Service) -> None:
+    async def taken() -> bool:
+        async with far.database.begin() as uow:
+            await uow.connection.execute("INSERT INTO outbox_sequences VALUES ('any', 1)")
+        return True
+
+    async def stopped() -> None:
+        async with far.database.begin() as uow:
+            await uow.connection.execute("INSERT INTO outbox_sequences VALUES ('any', 1)")
+            await eventually(taken, what="the row")
+
+    with pytest.raises(Unavailable):
+        await stopped()
 
 
 async def test_whoever_asks_while_every_connection_is_in_use_is_told_so(far: Service, issuer: Issuer) -> None:

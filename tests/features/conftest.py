@@ -58,8 +58,8 @@ def _answers(client: Redis) -> bool:
     return False
 
 
-def _in_postgres(_: pytest.FixtureRequest) -> None:
-    return None
+def in_postgres(_: pytest.FixtureRequest) -> None:
+    """Where settings_of has it, told nothing else."""
 
 
 def _in_redis(request: pytest.FixtureRequest) -> dict[str, Any]:
@@ -67,7 +67,7 @@ def _in_redis(request: pytest.FixtureRequest) -> dict[str, Any]:
     return {"type": "services.features.redis_store.GuardedRedisOnlineStore", "connection_string": address}
 
 
-@pytest.fixture(params=[pytest.param(_in_postgres, id="postgres"), pytest.param(_in_redis, id="redis")])
+@pytest.fixture(params=[pytest.param(in_postgres, id="postgres"), pytest.param(_in_redis, id="redis")])
 def store(request: pytest.FixtureRequest, database: Database, repository: Path, unique: str) -> Iterator[FeatureStore]:
     settings = settings_of(database.dsn, repository, request.param(request), project=unique)
     made = FeatureStore(fs_yaml_file=settings)

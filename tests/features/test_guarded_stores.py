@@ -16,6 +16,10 @@ from feast.protos.feast.types.EntityKey_pb2 import EntityKey
 from feast.protos.feast.types.Value_pb2 import Value
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from psycopg import sql
+from psycopg.errors import IdleInTransactionSessionTimeout
+
+from tests.features.conftest import in_postgres
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 Push = tuple[int, str, float]  # seconds after noon, the customer, the value
@@ -98,6 +102,22 @@ def test_any_order_gives_what_the_times_say(store: FeatureStore, batches: list[l
 def newest(pushes: Sequence[Push], customer: str) -> tuple[float | None, float | None]:
     hers = sorted((push for push in pushes if push[1] == customer), key=lambda push: push[0])
     return (hers[-1][2], -hers[-1][2]) if hers else (None, None)
+
+
+@pytest.mark.parametrize("store", [in_postgres], indirect=True)
+def test_a_writer_that_was_stopped_keeps_its_rows_from_others_for_a_while_only(store: FeatureStore) -> None:
+    write(store, [(5, "a", 1.0)])
+    every_row = sql.SQL("UPDATE {} SET value_text = ''").format(sql.Identifier(f"{store.project}_customer_windows"))
+    online: Any = store._get_provider().online_store
+
+    def stopped() -> None:
+        with online._get_conn(store.config) as connection:
+            connection.execute(every_row)
+            write(store, [(6, "a", 2.0)])
+
+    with pytest.raises(IdleInTransactionSessionTimeout):
+        stopped()
+    assert read(store, "a") == [(2.0, -2.0)]
 
 
 def test_what_feast_pushes_itself_is_guarded_too(store: FeatureStore) -> None:
