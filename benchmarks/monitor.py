@@ -5,7 +5,7 @@ them, in polls of 20 batches: a fifth of a second's records at 100,000 a second.
 are what `services.monitor.intake` does, without its database. Through Kafka all is there: a real broker, the monitor's
 own reader, a PostgreSQL; beside it what the client alone costs, `getmany` of the same messages in fetches of the same
 size, as any process would do that. Both have read another topic before, so that what a process does once isn't
-counted; and garbage and freed memory are treated as the monitor's process does.
+counted. Garbage is looked for when the monitor's own reader does.
 """
 
 from __future__ import annotations
@@ -46,7 +46,6 @@ from services.monitor.domain.judge import Judge
 from services.monitor.domain.panes import Pane, added
 from services.monitor.forms import SINGLE
 from services.monitor.intake import Intake
-from services.monitor.memory import keep_what_is_freed
 from services.monitor.preparing import prepare
 from services.monitor.settings import MonitorSettings
 from services.monitor.stream import FETCH_BYTES, NAME, RecordStream, garbage_waits
@@ -203,7 +202,7 @@ def _through_kafka(folder: Path, profile: ReferenceProfile, random: np.random.Ge
 
 
 async def _read(dsn: str, bootstrap: str, profile: ReferenceProfile, random: np.random.Generator) -> list[Figure]:
-    topics: list[tuple[str, int, float]] = []
+    judge, figures, before = Judge(profile, Settings()), list[Figure](), 0
     for name, messages, rows in (
         ("warm", (message(random, number) for number in range(1, POLL + 1)), POLL * ROWS),
         ("columnar", (message(random, POLL + number) for number in range(1, KAFKA_BATCHES + 1)), KAFKA_BATCHES * ROWS),
@@ -211,10 +210,7 @@ async def _read(dsn: str, bootstrap: str, profile: ReferenceProfile, random: np.
     ):
         await create_topics(KafkaAccess(bootstrap), topics=(replace(RECORDS, name=name),))
         sent = await _send(bootstrap, name, messages)
-        topics.append((name, rows, rows / await _bare(bootstrap, name, sent)))
-    keep_what_is_freed()
-    judge, figures, before = Judge(profile, Settings()), list[Figure](), 0
-    for name, rows, bare in topics:
+        bare = rows / await _bare(bootstrap, name, sent)
         ours = rows / await _ours(dsn, bootstrap, name, judge, before + rows)
         beside = f"of a bare getmany of the same messages: {ours:,.0f} rows per CPU second beside {bare:,.0f}"
         figures += [

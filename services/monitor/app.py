@@ -26,7 +26,6 @@ from services.monitor.finding import Finder
 from services.monitor.grpc_api import NAME, MonitorApi
 from services.monitor.intake import Intake
 from services.monitor.kserve_api import RecordsWriter
-from services.monitor.memory import keep_what_is_freed
 from services.monitor.proof_job import ProofJob
 from services.monitor.settings import MonitorSettings
 from services.monitor.signal_store import SIGNALS
@@ -38,7 +37,6 @@ async def run() -> int:
     settings = MonitorSettings.read()
     logging.configure("monitor", as_json=settings.log_json)
     telemetry.configure("monitor", traces_folder=settings.traces_folder)
-    keep_what_is_freed()
     await create_topics(settings.kafka)
     return await serve(parts_of(settings))
 
