@@ -26,7 +26,7 @@ from benchmarks.figures import TIMES, Figure, report
 from benchmarks.peers import environment
 from services.chassis.errors import Unavailable
 from services.monitor.domain.confidence import Watched, path
-from services.monitor.domain.estimated import estimated, metrics_of
+from services.monitor.domain.estimated import estimate, metrics_of
 from services.monitor.domain.performance import tally
 from services.monitor.domain.promise import Promise
 from services.profile import profile_of
@@ -174,7 +174,7 @@ def _estimates(
     profile = profile_of(inputs, scores={"score": reference["score"]} if "score" not in inputs else None)
     expected = expected_of(profile, inputs, reference["score"], made["reference_outcomes"])
     promise = Promise(metric, 1.0, timedelta(days=7), threshold=THRESHOLD)
-    said = estimated(expected, promise, window, "score", WINDOW)
+    said = estimate(expected, promise, window, "score", WINDOW)
     return metrics_of(expected, said) if expected and said else {}
 
 

@@ -145,8 +145,8 @@ def _performance(report: pb.GetReportResponse) -> str:
     metrics = "".join(f"<div><b>{escape(now)}</b>{escape(name)}</div>" for name, now in promises.metric_rows(kept))
     return (
         f'<section class="card"><h2>The promise, by outcomes</h2><p>{escape(promises.standing(kept))}</p>'
-        f'<div class="facts">{metrics}</div>{_table(*promises.segment_rows(kept))}{_table(*promises.day_rows(kept))}'
-        "</section>"
+        f'<div class="facts">{metrics}</div>{_table(*promises.segment_rows(kept, whole=True))}'
+        f"{_table(*promises.day_rows(kept))}</section>"
     )
 
 
@@ -161,11 +161,10 @@ def _estimated(report: pb.GetReportResponse) -> str:
     if not report.HasField("estimated"):
         return ""
     said = report.estimated
-    rows = list(promises.expected_rows(said, report.performance))
     return (
         f'<section class="card"><h2>Before outcomes come: an estimate</h2><p>{escape(promises.expectation(said))}</p>'
         f'<p>{escape(promises.comparison(said))}</p><p class="dim">{escape(promises.ASSUMED)}</p>{_days(said)}'
-        f"{_table(('metric', 'expected', 'by outcomes'), rows)}</section>"
+        f"{_table(*promises.expected_rows(said, report.performance))}</section>"
     )
 
 

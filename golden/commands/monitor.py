@@ -28,7 +28,7 @@ _SHOWN: Final = 12  # features; the rest is in --json and on the page
 _BARS: Final = 12  # of a distribution
 _NAME: Final = 25  # characters of a feature's name: a row then fits eighty columns
 _MOMENTS: Final = 60  # of the evidence over time
-Why = Annotated[bool, typer.Option("--why", help="Show bounds, evidence, and every effect.")]
+Why = Annotated[bool, typer.Option("--why", help="Show bounds, evidence, every effect, segment and day.")]
 Page = Annotated[Path | None, typer.Option("--page", metavar="FILE", help="Write it as an HTML page.")]
 Effect = Annotated[str, typer.Option("--effect", help="Judge by another effect: psi, js, ks, wasserstein.")]
 Tolerance = Annotated[float, typer.Option("--tolerance", min=0, help="Judge by another tolerance.")]
@@ -137,17 +137,13 @@ def _show_relations(relations: list[events.RelationEffect]) -> None:
 
 
 def _show_performance(kept: events.Performance, *, why: bool) -> None:
-    """How the promise is kept, and which segments carry what isn't; to who asks why, all of them and the days."""
+    """How the promise is kept, and which segments carry what isn't; to whoever asks why, all of them and the days."""
     console.print(f"\n[bold]promise[/bold]   {escape(promises.standing(kept))}")
     table("metric", "now", rows=list(promises.metric_rows(kept)))
-    headings, rows = promises.segment_rows(kept)
-    carrying = [row[:4] for row, each in zip(rows, kept.segments, strict=True) if each.share]
-    if why:
-        table(*headings, rows=rows)
-        days, of_days = promises.day_rows(kept)
-        table(*days, rows=of_days)
-    elif carrying:
-        table(*headings[:4], rows=carrying)
+    for headings, rows in (promises.segment_rows(kept, whole=why), promises.day_rows(kept) if why else ([], [])):
+        if rows:
+            console.print()
+            table(*headings, rows=rows)
 
 
 def _show_estimated(said: events.EstimatedPerformance, kept: events.Performance) -> None:
@@ -155,7 +151,8 @@ def _show_estimated(said: events.EstimatedPerformance, kept: events.Performance)
     console.print(f"\n[bold]estimate[/bold]   {escape(promises.expectation(said))}")
     if compared := promises.comparison(said):
         console.print(escape(compared))
-    table("metric", "expected", "by outcomes", rows=list(promises.expected_rows(said, kept)))
+    headings, rows = promises.expected_rows(said, kept)
+    table(*headings, rows=rows)
     console.print(f"[dim]{promises.ASSUMED}[/dim]")
 
 

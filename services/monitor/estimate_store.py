@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import date
 
 from services.chassis.database import Connection
@@ -14,17 +14,21 @@ class Estimates:
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
 
-    async def since(self, watch: int, day: date) -> dict[date, bytes]:
-        """What was expected of each day's records from a day on, oldest first."""
+    async def of(self, watch: int, days: Sequence[date]) -> dict[date, bytes]:
+        """What was expected of some days' records so far."""
         rows = await self._connection.fetch(
-            "SELECT day, sums FROM estimates WHERE watch = $1 AND day >= $2 ORDER BY day", watch, day
+            "SELECT day, sums FROM estimates WHERE watch = $1 AND day = ANY($2)", watch, list(days)
         )
         return {row["day"]: row["sums"] for row in rows}
 
-    async def newest(self, watch: int) -> date | None:
-        """The newest day of a watch; None where there is none."""
-        found: date | None = await self._connection.fetchval("SELECT max(day) FROM estimates WHERE watch = $1", watch)
-        return found
+    async def all(self, watch: int) -> list[tuple[date, bytes]]:
+        """What was expected of each day that is kept, oldest first."""
+        rows = await self._connection.fetch("SELECT day, sums FROM estimates WHERE watch = $1 ORDER BY day", watch)
+        return [(row["day"], row["sums"]) for row in rows]
+
+    async def forget(self, watch: int, first: date) -> None:
+        """Keep no day before this one."""
+        await self._connection.execute("DELETE FROM estimates WHERE watch = $1 AND day < $2", watch, first)
 
     async def save(self, watch: int, days: Mapping[date, bytes]) -> None:
         """Write what is expected of days' records."""

@@ -18,7 +18,7 @@ from services.monitor.batches import SCORE
 from services.monitor.domain import estimated, tallies
 from services.monitor.domain.estimated import Estimated
 from services.monitor.domain.judge import Judge
-from services.monitor.domain.promise import FOLLOWED, Promise
+from services.monitor.domain.promise import Promise, first_followed
 from services.monitor.estimate_store import Estimates
 from services.monitor.join_store import Day, Join
 from services.monitor.packed import Batch
@@ -29,17 +29,20 @@ from services.profile.vectors import with_numbers
 _log = structlog.get_logger()
 
 
-def expected_of(batch: Batch, judge: Judge) -> Estimated | None:
+def estimate_of(batch: Batch, judge: Judge) -> Estimated | None:
     """What is expected of a batch's records; None where nothing is, or outcomes aren't followed.
 
-    Raises:
-        Invalid: it doesn't fit its version's profile.
+    It is only shown. So a batch that it can't be told of counts everywhere else.
     """
     profile = judge.profile
     if profile.expected is None or judge.promise is None:
         return None
     columns = with_numbers(profile.vectors, batch.columns)
-    return estimated.estimated(profile.expected, judge.promise, columns, SCORE, batch.rows)
+    try:
+        return estimated.estimate(profile.expected, judge.promise, columns, SCORE, batch.rows)
+    except Invalid as error:
+        _log.warning("nothing is expected of a batch", model=batch.head.model, reason=str(error))
+        return None
 
 
 async def add(watch: int, told: Sequence[tuple[datetime, Estimated]], uow: MonitorUnitOfWork) -> None:
@@ -47,24 +50,23 @@ async def add(watch: int, told: Sequence[tuple[datetime, Estimated]], uow: Monit
     if not told:
         return
     days = [newest_at.astimezone(UTC).date() for newest_at, _ in told]
-    before = await uow.estimates.since(watch, min(days))
+    before = {day: _read(sums) for day, sums in (await uow.estimates.of(watch, days)).items()}
     together: dict[date, Estimated] = {}
     for day, (_, said) in zip(days, told, strict=True):
-        so_far = together.get(day) or _read(before.get(day))
-        together[day] = so_far + said if so_far else said
+        so_far = together.get(day) or before.get(day)
+        together[day] = so_far + said if so_far and so_far.is_like(said) else said  # else another release wrote it
     await uow.estimates.save(watch, {day: estimated.to_bytes(said) for day, said in together.items()})
+    await uow.estimates.forget(watch, first_followed(max(days)))
 
 
 async def performance(
     watch: int, expected: Expected | None, promise: Promise, connection: Connection
 ) -> pb.EstimatedPerformance | None:
     """How a watch probably does, over the last 28 days with records; None where nothing is expected of any."""
-    newest = await Estimates(connection).newest(watch)
-    if newest is None or expected is None:
+    if expected is None:
         return None
-    since = newest - FOLLOWED
-    kept = await Estimates(connection).since(watch, since)
-    said = {day: each for day, sums in kept.items() if (each := _read(sums))}
+    kept = [(day, _read(sums)) for day, sums in await Estimates(connection).all(watch)]
+    said = {day: each for day, each in kept if each and estimated.fits(expected, each)}
     if not said:
         return None
     first, *others = said.values()
@@ -77,24 +79,26 @@ async def performance(
     )
     if estimated.has_loss(promise):
         found.loss = together.mean_loss()
-        truth = {day.day: day for day in await Join(connection).days(watch, since) if not day.feature}
-        found.days.extend(_day(day, each, truth.get(day)) for day, each in said.items())
+        truth = {day.day: day for day in await Join(connection).whole_days(watch, min(said))}
+        found.days.extend(_day(day, each, truth.get(day), expected, promise) for day, each in said.items())
     return found
 
 
-def _day(day: date, said: Estimated, truth: Day | None) -> pb.EstimatedDay:
+def _day(day: date, said: Estimated, came_due: Day | None, expected: Expected, promise: Promise) -> pb.EstimatedDay:
     found = pb.EstimatedDay(rows=said.rows, expected=said.mean_loss())
     found.day.FromDatetime(datetime.combine(day, time(), UTC))
-    known = tallies.from_bytes(truth.sums).rows if truth else 0
-    if truth and known:
-        found.known, found.actual, found.deviation = known, truth.loss / known, said.deviation(known)
+    if came_due is not None:
+        sums = tallies.from_bytes(came_due.sums)
+        if sums.rows:
+            found.known = sums.rows
+            found.actual = estimated.true_loss(promise, came_due.loss, sums)
+            found.deviation = said.deviation(sums.rows, expected.rows)
     return found
 
 
-def _read(kept: bytes | None) -> Estimated | None:
-    """What was kept of a day; None where nothing was, or another release wrote it in another form."""
+def _read(kept: bytes) -> Estimated | None:
+    """What was kept of a day; None where another release wrote it in another form."""
     try:
-        return estimated.from_bytes(kept) if kept else None
-    except Invalid as error:
-        _log.warning("a day's estimate begins anew", reason=str(error))
+        return estimated.from_bytes(kept)
+    except Invalid:
         return None

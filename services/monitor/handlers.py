@@ -58,7 +58,7 @@ class Arrived:
         panes: Its counts under its version's profile, by event time; none where the version has no profile, or the
             records count in no window.
         traceparent: The trace context in which it was sent.
-        expected: What is expected of its records; None where nothing is.
+        estimate: What is expected of its records; None where nothing is.
     """
 
     head: PackedBatch
@@ -67,7 +67,7 @@ class Arrived:
     newest_at: datetime
     panes: tuple[Pane, ...]
     traceparent: str
-    expected: Estimated | None = None
+    estimate: Estimated | None = None
 
     @property
     def window(self) -> Window:
@@ -161,7 +161,7 @@ async def take_records(
             if judge is not None and judge.promise is not None:
                 waiting = [(batch.data, batch.newest_at) for batch in served_here]
                 await joining.wait(watch, waiting, judge.promise, uow, most=open_records)
-                told = [(batch.newest_at, batch.expected) for batch in served_here if batch.expected]
+                told = [(batch.newest_at, batch.estimate) for batch in served_here if batch.estimate]
                 await estimating.add(watch.id, told, uow)
 
 

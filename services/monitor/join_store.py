@@ -195,6 +195,23 @@ class Join:
         )
         return [Day(**row) for row in rows]
 
+    async def whole_days(self, watch: int, since: date) -> list[Day]:
+        """What all records of each day since then add up to, without its segments."""
+        rows = await self._connection.fetch(
+            """SELECT day, feature, value, rows, loss, sums FROM performance_days
+               WHERE watch = $1 AND day >= $2 AND feature = '' ORDER BY day""",
+            watch,
+            since,
+        )
+        return [Day(**row) for row in rows]
+
+    async def newest_day(self, watch: int) -> date | None:
+        """The newest day that came due; None where none did."""
+        found: date | None = await self._connection.fetchval(
+            "SELECT max(day) FROM performance_days WHERE watch = $1", watch
+        )
+        return found
+
     async def save_days(self, watch: int, days: Sequence[Day]) -> None:
         """Write what days add up to."""
         await self._connection.executemany(

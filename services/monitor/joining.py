@@ -9,7 +9,8 @@ number; it is there for whoever asks whether another version would have done bet
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import math
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, date, datetime, time
 from typing import Final, NamedTuple, TypeAlias
 
@@ -21,7 +22,7 @@ from services.chassis import instruments
 from services.chassis.topics import MONITOR
 from services.monitor import batches, due, events
 from services.monitor.domain import tallies
-from services.monitor.domain.promise import FOLLOWED, Kept, Promise, Segment, carrying
+from services.monitor.domain.promise import Kept, Promise, Segment, carrying, first_followed
 from services.monitor.domain.tallies import Sums
 from services.monitor.due import Rows
 from services.monitor.join_store import Day, Join
@@ -98,17 +99,27 @@ async def count_due(watch_id: int, promise: Promise, uow: MonitorUnitOfWork) -> 
 
 
 async def performance(watch: int, promise: Promise, join: Join) -> pb.Performance | None:
-    """How a watch keeps its promise; None where nothing came due yet."""
+    """How a watch keeps its promise, with every day and segment; None where nothing came due yet."""
     told = await join.kept(watch)
-    return await _performance(watch, Kept.from_bytes(told), promise, join) if told else None
+    if not told:
+        return None
+    found, days = await _performance(watch, Kept.from_bytes(told), promise, join)
+    found.days.extend(_day(day, promise) for day in days if not day.feature)
+    by_segment = _by_segment(days, found)
+    carry = {(each.feature, each.value) for each in found.segments}
+    others = sorted((each for each in _segments(by_segment) if each.place not in carry), key=lambda each: -each.rows)
+    found.segments.extend(_segment(each, 0.0) for each in others[: max(_MOST_TOLD - len(carry), 0)])
+    for segment in found.segments:
+        sums = [tallies.from_bytes(day.sums) for day in by_segment[segment.feature, segment.value]]
+        segment.metrics.update(tallies.metrics_of(tallies.all_of(promise, sums), promise.cost))
+    return found
 
 
-async def _performance(watch: int, kept: Kept, promise: Promise, join: Join) -> pb.Performance:
-    surest = kept.surest()
-    days = await join.days(watch, kept.days[-1][0] - FOLLOWED if kept.days else date.min)
-    wholes = [each for each in days if not each.feature]
-    whole = [tallies.from_bytes(each.sums) for each in wholes]
-    sums = tallies.all_of(promise, whole)
+async def _performance(watch: int, kept: Kept, promise: Promise, join: Join) -> tuple[pb.Performance, list[Day]]:
+    """What a signal tells, and the days that are followed, by segment."""
+    newest = await join.newest_day(watch)
+    days = await join.days(watch, first_followed(newest)) if newest else []
+    sums = tallies.all_of(promise, [tallies.from_bytes(day.sums) for day in days if not day.feature])
     found = pb.Performance(
         metric=promise.metric,
         limit=promise.loss_limit,
@@ -117,22 +128,50 @@ async def _performance(watch: int, kept: Kept, promise: Promise, join: Join) -> 
         missing=kept.missing,
         metrics=tallies.metrics_of(sums, promise.cost),
     )
+    surest = kept.surest()
     if surest is not None:
         began, watched = surest
         found.lower, found.upper = watched.interval()
         found.loss = watched.bound * watched.total / watched.rows if watched.rows else 0.0
         found.rows = watched.rows
         found.since.FromDatetime(datetime.combine(began, time(), UTC))
-        found.segments.extend(_segments([each for each in days if each.feature and each.day >= began], promise))
-    found.days.extend(_day(each, sums, promise) for each, sums in zip(wholes, whole, strict=True))
-    return found
+        segments = _segments(_by_segment(days, found))
+        shares = carrying(segments, promise.loss_limit)[:_MOST_TOLD]
+        found.segments.extend(_segment(each, share) for each, share in shares)
+    return found, days
 
 
-def _day(day: Day, sums: Sums, promise: Promise) -> pb.DayPerformance:
+def _day(day: Day, promise: Promise) -> pb.DayPerformance:
+    sums = tallies.from_bytes(day.sums)
     found = pb.DayPerformance(rows=sums.rows, metrics=tallies.metrics_of(sums, promise.cost))
-    found.loss = day.loss / sums.rows if sums.rows else 0.0
     found.day.FromDatetime(datetime.combine(day.day, time(), UTC))
+    if promise.judged and sums.rows:
+        found.loss = day.loss / sums.rows
     return found
+
+
+def _by_segment(days: Sequence[Day], found: pb.Performance) -> dict[tuple[str, str], list[Day]]:
+    """The days of each segment since when the finding counts; none where there is no such day."""
+    made: dict[tuple[str, str], list[Day]] = {}
+    if found.HasField("since"):
+        since = found.since.ToDatetime().date()
+        for day in days:
+            if day.feature and day.day >= since and day.rows:
+                made.setdefault((day.feature, day.value), []).append(day)
+    return made
+
+
+def _segments(days: Mapping[tuple[str, str], Sequence[Day]]) -> list[Segment]:
+    return [
+        Segment(*place, sum(day.rows for day in each), math.fsum(day.loss for day in each))
+        for place, each in days.items()
+    ]
+
+
+def _segment(each: Segment, share: float) -> pb.SegmentPerformance:
+    return pb.SegmentPerformance(
+        feature=each.feature, value=each.value, rows=each.rows, loss=each.loss / each.rows, share=share
+    )
 
 
 async def _tell(watch: Watch, kept: Kept, promise: Promise, uow: MonitorUnitOfWork) -> None:
@@ -141,37 +180,11 @@ async def _tell(watch: Watch, kept: Kept, promise: Promise, uow: MonitorUnitOfWo
     broken = surest is not None and surest[1].interval()[0] > promise.loss_limit
     if not broken or watch.ended_at is not None or await uow.signals.degraded(watch.id):
         return
-    found = await _performance(watch.id, kept, promise, uow.join)
-    del found.days[:]
-    carrying = [each for each in found.segments if each.share]
-    del found.segments[:]
-    found.segments.extend(carrying)
+    found, _ = await _performance(watch.id, kept, promise, uow.join)
     signal = events.degraded_of(watch, found, promise, uow.now)
     with signalling(watch, DEGRADED):
         await uow.signals.raise_(watch.id, DEGRADED, signal, since=signal.since.ToDatetime(UTC), at=uow.now)
         uow.emit(MONITOR, "performance.degraded", f"model/{watch.model}", pb.PerformanceDegraded(signal=signal))
-
-
-def _segments(days: Sequence[Day], promise: Promise) -> list[pb.SegmentPerformance]:
-    """Each segment of some days: those that carry what is lost beyond the promise, then the others."""
-    together: dict[tuple[str, str], _Added] = {}
-    for day in days:
-        place = day.feature, day.value
-        together[place] = together[place].and_(_Added.of(day)) if place in together else _Added.of(day)
-    segments = [Segment(*place, each.rows, each.loss) for place, each in together.items() if each.rows]
-    shares = dict(carrying(segments, promise.loss_limit))
-    ordered = [*shares, *sorted((each for each in segments if each not in shares), key=lambda each: -each.rows)]
-    return [
-        pb.SegmentPerformance(
-            feature=each.feature,
-            value=each.value,
-            rows=each.rows,
-            loss=each.loss / each.rows,
-            share=shares.get(each, 0.0),
-            metrics=tallies.metrics_of(together[each.feature, each.value].sums, promise.cost),
-        )
-        for each in ordered[:_MOST_TOLD]
-    ]
 
 
 async def _add_days(watch: Watch, rows: Sequence[Rows], promise: Promise, join: Join) -> None:

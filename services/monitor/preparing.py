@@ -146,8 +146,8 @@ def counted(batch: Batch, judge: Judge | None, appended_at: datetime, traceparen
     counts = judge is not None and batch.head.arm in ROLES
     panes = cut(judge.profile, batch.columns, times) if judge and counts else ()
     newest_at = datetime.fromtimestamp(int(times.max()) / 1e6, UTC)
-    expected = estimating.expected_of(batch, judge) if judge and counts else None
-    return Arrived(batch.head, batch.data, batch.rows, newest_at, panes, traceparent, expected)
+    estimate = estimating.estimate_of(batch, judge) if judge and counts else None
+    return Arrived(batch.head, batch.data, batch.rows, newest_at, panes, traceparent, estimate)
 
 
 def _at(milliseconds: int) -> datetime:

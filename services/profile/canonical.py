@@ -129,9 +129,13 @@ def _vectors_of(document: Any, features: tuple[Feature, ...]) -> tuple[Vector, .
 
 def _document_of_expected(expected: Expected) -> dict[str, object]:
     if isinstance(expected, Calibration):
-        return {"scores": expected.scores.tolist(), "likely": expected.likely.tolist()}
+        return {"scores": expected.scores.tolist(), "likely": expected.likely.tolist(), "rows": expected.rows}
     nodes = {name: getattr(expected, name).tolist() for name in _WHOLE + _REAL}
-    return {"names": list(expected.names), "texts": {name: dict(each) for name, each in expected.texts.items()}} | nodes
+    return {
+        "names": list(expected.names),
+        "rows": expected.rows,
+        "texts": {name: dict(each) for name, each in expected.texts.items()},
+    } | nodes
 
 
 def _expected_of(document: Any, features: tuple[Feature, ...]) -> Expected:
@@ -145,7 +149,13 @@ def _calibration_of(document: Any) -> Calibration:
     _expect(bool(np.all(np.diff(scores) > 0) and np.all(np.diff(likely) >= 0)), "a calibration falls")
     for each in (scores, likely):
         _expect(bool(np.all((each >= 0) & (each <= 1))), "a calibration isn't of probabilities")
-    return Calibration(scores, likely)
+    return Calibration(scores, likely, _learnt(document))
+
+
+def _learnt(document: Any) -> int:
+    rows = int(document["rows"])
+    _expect(rows > 0, "it was learnt of no outcome")
+    return rows
 
 
 def _tree_of(document: Any, features: tuple[Feature, ...]) -> LossTree:
@@ -154,7 +164,7 @@ def _tree_of(document: Any, features: tuple[Feature, ...]) -> LossTree:
     whole = {name: np.array([int(number) for number in document[name]], dtype=np.int64) for name in _WHOLE}
     real = {name: np.array(document[name], dtype=np.float64) for name in _REAL}
     nodes: dict[str, Any] = {**whole, **real}
-    tree = LossTree(names, texts, **nodes)
+    tree = LossTree(names, texts, rows=_learnt(document), **nodes)
     _expect(set(names) <= {each.name for each in features}, "a tree asks for a feature that isn't there")
     _expect(
         texts.keys() == {each.name for each in features if each.is_text and each.name in names}, "a tree mixes up kinds"

@@ -33,10 +33,12 @@ class Calibration:
     Args:
         scores: Where the knots are, 0 to 1, strictly rising, shape (knots,).
         likely: The probability there, 0 to 1, never falling, shape (knots,).
+        rows: Of how many outcomes that was learnt.
     """
 
     scores: Numbers
     likely: Numbers
+    rows: int
 
     def of(self, scores: Numbers) -> Numbers:
         """The probability of the positive class for each score, shape (rows,)."""
@@ -58,6 +60,7 @@ class LossTree:
         absolute: By node the mean absolute error, in the value's unit, shape (nodes,).
         square: By node the mean squared error, shape (nodes,).
         fourth: By node the mean of the fourth power of the error, shape (nodes,).
+        rows: Of how many outcomes that was learnt.
     """
 
     names: tuple[str, ...]
@@ -70,6 +73,7 @@ class LossTree:
     absolute: Numbers
     square: Numbers
     fourth: Numbers
+    rows: int
 
     @property
     def nodes(self) -> int:
@@ -96,7 +100,7 @@ class LossTree:
         values = encoded(self.names, self.texts, columns)
         at, records = np.zeros(rows, dtype=np.int64), np.arange(rows)
         while (self.features[at] != LEAF).any():
-            asked = values[self.features[at], records] if len(self.names) else np.zeros(rows)
+            asked = values[self.features[at], records]
             missing = np.isnan(asked)
             low = np.where(missing, self.missing_below[at] != 0, asked <= self.limits[at])
             at = self._next[low.astype(np.int64), at]

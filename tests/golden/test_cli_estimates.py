@@ -50,7 +50,7 @@ def test_it_is_said_to_be_an_estimate_beside_what_is_known(shown: Any) -> None:
     assert "estimate   cost 0.2 expected of 1,500 records in 28 days, promised 0.5 at most" in told
     row = next(line for line in told.splitlines() if line.strip().startswith("recall") and "0.61" in line)
     assert row.split() == ["recall", "0.61", "0.33"]
-    assert "no decision rests on it" in told
+    assert "No decision rests on it" in told
     assert "of 800 known outcomes 0.2 turned out where 0.2 was expected: no further apart" in " ".join(told.split())
 
 
@@ -60,12 +60,12 @@ def test_where_the_truth_is_elsewhere_it_says_that_it_is_blind(shown: Any) -> No
 
 
 def test_without_any_outcome_there_is_nothing_to_hold_it_against(shown: Any) -> None:
-    assert "no outcome is known yet to hold it against" in shown(estimate(None))
+    assert "too few outcomes are known yet to hold it against them" in shown(estimate(None))
 
 
 def test_a_metric_that_is_no_mean_is_shown_without_days(shown: Any) -> None:
     told = shown(events.EstimatedPerformance(metric="auc", limit=0.8, rows=500, metrics={"auc": 0.9}))
-    assert "auc is no mean" in told
+    assert "auc itself can't be expected, nor day by day; of 500 records in 28 days" in told
     assert "0.9" in told
 
 
@@ -94,3 +94,18 @@ def test_who_asks_why_sees_every_segment_and_day(platform: Any, golden: Any) -> 
     assert "shop = branch" not in short
     assert ["shop", "=", "branch", "100", "0.1", "0.25"] in [line.split() for line in long.splitlines()]
     assert ["2026-05-28", "1,000", "0.46", "0.5"] in [line.split() for line in long.splitlines()]
+
+
+def test_a_loss_is_told_as_the_metric_that_was_promised(shown: Any) -> None:
+    of_day = events.EstimatedDay(rows=10, expected=0.06, known=9, actual=0.1, deviation=0.1)
+    accuracy = events.EstimatedPerformance(metric="accuracy", limit=0.1, rows=10, loss=0.06, days=[of_day])
+    assert "accuracy 0.94 expected of 10 records in 28 days, promised 0.9 at least" in shown(accuracy)
+    assert "of 9 known outcomes 0.9 turned out where 0.94 was expected" in " ".join(shown(accuracy).split())
+    rmse = events.EstimatedPerformance(metric="rmse", limit=36, rows=10, loss=25)
+    assert "rmse 5 expected of 10 records in 28 days, promised 6 at most" in shown(rmse)
+
+
+def test_a_day_of_which_most_is_unknown_says_nothing(shown: Any) -> None:
+    few = events.EstimatedDay(rows=100, expected=0.2, known=40, actual=0.9, deviation=0.01)
+    said = events.EstimatedPerformance(metric="cost", limit=0.5, rows=100, loss=0.2, days=[few])
+    assert "too few outcomes are known yet" in shown(said)

@@ -13,9 +13,10 @@ from hypothesis import strategies as st
 from sklearn import metrics
 
 from services.chassis.errors import Invalid
-from services.monitor.domain.estimated import Estimated, estimated, from_bytes, metrics_of, to_bytes
+from services.monitor.domain.estimated import Estimated, estimate, from_bytes, metrics_of, to_bytes, true_loss
 from services.monitor.domain.performance import CostMatrix
 from services.monitor.domain.promise import Promise
+from services.monitor.domain.tallies import sums_of
 from services.profile import profile_of
 from services.profile.columns import Numbers
 from services.profile.expected import Expected
@@ -56,7 +57,7 @@ def calibration() -> Expected:
 
 
 def said_of(expected: Expected, metric: str, columns: dict[str, Numbers]) -> Estimated:
-    said = estimated(expected, promised(metric), columns, "score", columns["score"].size)
+    said = estimate(expected, promised(metric), columns, "score", columns["score"].size)
     assert said is not None
     return said
 
@@ -78,8 +79,9 @@ def test_the_promised_loss_is_as_near_the_truth_as_chance_allows(metric: str) ->
     amounts = np.random.default_rng(4).gamma(2, 30, scores.size)
     said = said_of(calibration(), metric, {"score": scores, "amount": amounts})
     true = promised(metric).losses(scores, outcomes, amounts).mean()
-    assert abs(said.mean_loss() - true) < 4 * said.deviation(scores.size)
-    assert said.deviation(scores.size) < 0.1 * true
+    deviation = said.deviation(scores.size, calibration().rows)
+    assert abs(said.mean_loss() - true) < 4 * deviation
+    assert deviation < 0.1 * true
 
 
 @pytest.mark.parametrize("metric", ["rmse", "mae"])
@@ -103,14 +105,14 @@ def test_it_is_blind_where_the_concept_moves() -> None:
     true = promised("log_loss").losses(scores, turned, np.zeros(scores.size)).mean()
     assert metrics_of(calibration(), said)["recall"] > 0.2
     assert metrics.recall_score(turned, scores >= THRESHOLD) < 0.1
-    assert true - said.mean_loss() > 100 * said.deviation(scores.size)
+    assert true - said.mean_loss() > 100 * said.deviation(scores.size, calibration().rows)
 
 
 @given(st.lists(st.integers(0, 400), max_size=4), st.randoms())
 def test_any_split_and_order_adds_up_to_the_same_bytes(cuts: list[int], random: np.random.Generator) -> None:
     scores, _ = classes(4, 400)
     columns = {"score": scores, "amount": scores * 100}
-    pieces = np.split(np.arange(400), sorted(cuts))
+    pieces = [rows for rows in np.split(np.arange(400), sorted(cuts)) if rows.size]
     random.shuffle(pieces)
     parts = [said_of(CALIBRATED, "cost", {name: each[rows] for name, each in columns.items()}) for rows in pieces]
     assert to_bytes(reduce(add, parts)) == to_bytes(said_of(CALIBRATED, "cost", columns))
@@ -127,10 +129,38 @@ def test_what_is_kept_is_read_again() -> None:
         from_bytes(kept[:-9])
 
 
-def test_of_no_records_nothing_is_made_up() -> None:
-    said = said_of(CALIBRATED, "log_loss", {"score": np.zeros(0)})
-    assert np.isnan([said.mean_loss(), said.deviation(10)]).all()
-    assert metrics_of(CALIBRATED, said) == {}
+@pytest.mark.parametrize("known", [400, 4_000])
+def test_where_nothing_changes_chance_takes_the_truth_no_further_than_is_said(known: int) -> None:
+    """Of all, or a tenth of the records; the reference's own outcomes err too."""
+    apart = []
+    for seed in range(100):
+        random, (scores, outcomes) = np.random.default_rng(seed), classes(1_000 + seed, 4_000)
+        amounts = random.gamma(0.5, 100, scores.size)
+        expected = fitted({"amount": np.ones(2_000), "score": classes(seed, 2_000)[0]}, classes(seed, 2_000)[1])
+        said = said_of(expected, "cost", {"score": scores, "amount": amounts})
+        lost = promised("cost").losses(scores, outcomes, amounts)[:known].mean()
+        apart.append((lost - said.mean_loss()) / said.deviation(known, expected.rows))
+    assert 0.5 < np.std(apart) < 1.5
+    assert np.abs(apart).max() < 4
+
+
+@pytest.mark.parametrize(("metric", "power"), [("rmse", 2), ("mae", 1)])
+def test_the_truth_of_values_counts_errors_of_any_size_as_the_expectation_does(metric: str, power: int) -> None:
+    promise, scores, outcomes = promised(metric), np.array([1.0, 2.0]), np.array([1.0, 200.0])
+    sums = sums_of(promise, scores, outcomes, np.zeros(2))
+    lost = float(promise.losses(scores, outcomes, np.zeros(2)).sum())
+    assert lost < 198.0  # at most the bound
+    assert true_loss(promise, lost, sums) == pytest.approx(198.0**power / 2)
+
+
+def test_of_no_usable_record_nothing_is_made_up() -> None:
+    for scores in (np.zeros(0), np.full(3, np.nan), np.full(3, 1.5)):
+        assert estimate(CALIBRATED, promised("log_loss"), {"score": scores}, "score", scores.size) is None
+
+
+def test_an_amount_beyond_all_reason_costs_what_is_counted_at_most() -> None:
+    columns = {"score": np.array([0.2, 0.9]), "amount": np.array([-1e300, 1e300])}
+    assert said_of(CALIBRATED, "cost", columns).mean_loss() <= promised("cost").bound
 
 
 def test_records_without_a_usable_score_count_for_nothing() -> None:
@@ -143,17 +173,16 @@ def test_records_without_a_usable_score_count_for_nothing() -> None:
 
 def test_nothing_is_expected_where_the_promise_is_of_another_kind_or_no_score_came() -> None:
     scores, _ = classes(4, 10)
-    assert estimated(CALIBRATED, promised("rmse"), {"score": scores}, "score", 10) is None
-    assert (
-        estimated(fitted(*values(1, 1_000)), promised("log_loss"), {"x": scores, "score": scores}, "score", 10) is None
-    )
-    assert estimated(None, promised("log_loss"), {"score": scores}, "score", 10) is None
-    assert estimated(CALIBRATED, promised("log_loss"), {}, "score", 10) is None
+    assert estimate(CALIBRATED, promised("rmse"), {"score": scores}, "score", 10) is None
+    tree, columns = fitted(*values(1, 1_000)), {"x": scores, "score": scores}
+    assert estimate(tree, promised("log_loss"), columns, "score", 10) is None
+    assert estimate(None, promised("log_loss"), {"score": scores}, "score", 10) is None
+    assert estimate(CALIBRATED, promised("log_loss"), {}, "score", 10) is None
 
 
 def test_a_metric_that_is_no_mean_has_no_loss() -> None:
     said = said_of(CALIBRATED, "auc", {"score": classes(4, 100)[0]})
-    assert (said.rows, said.loss, said.variance) == (100, 0, 0)
+    assert (said.rows, said.loss, said.squares, said.variance) == (100, 0, 0, 0)
 
 
 def test_estimates_of_two_kinds_do_not_add_up() -> None:

@@ -13,6 +13,7 @@ from goldenpath.modelserver.v1 import events_pb2 as pb
 from goldenpath.monitor.v1 import monitor_service_pb2 as api
 from services.monitor import batches, handlers, queries
 from services.monitor.domain.budget import Settings
+from services.monitor.domain.estimated import Estimated, to_bytes
 from services.monitor.domain.judge import Judge
 from services.monitor.domain.promise import Promise
 from services.profile.columns import Numbers
@@ -109,9 +110,12 @@ async def test_days_of_one_poll_are_told_apart_and_those_before_grow(expecting: 
 
 async def test_older_days_than_four_weeks_are_left_out(expecting: Bench) -> None:
     await arrive(expecting)
-    expecting.clock.advance(timedelta(days=28))
+    expecting.clock.advance(timedelta(days=26))
     await arrive(expecting)
-    assert (await report(expecting)).estimated.rows == 1_000
+    assert (await report(expecting)).estimated.rows == 2_000  # on the first day of 28, and the last
+    await arrive(expecting)
+    assert (await report(expecting)).estimated.rows == 2_000
+    assert len(await expecting.rows("SELECT FROM estimates")) == 2
 
 
 async def test_a_day_that_another_release_wrote_begins_anew_and_nothing_waits(expecting: Bench) -> None:
@@ -122,6 +126,24 @@ async def test_a_day_that_another_release_wrote_begins_anew_and_nothing_waits(ex
     times = body.event_times_us
     await expecting.take(batch_of(credit(expecting.random, 1_000), np.full(1_000, 0.1), event_times_us=list(times)))
     assert (await report(expecting)).estimated.rows == 1_000
+
+
+async def test_a_day_of_another_kind_begins_anew_too(expecting: Bench) -> None:
+    body = await arrive(expecting)
+    other = to_bytes(Estimated(np.ones(7, dtype=np.int64), 0, 0, 0))
+    async with expecting.database.begin() as uow:
+        await uow.connection.execute("UPDATE estimates SET sums = $1", other)
+    assert not (await report(expecting)).HasField("estimated")
+    times = list(body.event_times_us)
+    await expecting.take(batch_of(credit(expecting.random, 1_000), np.full(1_000, 0.1), event_times_us=times))
+    assert (await report(expecting)).estimated.rows == 1_000
+
+
+async def test_records_without_a_usable_score_are_counted_everywhere_else(expecting: Bench) -> None:
+    await expecting.take(batch_of(credit(expecting.random, 10), np.full(10, np.nan)))
+    found = await report(expecting)
+    assert found.rows_seen == 10
+    assert not found.HasField("estimated")
 
 
 async def test_a_version_whose_reference_has_no_outcomes_is_not_estimated(expecting: Bench) -> None:

@@ -35,6 +35,8 @@ from services.chassis.errors import Invalid
 from services.monitor.domain.exact import exact_sum, rounded
 from services.monitor.domain.performance import BINS, EDGES, area, average_precision, bins_of
 from services.monitor.domain.promise import Promise
+from services.monitor.domain.residuals import Residuals
+from services.monitor.domain.tallies import Sums
 from services.profile.columns import Column, Counts, Numbers, numbers_of
 from services.profile.expected import Calibration, Expected, LossTree
 
@@ -51,11 +53,13 @@ class Estimated:
         counts: Of a classifier records by decision and bin of the score, shape (2 * bins,); of a regression by the
             leaf of their loss, shape (nodes,).
         loss: The sum of the promised metric's expected losses, exact; 0 where it is no mean of losses.
-        variance: The sum of the variances of these losses, exact: how far chance alone takes the truth from them.
+        squares: The sum of the squares of these losses, exact: how much they differ between records.
+        variance: The sum of their variances, exact: how far chance takes the truth from them.
     """
 
     counts: Counts
     loss: int
+    squares: int
     variance: int
 
     @property
@@ -63,29 +67,47 @@ class Estimated:
         """How many records."""
         return int(self.counts.sum())
 
+    def is_like(self, other: Estimated) -> bool:
+        """Whether both are of one kind, so that they add up."""
+        return self.counts.shape == other.counts.shape
+
     def __add__(self, other: Estimated) -> Estimated:
         """Both together.
 
         Raises:
             Invalid: they are of another kind.
         """
-        if other.counts.shape != self.counts.shape:
+        if not self.is_like(other):
             raise Invalid("estimates of another kind don't add up")
-        return Estimated(self.counts + other.counts, self.loss + other.loss, self.variance + other.variance)
+        return Estimated(
+            self.counts + other.counts,
+            self.loss + other.loss,
+            self.squares + other.squares,
+            self.variance + other.variance,
+        )
 
     def mean_loss(self) -> float:
         """The expected mean loss of the promised metric, in its unit; NaN without records."""
         return rounded(self.loss, self.rows) if self.rows else math.nan
 
-    def deviation(self, rows: int) -> float:
-        """By how much chance alone makes the mean loss of so many of the records vary, as a standard deviation."""
-        return math.sqrt(rounded(self.variance, self.rows) / rows) if self.rows and rows else math.nan
+    def deviation(self, known: int, learnt: int) -> float:
+        """By how much chance alone takes the truth from the expectation, as a standard deviation.
+
+        Args:
+            known: The truth is of so many of the records, any of them; at least 1.
+            learnt: And the expectation was learnt of so many outcomes, at least 1.
+        """
+        if not self.rows:
+            return math.nan
+        by_chance = rounded(self.variance, self.rows) * (1 / known + 1 / learnt)
+        between = max(rounded(self.squares, self.rows) - self.mean_loss() ** 2, 0.0)
+        return math.sqrt(by_chance + between * max(1 / known - 1 / self.rows, 0.0))
 
 
-def estimated(
+def estimate(
     expected: Expected | None, promise: Promise, columns: Mapping[str, Column], score: str, rows: int
 ) -> Estimated | None:
-    """What is expected of records; None where nothing lets one expect anything of such a promise.
+    """What is expected of records; None where nothing is: of such a promise, or without any score that can be used.
 
     Args:
         expected: What the reference lets one expect.
@@ -101,18 +123,38 @@ def estimated(
         return None
     scores = numbers_of(columns[score], score)
     amounts = columns.get(promise.amount)
-    prices = np.zeros(rows) if amounts is None else numbers_of(amounts, promise.amount)
+    about = np.zeros(rows) if amounts is None else numbers_of(amounts, promise.amount)
+    usable = (scores >= 0) & (scores <= 1) if promise.classified else np.isfinite(scores)
+    if not usable.any():
+        return None
     if isinstance(expected, Calibration) and promise.classified:
-        usable = (scores >= 0) & (scores <= 1)
-        return _classified(expected, promise, scores[usable], np.nan_to_num(prices, posinf=0, neginf=0)[usable])
+        return _classified(expected, promise, scores[usable], np.nan_to_num(about, posinf=0, neginf=0)[usable])
     if isinstance(expected, LossTree) and not promise.classified:
-        return _regressed(expected, promise, expected.leaves(columns, rows)[np.isfinite(scores)])
+        return _regressed(expected, promise, expected.leaves(columns, rows)[usable])
     return None
 
 
+def fits(expected: Expected, said: Estimated) -> bool:
+    """Whether records were added up by this expectation, or one of its form."""
+    return said.counts.size == (expected.nodes if isinstance(expected, LossTree) else 2 * BINS)
+
+
 def has_loss(promise: Promise) -> bool:
-    """Whether an expected loss can be told of what is promised."""
+    """Whether an expected loss can be told: of a mean, but of no quantile."""
     return promise.judged and (promise.classified or promise.metric in _OF_TREE)
+
+
+def true_loss(promise: Promise, lost: float, sums: Sums) -> float:
+    """The mean loss of records with an outcome, at least one, as it was expected: of a regression of any size.
+
+    Args:
+        promise: What the version is held to.
+        lost: What they lost together, each at most the promise's bound.
+        sums: What they add up to.
+    """
+    if isinstance(sums, Residuals):
+        return sums.rmse() ** 2 if promise.metric == "rmse" else sums.mae()
+    return lost / sums.rows
 
 
 def metrics_of(expected: Expected, said: Estimated) -> dict[str, float]:
@@ -141,7 +183,8 @@ def metrics_of(expected: Expected, said: Estimated) -> dict[str, float]:
 def to_bytes(said: Estimated) -> bytes:
     """As compressed JSON."""
     held = np.flatnonzero(said.counts)
-    told = [said.counts.size, held.tolist(), said.counts[held].tolist(), said.loss, said.variance]
+    sums = [said.loss, said.squares, said.variance]
+    told = [said.counts.size, held.tolist(), said.counts[held].tolist(), sums]
     return zlib.compress(json.dumps(told).encode(), level=1)
 
 
@@ -152,36 +195,35 @@ def from_bytes(kept: bytes) -> Estimated:
         Invalid: another release wrote it in another form.
     """
     try:
-        size, held, rows, loss, variance = json.loads(zlib.decompressobj().decompress(kept, _LARGEST))
+        size, held, rows, (loss, squares, variance) = json.loads(zlib.decompressobj().decompress(kept, _LARGEST))
         counts: Counts = np.zeros(size, dtype=np.int64)
         counts[held] = rows
     except (ValueError, TypeError, IndexError, zlib.error) as error:
         raise Invalid(f"what was estimated can't be read: {error}") from None
-    return Estimated(counts, loss, variance)
+    return Estimated(counts, loss, squares, variance)
 
 
 def _classified(calibration: Calibration, promise: Promise, scores: Numbers, amounts: Numbers) -> Estimated:
     places = (scores >= promise.threshold) * BINS + bins_of(scores)
     counts = np.bincount(places, minlength=2 * BINS).astype(np.int64)
     if not has_loss(promise):
-        return Estimated(counts, 0, 0)
+        return Estimated(counts, 0, 0, 0)
     likely = calibration.of(scores)
-    lost, kept = (promise.losses(scores, np.full(scores.size, was), amounts) for was in (1.0, 0.0))
-    return Estimated(
-        counts,
-        loss=exact_sum(likely * lost + (1 - likely) * kept),
-        variance=exact_sum(likely * (1 - likely) * (lost - kept) ** 2),
-    )
+    if_positive, if_negative = (promise.losses(scores, np.full(scores.size, was), amounts) for was in (1.0, 0.0))
+    losses = likely * if_positive + (1 - likely) * if_negative
+    return _added(counts, losses, likely * (1 - likely) * (if_positive - if_negative) ** 2)
 
 
 def _regressed(tree: LossTree, promise: Promise, leaves: Counts) -> Estimated:
     counts = np.bincount(leaves, minlength=tree.nodes).astype(np.int64)
     if not has_loss(promise):
-        return Estimated(counts, 0, 0)
-    lost, squared = (tree.square, tree.fourth) if promise.metric == "rmse" else (tree.absolute, tree.square)
-    return Estimated(
-        counts, loss=exact_sum(lost[leaves]), variance=exact_sum(np.maximum(squared - lost**2, 0.0)[leaves])
-    )
+        return Estimated(counts, 0, 0, 0)
+    losses, squares = (tree.square, tree.fourth) if promise.metric == "rmse" else (tree.absolute, tree.square)
+    return _added(counts, losses[leaves], np.maximum(squares - losses**2, 0.0)[leaves])
+
+
+def _added(counts: Counts, losses: Numbers, variances: Numbers) -> Estimated:
+    return Estimated(counts, exact_sum(losses), exact_sum(losses**2), exact_sum(variances))
 
 
 def _ratio(part: float, whole: float) -> float:

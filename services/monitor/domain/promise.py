@@ -43,6 +43,11 @@ _MOST_COST: Final = 1_000.0  # times the limit
 _MOST_CHANCE: Final = 0.5  # of one sequence, however many false alarms are allowed
 
 
+def first_followed(newest: date) -> date:
+    """The first of the days that are followed, where the newest is this one."""
+    return newest - FOLLOWED + timedelta(days=1)
+
+
 @dataclass(frozen=True, slots=True)
 class Promise:
     """What a version promised, and how it is held to it.
@@ -101,14 +106,14 @@ class Promise:
         return passed, flagged
 
     def losses(self, scores: Numbers, outcomes: Numbers, amounts: Numbers) -> Numbers:
-        """What each record lost, at most `bound`, shape (rows,).
+        """What each record lost, 0 to `bound`, shape (rows,).
 
         Args:
             scores: Shape (rows,); probabilities of a classification.
             outcomes: What turned out: the value, or 0 and 1, shape (rows,).
             amounts: What each record is about, in the currency, shape (rows,).
         """
-        return np.minimum(_LOSSES[self.metric](self, scores, outcomes, amounts), self.bound)
+        return np.clip(_LOSSES[self.metric](self, scores, outcomes, amounts), 0.0, self.bound)
 
 
 def _log_loss(_: Promise, scores: Numbers, outcomes: Numbers, __: Numbers) -> Numbers:
@@ -206,12 +211,17 @@ class Kept:
 
 @dataclass(frozen=True, slots=True)
 class Segment:
-    """How a segment of the records did: an input, its value, its records with an outcome, and their losses' sum."""
+    """How a segment of the records did: an input, its value, its records that came due, and what they lost together."""
 
     feature: str
     value: str
     rows: int
     loss: float
+
+    @property
+    def place(self) -> tuple[str, str]:
+        """The input and its value."""
+        return self.feature, self.value
 
 
 def carrying(segments: Sequence[Segment], limit: float) -> list[tuple[Segment, float]]:

@@ -54,7 +54,7 @@ def _calibration(scores: Numbers, labels: Numbers) -> Calibration:
     fitted: Any = IsotonicRegression(y_min=0.0, y_max=1.0).fit(scores, labels)  # type: ignore[no-untyped-call] # it ships no types
     knots, likely = fitted.X_thresholds_.astype(np.float64), fitted.y_thresholds_.astype(np.float64)
     chosen = np.unique(np.linspace(0, knots.size - 1, min(knots.size, MOST_KNOTS)).round().astype(int))
-    return Calibration(knots[chosen], likely[chosen])
+    return Calibration(knots[chosen], likely[chosen], rows=labels.size)
 
 
 def _tree(
@@ -94,6 +94,7 @@ def _tree(
         absolute=absolute,
         square=square,
         fourth=fourth,
+        rows=errors[known].size,
     )
 
 

@@ -267,7 +267,7 @@ class DayPerformance(_message.Message):
     rows: _builtins.int
     """Its records with an outcome."""
     loss: _builtins.float
-    """The promised metric's mean loss over them."""
+    """The promised metric's mean loss over them; absent where it is no mean, or none is known."""
     @_builtins.property
     def day(self) -> _timestamp_pb2.Timestamp:
         """The day, by the records' own time, UTC."""
@@ -281,14 +281,16 @@ class DayPerformance(_message.Message):
         *,
         day: _timestamp_pb2.Timestamp | None = ...,
         rows: _builtins.int = ...,
-        loss: _builtins.float = ...,
+        loss: _builtins.float | None = ...,
         metrics: _abc.Mapping[_builtins.str, _builtins.float] | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["day", b"day"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_loss", b"_loss", "day", b"day", "loss", b"loss"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["day", b"day", "loss", b"loss", "metrics", b"metrics", "rows", b"rows"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_loss", b"_loss", "day", b"day", "loss", b"loss", "metrics", b"metrics", "rows", b"rows"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__loss: _TypeAlias = _typing.Literal["loss"]  # noqa: Y015
+    _WhichOneofArgType__loss: _TypeAlias = _typing.Literal["_loss", b"_loss"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__loss) -> _WhichOneofReturnType__loss | None: ...
 
 Global___DayPerformance: _TypeAlias = DayPerformance  # noqa: Y015
 
@@ -413,9 +415,9 @@ class EstimatedDay(_message.Message):
     known: _builtins.int
     """Those whose outcome is known by now."""
     actual: _builtins.float
-    """Their mean loss; absent where none is known."""
+    """Their mean loss; absent where none is known. Of a regression errors of any size count, as in what is expected."""
     deviation: _builtins.float
-    """By how much chance alone makes the mean loss of so many vary, as a standard deviation; absent where none is known."""
+    """By how much chance alone takes `actual` from `expected`, as a standard deviation; absent where none is known."""
     @_builtins.property
     def day(self) -> _timestamp_pb2.Timestamp:
         """The day, by the records' own time, UTC."""
@@ -486,14 +488,14 @@ class EstimatedPerformance(_message.Message):
     rows: _builtins.int
     """Records of the last 28 days, whether their outcome is known or not."""
     loss: _builtins.float
-    """The promised metric's mean loss that is expected of them; absent where the promise is of no mean."""
+    """The promised metric's mean loss that is expected of them; absent where it can't be told: of no mean, or a quantile."""
     @_builtins.property
     def metrics(self) -> _containers.ScalarMap[_builtins.str, _builtins.float]:
         """Metrics that are expected of them, by their usual names; a metric that can't be had isn't there."""
 
     @_builtins.property
     def days(self) -> _containers.RepeatedCompositeFieldContainer[Global___EstimatedDay]:
-        """The days, oldest first; none where the promise is of no mean."""
+        """The days, oldest first; none where no loss can be told."""
 
     def __init__(
         self,
