@@ -28,9 +28,10 @@ def degraded(story: Story, version: int) -> str:
             raise Conflict(f"the signals speak of version {signal.version}, or of inputs that didn't change")
         kept = signal.performance
         name, estimated = kept.metric.replace("_", " "), story.report(version).estimated
+        expected = f"scores alone let one expect {estimated.loss:.2f}" if estimated.rows else "nothing was expected"
         step.say(
             f"{name} {kept.loss:.2f}, surely above {kept.lower:.2f}; promised was {kept.limit:.2f} at most"
-            f" · {kept.rows:,} outcomes · no input drifts, and scores alone let one expect {estimated.loss:.2f}"
+            f" · {kept.rows:,} outcomes · no input drifts, and {expected}"
         )
         return str(signal.id)
 

@@ -121,7 +121,7 @@ class Outcomes:
         """Write what was added, and let go what is older than each model's newest `kept`."""
         if not self._new:
             return
-        halvings, oldest_ms = await self._clocks(), await self._oldest_kept_ms()
+        halvings, expired_before_ms = await self._clocks(), await self._expired_before_ms()
         added = [each for each in self._new.values() if is_kept(each.record_id.bytes, halvings.get(each.model, 0))]
         instruments.MONITOR_OUTCOMES.labels("left_out").inc(len(self._new) - len(added))
         self._new.clear()
@@ -140,7 +140,7 @@ class Outcomes:
             [outcome.value for outcome in new],
             [outcome.label for outcome in new],
             [outcome.occurred_at for outcome in new],
-            [_is_older(outcome.record_id, oldest_ms.get(outcome.model, 0.0)) for outcome in new],
+            [_is_older(outcome.record_id, expired_before_ms.get(outcome.model, 0.0)) for outcome in new],
         )
         _count(rows, len(new))
         for model in {row["model"] for row in rows if row["ordinal"] % _PRUNE_EVERY == 0}:
@@ -179,8 +179,8 @@ class Outcomes:
         )
         return {row["model"]: row["halvings"] for row in rows}
 
-    async def _oldest_kept_ms(self) -> dict[str, float]:
-        """From when the oldest records are that are kept of each model, for those who serve and those who wait."""
+    async def _expired_before_ms(self) -> dict[str, float]:
+        """By model a day before its oldest record that is kept, of those who serve and those who wait."""
         rows = await self._connection.fetch(
             """SELECT w.model, min(least(
                    (SELECT min(newest_at) FROM open_batches WHERE watch = w.id),

@@ -63,8 +63,8 @@ _Decode = Callable[[bytes], Told]
 _DECODER: Final = msgspec.json.Decoder(Told)
 _NOT_PLAIN: Final = (msgspec.DecodeError, UnicodeDecodeError)
 _MOST_KINDS: Final = 4  # of events in a poll; whoever tells other names each time gains nothing
-_MOST_NAMES: Final = 1_000  # of a kind, and
-_KINDS_KEPT: Final = 32  # so that what is kept of them is bounded
+_MOST_NAMES: Final = 1_000  # of a kind that gets a decoder of its own
+_KINDS_KEPT: Final = 32
 
 
 def read_all(raws: Sequence[Raw], form: str, dead: list[tuple[Raw, Invalid]]) -> list[Predictions]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from enum import Enum
@@ -10,6 +9,7 @@ from typing import Final
 
 from services.chassis.errors import Invalid
 from services.registry.domain import names
+from services.registry.domain.signatures import input_types
 
 _LONGEST_DEADLINE: Final = 10.0  # seconds; whoever can wait longer has no use for an online store
 _MOST_VIEWS: Final = 64  # of one feature service
@@ -108,7 +108,7 @@ def fitted(features: Features | None, signature_json: str) -> Features | None:
         return None
     if not signature_json:
         raise Invalid("the model has no signature", where="features", fix="log it with an input example")
-    taken = {str(one.get("name", "")) for one in json.loads(signature_json)["inputs"]}
+    taken = input_types(signature_json)
     views = tuple(
         replace(view, inputs=inputs)
         for view in features.views

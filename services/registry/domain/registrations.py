@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
@@ -14,12 +13,14 @@ from services.registry.domain.datasets import DatasetInput
 from services.registry.domain.features import Features
 from services.registry.domain.models import Kind, ModelFacts
 from services.registry.domain.promises import PromiseWish
+from services.registry.domain.signatures import input_types
 
 _EFFECTS: Final = ("", "psi", "js", "ks", "wasserstein")  # what the monitor judges
 _ALL_TRAFFIC: Final = 100  # percent
 _LONGEST: Final = 10 * 366 * 86_400.0  # seconds
 _NUMBERS: Final = frozenset({"double", "float", "long", "integer", "boolean"})  # of MLflow's types
 _MOST_SEGMENTS: Final = 8  # inputs; each value of each has sums of its own for every day
+_MOST_NAMED: Final = 5  # inputs in an error
 _MOST_HELD_BACK: Final = 5  # percent: enough to compare with, and no more people on a version that was replaced
 
 
@@ -176,13 +177,13 @@ def check_fit(outcomes: Outcomes, signature_json: str) -> None:
     """
     if not signature_json:
         return  # nobody can say
-    types = {str(one.get("name", "")): str(one.get("type", "")) for one in json.loads(signature_json)["inputs"]}
+    types = input_types(signature_json)
     numbers = sorted(name for name, kind in types.items() if kind in _NUMBERS)
     if outcomes.amount and outcomes.amount not in numbers:
         raise Invalid(
             f"{outcomes.amount[:80]!r} is none of the model's numbers",
             where="outcomes.amount",
-            fix=f"name one of {', '.join(numbers) or 'them, once it takes any'}",
+            fix=f"name one of them, such as {', '.join(numbers[:_MOST_NAMED])}" if numbers else "leave it out",
         )
     for name in outcomes.segments:
         if types.get(name, "string") != "string":

@@ -33,6 +33,18 @@ def signature_json(mlmodel: Mapping[str, Any]) -> str:
     return json.dumps(parts, sort_keys=True)
 
 
+def input_types(signature: str) -> dict[str, str]:
+    """Each named input's type, as MLflow calls it.
+
+    Args:
+        signature: As `signature_json` gives it, not empty.
+
+    >>> input_types('{"inputs": [{"type": "double", "name": "age"}]}')
+    {'age': 'double'}
+    """
+    return {str(one["name"]): str(one.get("type", "")) for one in json.loads(signature)["inputs"] if "name" in one}
+
+
 def input_example_json(signature: str, example: Any) -> str:
     """The example as a request.
 
