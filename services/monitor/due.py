@@ -20,6 +20,7 @@ from services.monitor.domain.sample import Known, Scored, outcomes_of
 from services.monitor.join_store import is_kept
 from services.profile.columns import Numbers
 
+_LARGEST: Final = 1e150  # of a value: squares of what is beyond are no numbers, and it is a mark for something missing
 MOST_SEGMENTS: Final = 50  # values of an input that are told apart, in what is counted at once: the commonest
 OTHER: Final = "(other)"
 MISSING: Final = "(missing)"
@@ -100,6 +101,8 @@ def _rows(batch: records_pb.InferenceRecorded, scores: Numbers, outcomes: Number
     usable = np.isfinite(scores) & np.isfinite(outcomes)
     if promise.classified:
         usable &= (scores >= 0) & (scores <= 1) & np.isin(outcomes, (0.0, 1.0))
+    else:
+        usable &= np.maximum(np.abs(scores), np.abs(outcomes)) < _LARGEST
     order = np.lexsort((np.frombuffer(batch.record_ids, dtype="S16"), times))
     outcomes = np.where(usable, outcomes, np.nan)
     columns = {column.name: column for column in batch.inputs}

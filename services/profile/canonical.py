@@ -55,9 +55,10 @@ def read(data: bytes) -> ReferenceProfile:
         raise Invalid(f"a reference profile has at most {MOST_BYTES} bytes, this has {len(data)}")
     try:
         profile = _profile_of(json.loads(data))
+        again = write(profile)
     except (ValueError, TypeError, KeyError, OverflowError, RecursionError, AttributeError) as error:
         raise Invalid(f"isn't a reference profile: {error!r}") from error
-    if write(profile) != data:
+    if again != data:
         raise Invalid("isn't a reference profile in its canonical form")
     return profile
 

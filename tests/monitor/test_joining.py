@@ -285,3 +285,27 @@ async def test_a_report_has_each_segment_and_day_with_its_metrics(promised: Benc
     of_segments = sum(each.metrics["log_loss"] * each.rows for each in found.segments) / (3 * 400)
     assert of_days == pytest.approx(found.metrics["log_loss"])
     assert of_segments == pytest.approx(found.metrics["log_loss"])
+
+
+async def test_a_refund_costs_nothing_and_holds_up_nobody(bench: Bench) -> None:
+    cost = CostMatrix(fixed=((0, 0), (0, 0)), of_amount=((0, 1), (0, 0)))
+    bench.judge = Judge(profile(), Settings(), Promise("cost", 1.0, WEEK, amount="gains", cost=cost))
+    columns = credit(bench.random, 100) | {"gains": np.array([-5.0, *[1.0] * 99])}
+    times = [int(bench.clock.now().timestamp() * 1e6)] * 100
+    body = batch_of(columns, np.full(100, 0.1), event_times_us=times)
+    await bench.take(body)
+    await turn_out(bench, body, [1.0] * 100)
+    bench.clock.advance(PATIENCE * WEEK)
+    assert (await count(bench)).loss == pytest.approx(0.99)
+
+
+async def test_a_mark_for_something_missing_is_no_value(bench: Bench) -> None:
+    bench.judge = Judge(profile(), Settings(), Promise("rmse", 1.0, WEEK))
+    times = [int(bench.clock.now().timestamp() * 1e6)] * 50
+    body = batch_of(credit(bench.random, 50), np.array([-1.7e308, *[0.1] * 49]), event_times_us=times)
+    await bench.take(body)
+    await turn_out(bench, body, [0.2] * 50)
+    bench.clock.advance(PATIENCE * WEEK)
+    found = await count(bench)
+    assert (found.known, found.missing) == (49, 1)
+    assert found.metrics["rmse"] == pytest.approx(0.1)

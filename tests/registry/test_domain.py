@@ -213,6 +213,8 @@ def test_outcomes_that_do_not_fit_the_signature_are_refused(outcomes: Outcomes, 
 def test_outcomes_that_fit_the_signature_are_taken() -> None:
     registrations.check_fit(Outcomes(amount="euros", segments=("town", "shop")), SIGNATURE)
     registrations.check_fit(Outcomes(amount="anything"), "")
+    tensor = {"name": "x", "type": "tensor", "tensor-spec": {"dtype": "float64", "shape": [-1, 5]}}
+    registrations.check_fit(Outcomes(amount="x[3]"), json.dumps({"inputs": [tensor]}))
 
 
 def test_the_project_is_the_model_unless_it_is_named() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import replace
 
 import numpy as np
@@ -124,3 +125,12 @@ def test_of_errors_beyond_all_reason_nothing_is_expected() -> None:
     inputs, scores, labels = rows(1, 2_000)
     labels[0] = 1e100
     assert made(inputs, scores, labels) is None
+
+
+def test_what_stands_for_a_text_is_a_number() -> None:
+    inputs, scores, labels = rows(1, 2_000)
+    profile = profile_of(inputs, scores={"score": scores})
+    document = json.loads(with_expected(profile, expected_of(profile, inputs, scores, labels)))
+    document["expected"]["texts"]["town"]["Oslo"] = math.inf
+    with pytest.raises(Invalid, match="isn't a reference profile"):
+        ReferenceProfile.from_bytes(json.dumps(document, sort_keys=True, separators=(",", ":")).encode())

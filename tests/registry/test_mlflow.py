@@ -251,3 +251,10 @@ def test_where_outcomes_are_known_the_profile_says_what_they_let_one_expect(tmp_
     expected = ReferenceProfile.from_bytes(reference_of(tmp_path / "reference.parquet", "")[0]).expected
     assert isinstance(expected, Calibration)
     assert expected.of(np.array([0.3, 0.7])).tolist() == [0.0, 1.0]
+
+
+def test_a_label_that_is_a_list_is_refused(tmp_path: Path) -> None:
+    columns = {"age": [1.0, 2.0], "__score__": [0.5, 0.5], "__label__": [[1.0], [0.0]]}
+    parquet.write_table(pa.table(columns), tmp_path / "reference.parquet")
+    with pytest.raises(Invalid, match="a label is one value"):
+        reference_of(tmp_path / "reference.parquet", "")

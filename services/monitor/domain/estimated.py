@@ -122,7 +122,7 @@ def estimate(
     if score not in columns:
         return None
     scores = numbers_of(columns[score], score)
-    amounts = columns.get(promise.amount)
+    amounts = columns.get(promise.amount) if promise.metric == "cost" else None
     about = np.zeros(rows) if amounts is None else numbers_of(amounts, promise.amount)
     usable = (scores >= 0) & (scores <= 1) if promise.classified else np.isfinite(scores)
     if not usable.any():

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from services.chassis.errors import Invalid
 from services.profile import profile_of
+from services.profile.canonical import MOST_BYTES
 from services.profile.columns import Counts
 from services.profile.seasons import with_seasons
 from services.profile.vectors import stacked
@@ -58,9 +59,12 @@ def reference_of(path: Path, signature: str) -> tuple[bytes, float]:
         profile = with_seasons(profile, columns | scores, _times(table.column(TIME)))
     labels = _array(table.column(LABEL)) if LABEL in table.column_names else None
     given = scores.get(_OUTPUT)
+    if labels is not None and labels.ndim != 1:
+        raise Invalid("a label is one value, not a list", where=LABEL, fix="log one outcome for each row")
     if given is not None and labels is not None and "O" not in {given.dtype.kind, labels.dtype.kind}:
         told = given.astype(np.float64), labels.astype(np.float64)
-        profile = replace(profile, expected=expected_of(profile, columns, *told))
+        more = replace(profile, expected=expected_of(profile, columns, *told))
+        profile = more if len(more.to_bytes()) <= MOST_BYTES else profile
     return profile.to_bytes(), log_loss(given, labels)
 
 

@@ -170,7 +170,7 @@ def _check_outcomes(outcomes: Outcomes) -> None:
 def check_fit(outcomes: Outcomes, signature_json: str) -> None:
     """See that a version has the inputs that its outcomes are weighed and told apart by.
 
-    A segment that it doesn't take is passed over: another version of the project may.
+    A segment that it doesn't take is passed over: another version of the project may. Of tensors nobody can say.
 
     Raises:
         Invalid: the amount is none of its numbers, or a segment isn't text.
@@ -178,6 +178,8 @@ def check_fit(outcomes: Outcomes, signature_json: str) -> None:
     if not signature_json:
         return  # nobody can say
     types = input_types(signature_json)
+    if "tensor" in types.values():
+        return
     numbers = sorted(name for name, kind in types.items() if kind in _NUMBERS)
     if outcomes.amount and outcomes.amount not in numbers:
         raise Invalid(

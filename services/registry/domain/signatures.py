@@ -34,7 +34,7 @@ def signature_json(mlmodel: Mapping[str, Any]) -> str:
 
 
 def input_types(signature: str) -> dict[str, str]:
-    """Each named input's type, as MLflow calls it.
+    """Each input's type, as MLflow calls it; a tensor's columns have no names of their own.
 
     Args:
         signature: As `signature_json` gives it, not empty.
@@ -42,7 +42,8 @@ def input_types(signature: str) -> dict[str, str]:
     >>> input_types('{"inputs": [{"type": "double", "name": "age"}]}')
     {'age': 'double'}
     """
-    return {str(one["name"]): str(one.get("type", "")) for one in json.loads(signature)["inputs"] if "name" in one}
+    inputs = [one for one in json.loads(signature)["inputs"] if isinstance(one, Mapping)]
+    return {str(one.get("name", "input")): str(one.get("type", "")) for one in inputs}
 
 
 def input_example_json(signature: str, example: Any) -> str:
