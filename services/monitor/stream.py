@@ -112,7 +112,8 @@ class RecordStream:
             await consumer.start()
             self._trouble = ""
             while not self._limit.exceeded():
-                await self._poll(consumer)
+                with garbage_waits():
+                    await self._poll(consumer)
             _log.error("the dead-letter limit stopped the stream of records", reason=self._limit.exceeded())
             await asyncio.Event().wait()  # it holds its place
         finally:
@@ -123,13 +124,12 @@ class RecordStream:
         await self._go_on(consumer, [place for place in consumer.assignment() if place.partition not in self._next])
         go_back = partial(self._go_on, consumer, consumer.assignment())
         polled = await poll(consumer, patience=_POLL, most=_MOST, go_back=go_back)
-        with garbage_waits():
-            read: dict[TopicPartition, list[Raw]] = {}
-            for place, records in polled.items():
-                following = self._next.get(place.partition)
-                if following is not None:  # else it was assigned during the fetch, which began anywhere
-                    read[place] = [raw_of(record) for record in records if record.offset >= following]
-            await self._take_all(consumer, {place: raws for place, raws in read.items() if raws})
+        read: dict[TopicPartition, list[Raw]] = {}
+        for place, records in polled.items():
+            following = self._next.get(place.partition)
+            if following is not None:  # else it was assigned during the fetch, which began anywhere
+                read[place] = [raw_of(record) for record in records if record.offset >= following]
+        await self._take_all(consumer, {place: raws for place, raws in read.items() if raws})
 
     async def _go_on(self, consumer: AIOKafkaConsumer, places: Collection[TopicPartition]) -> None:
         """Go on where the rows say."""
@@ -205,7 +205,7 @@ class RecordStream:
 
 @contextmanager
 def garbage_waits() -> Iterator[None]:
-    """Put the process's search for cyclic garbage off while what was polled is taken in.
+    """Put the process's search for cyclic garbage off during a poll: what is fetched, read and taken in is in use.
 
     5,000 single events are 60,000 objects, all in use: to look through them again and again costs a third of all.
     """
