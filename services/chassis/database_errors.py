@@ -19,6 +19,7 @@ _UNFIT: Final = (asyncpg.CharacterNotInRepertoireError, asyncpg.UntranslatableCh
 _DOWN: Final[tuple[type[Exception], ...]] = (
     asyncpg.PostgresConnectionError,
     asyncpg.InterfaceError,
+    asyncpg.InternalClientError,  # a session that the server has just ended, whose last words aren't read to the end
     asyncpg.CannotConnectNowError,
     asyncpg.AdminShutdownError,
     asyncpg.CrashShutdownError,

@@ -18,6 +18,7 @@ from goldenpath.ingest.v1.events_pb2 import ProjectStarted
 from services.chassis import database as chassis_database
 from services.chassis import operations
 from services.chassis.database import UnitOfWork
+from services.chassis.database_errors import translated
 from services.chassis.errors import Unavailable
 from services.chassis.http_server import create_app
 from services.chassis.identity import Role
@@ -147,6 +148,12 @@ async def test_whoever_stops_in_a_transaction_keeps_its_rows_from_others_for_a_w
 
     with pytest.raises(Unavailable):
         await stopped()
+
+
+def test_a_session_that_the_server_has_just_ended_is_the_databases_trouble() -> None:
+    """What the driver says where it has read the server's last words but not yet seen the connection end."""
+    with pytest.raises(Unavailable, match="the database doesn't answer"), translated():
+        raise asyncpg.InternalClientError("cannot switch to state 15; another operation (2) is in progress")
 
 
 async def test_whoever_asks_while_every_connection_is_in_use_is_told_so(far: Service, issuer: Issuer) -> None:
