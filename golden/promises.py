@@ -22,7 +22,7 @@ def standing(kept: events.Performance) -> str:
     'auc is shown and not judged: it is no mean; 10 outcomes known, 2 missing'
     """
     counts = f"{kept.known:,} outcomes known, {kept.missing:,} missing"
-    name = _word(kept.metric)
+    name = in_words(kept.metric)
     if not kept.rows:
         return f"{name} is shown and not judged: it is no mean; {counts}"
     word = "broken" if kept.lower > kept.limit else "kept" if kept.upper <= kept.limit else "not broken for sure"
@@ -37,7 +37,7 @@ def standing(kept: events.Performance) -> str:
 def metric_rows(kept: events.Performance) -> Iterator[tuple[str, str]]:
     """Each metric by its name, over the last 28 days."""
     for name in sorted(kept.metrics):
-        yield _word(name), f"{kept.metrics[name]:.4g}"
+        yield in_words(name), f"{kept.metrics[name]:.4g}"
 
 
 def segment_rows(kept: events.Performance, *, whole: bool) -> tuple[list[str], list[list[str]]]:
@@ -54,7 +54,7 @@ def segment_rows(kept: events.Performance, *, whole: bool) -> tuple[list[str], l
         ]
         for each in shown
     ]
-    return ["segment", "came due", "loss a record", "share of what is beyond", *map(_word, names)], rows
+    return ["segment", "came due", "loss a record", "share of what is beyond", *map(in_words, names)], rows
 
 
 def day_rows(kept: events.Performance) -> tuple[list[str], list[list[str]]]:
@@ -69,7 +69,7 @@ def day_rows(kept: events.Performance) -> tuple[list[str], list[list[str]]]:
         ]
         for each in kept.days
     ]
-    return ["day", "outcomes", "loss an outcome", *map(_word, names)], rows
+    return ["day", "outcomes", "loss an outcome", *map(in_words, names)], rows
 
 
 def expectation(said: events.EstimatedPerformance) -> str:
@@ -78,7 +78,7 @@ def expectation(said: events.EstimatedPerformance) -> str:
     >>> expectation(events.EstimatedPerformance(metric="accuracy", limit=0.1, rows=1000, loss=0.06))
     'accuracy 0.94 expected of 1,000 records in 28 days, promised 0.9 at least'
     """
-    name, of = _word(said.metric), f"of {said.rows:,} records in 28 days"
+    name, of = in_words(said.metric), f"of {said.rows:,} records in 28 days"
     if not said.HasField("loss"):
         return f"{name} itself can't be expected, nor day by day; {of}"
     return f"{name} {_of_loss(said.metric, said.loss):.4g} expected {of}, {_promised(said.metric, said.limit)}"
@@ -110,13 +110,14 @@ def comparison(said: events.EstimatedPerformance) -> str:
 def expected_rows(said: events.EstimatedPerformance, kept: events.Performance) -> tuple[list[str], list[list[str]]]:
     """Headings and rows of metrics that are expected, beside what outcomes say where they say something."""
     rows = [
-        [_word(name), f"{said.metrics[name]:.4g}", f"{kept.metrics[name]:.4g}" if name in kept.metrics else ""]
+        [in_words(name), f"{said.metrics[name]:.4g}", f"{kept.metrics[name]:.4g}" if name in kept.metrics else ""]
         for name in sorted(said.metrics)
     ]
     return ["metric", "expected", "of those that came due"], rows
 
 
-def _word(name: str) -> str:
+def in_words(name: str) -> str:
+    """A metric's name as a person writes it."""
     return name.replace("_", " ")
 
 

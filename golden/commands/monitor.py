@@ -140,10 +140,15 @@ def _show_performance(kept: events.Performance, *, why: bool) -> None:
     """How the promise is kept, and which segments carry what isn't; to whoever asks why, all of them and the days."""
     console.print(f"\n[bold]promise[/bold]   {escape(promises.standing(kept))}")
     table("metric", "now", rows=list(promises.metric_rows(kept)))
-    for headings, rows in (promises.segment_rows(kept, whole=why), promises.day_rows(kept) if why else ([], [])):
-        if rows:
-            console.print()
-            table(*headings, rows=rows)
+    _show_rows(*promises.segment_rows(kept, whole=why))
+    if why:
+        _show_rows(*promises.day_rows(kept))
+
+
+def _show_rows(headings: list[str], rows: list[list[str]]) -> None:
+    if rows:
+        console.print()
+        table(*headings, rows=rows)
 
 
 def _show_estimated(said: events.EstimatedPerformance, kept: events.Performance) -> None:

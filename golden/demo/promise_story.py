@@ -7,6 +7,7 @@ from typing import Final
 
 from golden.demo.story import Story
 from golden.explaining import explain
+from golden.promises import in_words
 from goldenpath.monitor.v1 import events_pb2 as found_pb
 from goldenpath.registry.v1 import registry_service_pb2 as registry
 from services.chassis.errors import Conflict
@@ -27,7 +28,7 @@ def degraded(story: Story, version: int) -> str:
         if signal.version != version or story.detected_since(datetime.fromtimestamp(0, UTC)):
             raise Conflict(f"the signals speak of version {signal.version}, or of inputs that didn't change")
         kept = signal.performance
-        name, estimated = kept.metric.replace("_", " "), story.report(version).estimated
+        name, estimated = in_words(kept.metric), story.report(version).estimated
         expected = f"scores alone let one expect {estimated.loss:.2f}" if estimated.rows else "nothing was expected"
         step.say(
             f"{name} {kept.loss:.2f}, surely above {kept.lower:.2f}; promised was {kept.limit:.2f} at most"
@@ -66,7 +67,7 @@ def kept(story: Story, version: int) -> None:
         found = step.until(enough, within=story.patience * 2, what=f"outcomes of version {version}")
         if found.lower > found.limit:
             raise Conflict(f"version {version} costs {found.lower:.3f} at least, and {found.limit:.3f} was promised")
-        name = found.metric.replace("_", " ")
+        name = in_words(found.metric)
         step.say(f"{name} {found.loss:.2f} on {found.known:,} outcomes; promised was {found.limit:.2f} at most")
 
 

@@ -79,7 +79,7 @@ async def performance(
     )
     if estimated.has_loss(promise):
         found.loss = together.mean_loss()
-        truth = {day.day: day for day in await Join(connection).whole_days(watch, min(said))}
+        truth = {day.day: day for day in await Join(connection).days(watch, min(said), whole=True)}
         found.days.extend(_day(day, each, truth.get(day), expected, promise) for day, each in said.items())
     return found
 

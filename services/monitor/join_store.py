@@ -185,23 +185,14 @@ class Join:
         """Keep how a watch keeps its promise."""
         await self._connection.execute("UPDATE promises SET kept = $2 WHERE watch = $1", watch, kept)
 
-    async def days(self, watch: int, since: date) -> list[Day]:
-        """What each day since then adds up to, by segment."""
-        rows = await self._connection.fetch(
-            """SELECT day, feature, value, rows, loss, sums FROM performance_days WHERE watch = $1 AND day >= $2
-               ORDER BY day, feature, value""",
-            watch,
-            since,
-        )
-        return [Day(**row) for row in rows]
-
-    async def whole_days(self, watch: int, since: date) -> list[Day]:
-        """What all records of each day since then add up to, without its segments."""
+    async def days(self, watch: int, since: date, *, whole: bool = False) -> list[Day]:
+        """What each day since then adds up to, by segment; or without its segments, as a whole."""
         rows = await self._connection.fetch(
             """SELECT day, feature, value, rows, loss, sums FROM performance_days
-               WHERE watch = $1 AND day >= $2 AND feature = '' ORDER BY day""",
+               WHERE watch = $1 AND day >= $2 AND (feature = '' OR NOT $3) ORDER BY day, feature, value""",
             watch,
             since,
+            whole,
         )
         return [Day(**row) for row in rows]
 

@@ -10,7 +10,7 @@ number; it is there for whoever asks whether another version would have done bet
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from datetime import UTC, date, datetime, time
 from typing import Final, NamedTuple, TypeAlias
 
@@ -101,22 +101,11 @@ async def count_due(watch_id: int, promise: Promise, uow: MonitorUnitOfWork) -> 
 async def performance(watch: int, promise: Promise, join: Join) -> pb.Performance | None:
     """How a watch keeps its promise, with every day and segment; None where nothing came due yet."""
     told = await join.kept(watch)
-    if not told:
-        return None
-    found, days = await _performance(watch, Kept.from_bytes(told), promise, join)
-    found.days.extend(_day(day, promise) for day in days if not day.feature)
-    by_segment = _by_segment(days, found)
-    carry = {(each.feature, each.value) for each in found.segments}
-    others = sorted((each for each in _segments(by_segment) if each.place not in carry), key=lambda each: -each.rows)
-    found.segments.extend(_segment(each, 0.0) for each in others[: max(_MOST_TOLD - len(carry), 0)])
-    for segment in found.segments:
-        sums = [tallies.from_bytes(day.sums) for day in by_segment[segment.feature, segment.value]]
-        segment.metrics.update(tallies.metrics_of(tallies.all_of(promise, sums), promise.cost))
-    return found
+    return await _performance(watch, Kept.from_bytes(told), promise, join, whole=True) if told else None
 
 
-async def _performance(watch: int, kept: Kept, promise: Promise, join: Join) -> tuple[pb.Performance, list[Day]]:
-    """What a signal tells, and the days that are followed, by segment."""
+async def _performance(watch: int, kept: Kept, promise: Promise, join: Join, *, whole: bool) -> pb.Performance:
+    """How a promise is kept: what a signal tells, or the whole of it."""
     newest = await join.newest_day(watch)
     days = await join.days(watch, first_followed(newest)) if newest else []
     sums = tallies.all_of(promise, [tallies.from_bytes(day.sums) for day in days if not day.feature])
@@ -135,10 +124,10 @@ async def _performance(watch: int, kept: Kept, promise: Promise, join: Join) -> 
         found.loss = watched.bound * watched.total / watched.rows if watched.rows else 0.0
         found.rows = watched.rows
         found.since.FromDatetime(datetime.combine(began, time(), UTC))
-        segments = _segments(_by_segment(days, found))
-        shares = carrying(segments, promise.loss_limit)[:_MOST_TOLD]
-        found.segments.extend(_segment(each, share) for each, share in shares)
-    return found, days
+        found.segments.extend(_segments([day for day in days if day.day >= began], promise, whole=whole))
+    if whole:
+        found.days.extend(_day(day, promise) for day in days if not day.feature)
+    return found
 
 
 def _day(day: Day, promise: Promise) -> pb.DayPerformance:
@@ -150,28 +139,28 @@ def _day(day: Day, promise: Promise) -> pb.DayPerformance:
     return found
 
 
-def _by_segment(days: Sequence[Day], found: pb.Performance) -> dict[tuple[str, str], list[Day]]:
-    """The days of each segment since when the finding counts; none where there is no such day."""
-    made: dict[tuple[str, str], list[Day]] = {}
-    if found.HasField("since"):
-        since = found.since.ToDatetime().date()
-        for day in days:
-            if day.feature and day.day >= since and day.rows:
-                made.setdefault((day.feature, day.value), []).append(day)
-    return made
-
-
-def _segments(days: Mapping[tuple[str, str], Sequence[Day]]) -> list[Segment]:
-    return [
+def _segments(days: Sequence[Day], promise: Promise, *, whole: bool) -> Iterator[pb.SegmentPerformance]:
+    """The segments that carry what is lost beyond the promise; or, of the whole, all others too, and their metrics."""
+    by_place: dict[tuple[str, str], list[Day]] = {}
+    for day in days:
+        if day.feature and day.rows:
+            by_place.setdefault((day.feature, day.value), []).append(day)
+    segments = [
         Segment(*place, sum(day.rows for day in each), math.fsum(day.loss for day in each))
-        for place, each in days.items()
+        for place, each in by_place.items()
     ]
-
-
-def _segment(each: Segment, share: float) -> pb.SegmentPerformance:
-    return pb.SegmentPerformance(
-        feature=each.feature, value=each.value, rows=each.rows, loss=each.loss / each.rows, share=share
-    )
+    shares = dict(carrying(segments, promise.loss_limit))
+    others = sorted((each for each in segments if each not in shares), key=lambda each: -each.rows) if whole else []
+    for each in [*shares, *others][:_MOST_TOLD]:
+        sums = [tallies.from_bytes(day.sums) for day in by_place[each.feature, each.value]] if whole else []
+        yield pb.SegmentPerformance(
+            feature=each.feature,
+            value=each.value,
+            rows=each.rows,
+            loss=each.loss / each.rows,
+            share=shares.get(each, 0.0),
+            metrics=tallies.metrics_of(tallies.all_of(promise, sums), promise.cost) if whole else {},
+        )
 
 
 async def _tell(watch: Watch, kept: Kept, promise: Promise, uow: MonitorUnitOfWork) -> None:
@@ -180,7 +169,7 @@ async def _tell(watch: Watch, kept: Kept, promise: Promise, uow: MonitorUnitOfWo
     broken = surest is not None and surest[1].interval()[0] > promise.loss_limit
     if not broken or watch.ended_at is not None or await uow.signals.degraded(watch.id):
         return
-    found, _ = await _performance(watch.id, kept, promise, uow.join)
+    found = await _performance(watch.id, kept, promise, uow.join, whole=False)
     signal = events.degraded_of(watch, found, promise, uow.now)
     with signalling(watch, DEGRADED):
         await uow.signals.raise_(watch.id, DEGRADED, signal, since=signal.since.ToDatetime(UTC), at=uow.now)

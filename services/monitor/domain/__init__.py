@@ -18,5 +18,6 @@ performance how well a classifier did, once outcomes are known, in sums that onl
 residuals  the same for a regression
 exact      sums that are the same in any order
 confidence how large a mean loss is at least and at most, at every moment at once
-estimated  how well a classifier probably does, before outcomes are known
+estimated  how well a version probably does, before outcomes are known
+compressed a day's sums and estimates as bytes
 """

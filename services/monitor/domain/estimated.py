@@ -22,9 +22,7 @@ https://nannyml.readthedocs.io/en/stable/how_it_works/performance_estimation.htm
 
 from __future__ import annotations
 
-import json
 import math
-import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
@@ -32,6 +30,7 @@ from typing import Final
 import numpy as np
 
 from services.chassis.errors import Invalid
+from services.monitor.domain import compressed
 from services.monitor.domain.exact import exact_sum, rounded
 from services.monitor.domain.performance import BINS, EDGES, area, average_precision, bins_of
 from services.monitor.domain.promise import Promise
@@ -40,7 +39,6 @@ from services.monitor.domain.tallies import Sums
 from services.profile.columns import Column, Counts, Numbers, numbers_of
 from services.profile.expected import Calibration, Expected, LossTree
 
-_LARGEST: Final = 1 << 20  # bytes of what records add up to: some twenty times what they ever take
 _OF_TREE: Final = frozenset({"rmse", "mae"})  # a tree doesn't tell errors above from those below
 _MIDDLES: Final = (np.concatenate(([0.0], EDGES)) + np.concatenate((EDGES, [1.0]))) / 2
 
@@ -185,7 +183,7 @@ def to_bytes(said: Estimated) -> bytes:
     held = np.flatnonzero(said.counts)
     sums = [said.loss, said.squares, said.variance]
     told = [said.counts.size, held.tolist(), said.counts[held].tolist(), sums]
-    return zlib.compress(json.dumps(told).encode(), level=1)
+    return compressed.to_bytes(told)
 
 
 def from_bytes(kept: bytes) -> Estimated:
@@ -195,10 +193,10 @@ def from_bytes(kept: bytes) -> Estimated:
         Invalid: another release wrote it in another form.
     """
     try:
-        size, held, rows, (loss, squares, variance) = json.loads(zlib.decompressobj().decompress(kept, _LARGEST))
+        size, held, rows, (loss, squares, variance) = compressed.from_bytes(kept)
         counts: Counts = np.zeros(size, dtype=np.int64)
         counts[held] = rows
-    except (ValueError, TypeError, IndexError, zlib.error) as error:
+    except (ValueError, TypeError, IndexError) as error:
         raise Invalid(f"what was estimated can't be read: {error}") from None
     return Estimated(counts, loss, squares, variance)
 

@@ -218,11 +218,6 @@ class Segment:
     rows: int
     loss: float
 
-    @property
-    def place(self) -> tuple[str, str]:
-        """The input and its value."""
-        return self.feature, self.value
-
 
 def carrying(segments: Sequence[Segment], limit: float) -> list[tuple[Segment, float]]:
     """The segments that lost more than was promised, each with its share of its input's such losses, largest first.

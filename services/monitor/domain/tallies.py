@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
 import math
-import zlib
 from collections.abc import Iterable
 from functools import reduce
 from typing import Any, TypeAlias
@@ -12,13 +10,13 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from services.chassis.errors import Invalid
+from services.monitor.domain import compressed
 from services.monitor.domain.performance import BINS, CostMatrix, Tally, tally
 from services.monitor.domain.promise import Promise
 from services.monitor.domain.residuals import Residuals, residuals
 from services.profile.columns import Counts, Numbers
 
 Sums: TypeAlias = Tally | Residuals
-_LARGEST = 1 << 20  # bytes of a day's sums: some twenty times what they ever take
 
 
 def sums_of(promise: Promise, scores: Numbers, outcomes: Numbers, amounts: Numbers) -> Sums:
@@ -62,7 +60,7 @@ def to_bytes(sums: Sums) -> bytes:
             "scores": sums.scores,
             "losses": sums.losses,
         }
-    return zlib.compress(json.dumps(told).encode(), level=1)
+    return compressed.to_bytes(told)
 
 
 def from_bytes(kept: bytes) -> Sums:
@@ -72,7 +70,7 @@ def from_bytes(kept: bytes) -> Sums:
         Invalid: another release wrote it in another form.
     """
     try:
-        told = json.loads(zlib.decompressobj().decompress(kept, _LARGEST))
+        told = compressed.from_bytes(kept)
         if "residuals" in told:
             return Residuals(*told["residuals"])
         bins: Counts = np.zeros(2 * BINS, dtype=np.int64)
@@ -86,7 +84,7 @@ def from_bytes(kept: bytes) -> Sums:
             scores=tuple(told["scores"]),
             losses=told["losses"],
         )
-    except (ValueError, KeyError, TypeError, IndexError, zlib.error) as error:
+    except (ValueError, KeyError, TypeError, IndexError) as error:
         raise Invalid(f"a day's sums can't be read: {error}") from None
 
 
