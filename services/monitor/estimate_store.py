@@ -26,9 +26,14 @@ class Estimates:
         rows = await self._connection.fetch("SELECT day, sums FROM estimates WHERE watch = $1 ORDER BY day", watch)
         return [(row["day"], row["sums"]) for row in rows]
 
-    async def forget(self, watch: int, first: date) -> None:
-        """Keep no day before this one."""
-        await self._connection.execute("DELETE FROM estimates WHERE watch = $1 AND day < $2", watch, first)
+    async def keep(self, watch: int, days: int) -> None:
+        """Keep so many days, the newest and those before it."""
+        await self._connection.execute(
+            """DELETE FROM estimates WHERE watch = $1
+               AND day <= (SELECT max(day) FROM estimates WHERE watch = $1) - $2::int""",
+            watch,
+            days,
+        )
 
     async def save(self, watch: int, days: Mapping[date, bytes]) -> None:
         """Write what is expected of days' records."""

@@ -18,7 +18,7 @@ from services.monitor.batches import SCORE
 from services.monitor.domain import estimated, tallies
 from services.monitor.domain.estimated import Estimated
 from services.monitor.domain.judge import Judge
-from services.monitor.domain.promise import Promise, first_followed
+from services.monitor.domain.promise import FOLLOWED, Promise
 from services.monitor.estimate_store import Estimates
 from services.monitor.join_store import Day, Join
 from services.monitor.packed import Batch
@@ -56,7 +56,8 @@ async def add(watch: int, told: Sequence[tuple[datetime, Estimated]], uow: Monit
         so_far = together.get(day) or before.get(day)
         together[day] = so_far + said if so_far and so_far.is_like(said) else said  # else another release wrote it
     await uow.estimates.save(watch, {day: estimated.to_bytes(said) for day, said in together.items()})
-    await uow.estimates.forget(watch, first_followed(max(days)))
+    if together.keys() - before.keys():  # a new day, and so perhaps one too many
+        await uow.estimates.keep(watch, FOLLOWED.days)
 
 
 async def performance(

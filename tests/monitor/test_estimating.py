@@ -116,6 +116,9 @@ async def test_older_days_than_four_weeks_are_left_out(expecting: Bench) -> None
     await arrive(expecting)
     assert (await report(expecting)).estimated.rows == 2_000
     assert len(await expecting.rows("SELECT FROM estimates")) == 2
+    long_ago = int((expecting.clock.now() - timedelta(days=40)).timestamp() * 1e6)
+    await expecting.take(batch_of(credit(expecting.random, 10), np.full(10, 0.1), event_times_us=[long_ago] * 10))
+    assert (await report(expecting)).estimated.rows == 2_000
 
 
 async def test_a_day_that_another_release_wrote_begins_anew_and_nothing_waits(expecting: Bench) -> None:
