@@ -41,6 +41,7 @@ class Performance(Play):
         super().__init__(**more)
         self._no_drift = no_drift
         self._sabotage = sabotage
+        self._raised = ""  # by what the monitor made the platform go back
 
     @property
     def _last_version(self) -> int:
@@ -51,7 +52,7 @@ class Performance(Play):
         if self._no_drift:
             return set()
         return {
-            ("deployer", "process drift.detected"),
+            ("deployer", f"process {self._raised}"),
             ("deployer", "decide"),
             ("registry", "process deployment.rolled_back"),
         }
@@ -123,6 +124,7 @@ class Performance(Play):
         traffic.break_with(feed.amounts_in_cents)
         signal = story.seen({"capital_gains", "capital_losses", "dividends"}, began)
         decision = story.decided(signal, decisions.VERB_ROLL_BACK)
+        self._raised = story.raised(decision.signal_id)
         story.taken_back(1, decision, traffic, before)
 
     def _quiet(self, story: Story, traffic: Traffic[Any]) -> None:

@@ -182,6 +182,8 @@ class Story:
         """The deployer answers a signal with this verb, and the numbers bear it out."""
         with self.screen.step("decided", "deployer") as step:
             decision = step.until(lambda: self._decision(signal), within=self.patience, what="a decision")
+            if decision.verb == decisions.VERB_IGNORE:
+                decision = self._answered_first(decision, verb)
             if decision.verb != verb:
                 raise Conflict(f"decided {decisions.Verb.Name(decision.verb)}: {decision.reason}")
             numbers = decision.comparison
@@ -201,6 +203,18 @@ class Story:
     def _decision(self, signal: str) -> decisions.Decision | None:
         answer = known(lambda: self.author.deployer.GetDecision(deployer.GetDecisionRequest(id=signal)))
         return answer.decision if answer else None
+
+    def _answered_first(self, ignored: decisions.Decision, verb: decisions.Verb.ValueType) -> decisions.Decision:
+        """Inputs and outcomes can both tell of one trouble: what answered the other signal, while this one waited."""
+        listed = self.author.deployer.ListDecisions(deployer.ListDecisionsRequest(model=self.model)).decisions
+        since = ignored.received_at.ToDatetime(UTC)
+        also = (one for one in listed if one.verb == verb and one.decided_at.ToDatetime(UTC) >= since)
+        return next(also, ignored)
+
+    def raised(self, signal: str) -> str:
+        """What a signal is called on the bus."""
+        level = next(record.level for record in self.signals() if record.signal.id == signal)
+        return "performance.degraded" if level == "degraded" else "drift.detected"
 
     def held_then_cleared(self, signal: str, repair: Callable[[], None]) -> None:
         """While it is held nothing moves; once the feed is repaired the signal clears and the hold lifts."""
