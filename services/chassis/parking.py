@@ -10,9 +10,11 @@ their events promise no order, and the publisher was told why.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, Final
+
+import msgspec
 
 from services.chassis import outbox
 from services.chassis.cloudevents import Headers
@@ -28,9 +30,8 @@ _DOUBLINGS: Final = 10
 _LONGEST_REASON: Final = 2000  # characters; a parser may quote the whole body in its error
 
 
-@dataclass(slots=True)
-class Raw:
-    """An event as it stood on its topic; nobody changes one, but freezing it would make it five times as costly."""
+class Raw(msgspec.Struct, frozen=True):
+    """An event as it stood on its topic; a struct, as one is made of each event, at half of a data class's cost."""
 
     topic: str
     partition: int
@@ -38,7 +39,7 @@ class Raw:
     key: bytes | None
     headers: Headers
     value: bytes | None
-    appended_ms: int = field(default=0, compare=False)
+    appended_ms: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,6 +5,8 @@ Attributes that nobody reads needn't be right: only that they are there is looke
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from itertools import chain
 from operator import itemgetter
 from typing import Final
 
@@ -17,6 +19,8 @@ BATCH: Final = "inference.recorded"
 COLUMNAR: Final = "columnar"
 OTHER: Final = ""
 _LOOKED_AT: Final = itemgetter("ce_specversion", "ce_type", "content-type", "ce_id", "ce_source", "ce_time")
+_TELLING: Final = {"ce_specversion", "ce_type", "content-type", "ce_dataschema"}
+_NAME: Final = itemgetter(0)
 _FORMS: Final = {
     (b"1.0", kind.encode(), content_type.encode(), named): form
     for kind, content_type, schema, form in (
@@ -36,6 +40,24 @@ def form_of(headers: Headers) -> str:
     except KeyError:
         return OTHER
     return _FORMS.get((version, kind, content_type, found.get("ce_dataschema")), OTHER)
+
+
+def shared_form(events: Sequence[Headers]) -> str:
+    """The form of all events, looked at together for half the cost; `OTHER` where their senders lay them out apart.
+
+    Args:
+        events: Their headers, at least one event's.
+    """
+    first, width = events[0], len(events[0])
+    if {*map(len, events)} != {width}:
+        return OTHER
+    attributes = list(chain.from_iterable(events))
+    for place, attribute in enumerate(first):
+        column, name = attributes[place::width], attribute[0]
+        alike = column.count(attribute) if name in _TELLING else list(map(_NAME, column)).count(name)
+        if alike < len(events):
+            return OTHER
+    return form_of(first)
 
 
 def traceparent_of(headers: Headers) -> str:

@@ -100,7 +100,9 @@ class Intake:
         instruments.MONITOR_BATCHES.labels("read").inc(len(prepared.arrived))
         instruments.MONITOR_RECORDS.inc(sum(batch.rows for batch in prepared.arrived))
         died = {(raw.partition, raw.offset) for raw, _ in prepared.dead}
-        return [[bool(died) and (raw.partition, raw.offset) in died for raw in read.raws] for read in reads]
+        if not died:
+            return [[False] * len(read.raws) for read in reads]
+        return [[(raw.partition, raw.offset) in died for raw in read.raws] for read in reads]
 
     async def bury(self, partition: int, old: int, raw: Raw, error: Exception) -> None:
         """Give a batch up that fails in a way that nobody foresaw, and move on behind it."""

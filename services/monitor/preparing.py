@@ -6,6 +6,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from operator import attrgetter
 from typing import Protocol
 
 from google.protobuf.message import DecodeError
@@ -18,7 +19,7 @@ from services.monitor import arrow_batches, estimating, logged, packed, singles
 from services.monitor.batches import ROLES
 from services.monitor.domain.judge import Judge
 from services.monitor.domain.panes import cut
-from services.monitor.forms import BATCH, COLUMNAR, OTHER, SINGLE, form_of, traceparent_of
+from services.monitor.forms import BATCH, COLUMNAR, OTHER, SINGLE, form_of, shared_form, traceparent_of
 from services.monitor.handlers import Arrived
 from services.monitor.logged import Side
 from services.monitor.packed import Batch
@@ -66,9 +67,7 @@ async def prepare(raws: Sequence[Raw], judges: Judged, *, again: bool = False) -
     first = raws[0]
     prepared = Prepared(f"{first.topic}/{first.partition}/{first.offset}{'/again' if again else ''}")
     one_by_one: list[tuple[Raw, Told]] = []
-    forms: defaultdict[str, list[Raw]] = defaultdict(list)
-    for raw in raws:
-        forms[form_of(raw.headers)].append(raw)
+    forms = _by_form(raws)
     for form in (COLUMNAR, OTHER):
         for raw in forms.pop(form, []):
             try:
@@ -87,11 +86,22 @@ async def prepare(raws: Sequence[Raw], judges: Judged, *, again: bool = False) -
 
 def arrive(told: Sequence[Predictions], name: str, raws: Sequence[Raw], prepared: Prepared) -> None:
     """Gather predictions of a poll, whose judges are known, into batches that arrived, named apart by `name`."""
-    appended_at = _at(max(raw.appended_ms for raw in raws))
+    appended_at = _at(max(map(attrgetter("appended_ms"), raws)))
     for number, each in enumerate(told, 1):
         judge = prepared.judges[each.place.model, each.place.version]
         batch = gathered(each, f"{prepared.where}{name}", number, judge.profile if judge else None)
         prepared.arrived.append(counted(batch, judge, appended_at, ""))
+
+
+def _by_form(raws: Sequence[Raw]) -> dict[str, Sequence[Raw]]:
+    """Events by their form; most polls are of one."""
+    headers = [raw.headers for raw in raws]
+    if shared := shared_form(headers):
+        return {shared: raws}
+    found: defaultdict[str, list[Raw]] = defaultdict(list)
+    for raw, each in zip(raws, headers, strict=True):
+        found[form_of(each)].append(raw)
+    return dict(found)
 
 
 async def _took_batch(raw: Raw, prepared: Prepared, judges: Judged) -> bool:
