@@ -1,6 +1,6 @@
-"""A real broker with a door for which one needs a password: SCRAM-SHA-512, users made when its folder is formatted.
+"""A real broker with a door as in production: encrypted, and for which one needs a password (SASL_SSL, SCRAM-SHA-512).
 
-The other door, without one, is the broker's own.
+The users are made when its folder is formatted. The other door, without a password, is the broker's own.
 """
 
 from __future__ import annotations
@@ -11,13 +11,16 @@ from pathlib import Path
 
 from golden.embedded.java import java
 from golden.embedded.kafka import KafkaBroker, _environment, _options
+from tests.chassis.certificates import Certificate
 
 _DOOR = """\
 listeners=PLAINTEXT://127.0.0.1:{port},CLIENTS://127.0.0.1:{door},CONTROLLER://127.0.0.1:{controller_port}
 advertised.listeners=PLAINTEXT://127.0.0.1:{port},CLIENTS://127.0.0.1:{door}
-listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CLIENTS:SASL_PLAINTEXT,CONTROLLER:PLAINTEXT
+listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CLIENTS:SASL_SSL,CONTROLLER:PLAINTEXT
 inter.broker.listener.name=PLAINTEXT
 sasl.enabled.mechanisms=SCRAM-SHA-512
+ssl.keystore.type=PEM
+ssl.keystore.location={keystore}
 listener.name.clients.scram-sha-512.sasl.jaas.config=\
 org.apache.kafka.common.security.scram.ScramLoginModule required;
 """
@@ -29,14 +32,25 @@ class SecuredBroker(KafkaBroker):
     Args:
         folder: Holds its data.
         users: By name, their passwords.
+        certificate: What the door shows.
         port: The broker's own door.
         door: Where users come in.
         controller_port: Where the broker talks to itself.
     """
 
-    def __init__(self, folder: Path, users: Mapping[str, str], *, port: int, door: int, controller_port: int) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        users: Mapping[str, str],
+        certificate: Certificate,
+        *,
+        port: int,
+        door: int,
+        controller_port: int,
+    ) -> None:
         super().__init__(folder, port=port, controller_port=controller_port)
         self._users = users
+        self._certificate = certificate
         self._door = door
 
     @property
@@ -47,7 +61,11 @@ class SecuredBroker(KafkaBroker):
     def _write_settings(self) -> Path:
         settings = super()._write_settings()
         kept = [line for line in settings.read_text().splitlines() if "listeners=" not in line]
-        door = _DOOR.format(port=self._port, door=self._door, controller_port=self._controller_port)
+        keystore = self._folder / "keystore.pem"
+        keystore.write_text(self._certificate.both)
+        door = _DOOR.format(
+            port=self._port, door=self._door, controller_port=self._controller_port, keystore=keystore.absolute()
+        )
         settings.write_text("\n".join([*kept, door]))
         return settings
 

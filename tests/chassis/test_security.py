@@ -2,25 +2,20 @@
 
 from __future__ import annotations
 
-import ipaddress
 from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
 from pydantic import SecretStr
 
 from golden.connection import Connection, Endpoints
 from golden.embedded.processes import free_port
 from goldenpath.registry.v1 import registry_service_pb2 as messages
 from goldenpath.registry.v1 import registry_service_pb2_grpc as services
-from services.chassis.clock import SystemClock
 from services.chassis.errors import Unavailable
 from services.chassis.grpc_client import Sibling
 from services.chassis.grpc_server import GrpcServer
@@ -32,6 +27,7 @@ from services.chassis.settings import KafkaAccess
 from services.chassis.testing import Issuer, eventually
 from services.chassis.topics import create_topics
 from services.modelserver.kafka_sink import KafkaSink
+from tests.chassis.certificates import Certificate, certificate_in, encrypted_door
 from tests.chassis.kit import Service, body, event, make_database, running
 from tests.chassis.secured import SecuredBroker
 
@@ -39,15 +35,22 @@ pytestmark = pytest.mark.servers
 
 
 @pytest.fixture(scope="module")
-def registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[KafkaAccess]:
-    """A broker that asks for a password, and how the registry gets in."""
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> Certificate:
+    """A certificate of its own making for 127.0.0.1, and its key."""
+    return certificate_in(tmp_path_factory.mktemp("certificate"))
+
+
+@pytest.fixture(scope="module")
+def registry(tmp_path_factory: pytest.TempPathFactory, certificate: Certificate) -> Iterator[KafkaAccess]:
+    """A broker that asks for a password on an encrypted connection, and how the registry gets in."""
     folder = tmp_path_factory.mktemp("secured")
     ports = {name: free_port() for name in ("port", "door", "controller_port")}
-    broker = SecuredBroker(folder, {"registry": "right"}, **ports)
+    broker = SecuredBroker(folder, {"registry": "right"}, certificate, **ports)
     running = broker.launch()
     try:
         broker.wait(running)
-        yield KafkaAccess(broker.secured, "SASL_PLAINTEXT", user="registry", password=SecretStr("right"))
+        password = SecretStr("right")
+        yield KafkaAccess(broker.secured, "SASL_SSL", user="registry", password=password, ca_path=certificate.chain)
     finally:
         broker.stop(running)
 
@@ -81,6 +84,13 @@ async def test_a_wrong_password_is_said_in_words(service: Service, registry: Kaf
     assert "doesn't let registry in" in said
 
 
+async def test_a_broker_whose_certificate_nobody_vouches_for_is_refused_in_words(
+    service: Service, registry: KafkaAccess
+) -> None:
+    with pytest.raises(Unavailable, match=r"doesn't let registry in: .*certificate"):
+        await create_topics(replace(registry, ca_path=None), topics=[service.ours])
+
+
 async def trouble(consumer: Consumer[Any]) -> str:
     with pytest.raises(Unavailable) as unready:
         await consumer.ready()
@@ -95,31 +105,7 @@ class Api(services.RegistryServiceServicer):
 
 
 @pytest.fixture
-def certificate(tmp_path: Path) -> tuple[Path, Path]:
-    """A certificate of its own making for 127.0.0.1, and its key."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "registry")])
-    now = SystemClock().now()
-    made = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(1)
-        .not_valid_before(now - timedelta(hours=1))
-        .not_valid_after(now + timedelta(hours=1))
-        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]), critical=False)
-        .sign(key, hashes.SHA256())
-    )
-    chain, secret = tmp_path / "chain.pem", tmp_path / "key.pem"
-    chain.write_bytes(made.public_bytes(serialization.Encoding.PEM))
-    pkcs8, plain = serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-    secret.write_bytes(key.private_bytes(serialization.Encoding.PEM, pkcs8, plain))
-    return chain, secret
-
-
-@pytest.fixture
-async def encrypted(issuer: Issuer, certificate: tuple[Path, Path]) -> AsyncIterator[str]:
+async def encrypted(issuer: Issuer, certificate: Certificate) -> AsyncIterator[str]:
     """Where a server that shows the certificate listens."""
     api = Api()  # type: ignore[abstract] # the other methods stay unimplemented, and nobody calls them
     register: Callable[[Any], None] = lambda made: services.add_RegistryServiceServicer_to_server(api, made)  # noqa: E731
@@ -136,16 +122,16 @@ async def encrypted(issuer: Issuer, certificate: tuple[Path, Path]) -> AsyncIter
 
 
 async def test_siblings_and_the_command_line_ask_over_an_encrypted_connection(
-    encrypted: str, issuer: Issuer, certificate: tuple[Path, Path]
+    encrypted: str, issuer: Issuer, certificate: Certificate
 ) -> None:
     token = issuer.token("ada", Role.SCIENTIST)
-    sibling = Sibling("registry", encrypted, token=lambda: token, ca_path=certificate[0])
+    sibling = Sibling("registry", encrypted, token=lambda: token, ca_path=certificate.chain)
     stub: Any = services.RegistryServiceStub(sibling.channel)
     answer = await sibling.ask(stub.GetModel, messages.GetModelRequest(model="credit"))
     await sibling.close()
 
     assert answer.model.name == "credit"
-    platform = Connection(Endpoints(grpc={"registry": encrypted}, ca=certificate[0]), lambda: token)
+    platform = Connection(Endpoints(grpc={"registry": encrypted}, ca=certificate.chain), lambda: token)
     assert await in_thread(platform, "fraud") == "fraud"
 
 
@@ -174,3 +160,31 @@ async def test_a_database_that_must_be_encrypted_and_isnt_lets_nobody_in(databas
     made = make_database(f"{database.dsn}?sslmode=verify-full&sslrootcert=/dev/null")
     with pytest.raises(Unavailable, match="the database doesn't let goldenpath/test in"):
         await made.start()
+
+
+async def test_a_database_is_read_and_written_over_a_connection_that_is_encrypted_and_checked(
+    database: Any, certificate: Certificate
+) -> None:
+    async with encrypted_door(urlsplit(database.dsn).port, certificate) as port:
+        made = make_database(through(database.dsn, port, certificate.chain))
+        await made.start()
+        async with made.read() as connection:
+            assert await connection.fetchval("SELECT current_database()") == urlsplit(database.dsn).path[1:]
+        await made.stop()
+
+
+async def test_a_database_whose_certificate_nobody_vouches_for_is_not_spoken_to(
+    database: Any, certificate: Certificate, tmp_path: Path
+) -> None:
+    other = certificate_in(tmp_path)
+    async with encrypted_door(urlsplit(database.dsn).port, certificate) as port:
+        made = make_database(through(database.dsn, port, other.chain))
+        with pytest.raises(Unavailable, match="certificate"):
+            await made.start()
+
+
+def through(dsn: str, port: int, authority: Path) -> str:
+    """The DSN of a database behind another port, whose certificate is checked."""
+    told = urlsplit(dsn)
+    place = told.netloc.replace(str(told.port), str(port))
+    return told._replace(netloc=place, query=f"sslmode=verify-full&sslrootcert={authority}").geturl()
