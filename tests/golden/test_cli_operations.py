@@ -108,6 +108,7 @@ def test_doctor_looks_at_the_pusher_where_there_is_one(
 
     ended = golden("doctor")
 
+    assert "pusher      kafka: connection refused" in golden("status").out
     assert "pusher  kafka: connection refused" in ended.out
     assert "pusher  1 dead letters" in ended.out
     assert ended.status == 1
