@@ -18,6 +18,7 @@ from services.chassis.errors import GoldenpathError, Unavailable
 _SILENT = "no answer"
 _STOPPED = "became dead letters"  # the words on /readyz of a consumer that the dead-letter limit stopped
 _FULL = "disk is full"  # and the database's
+_BUSY = "connections to the database are in use"  # and a pool's, of which every connection is somebody's
 _SERVER_DIED = (
     "the deployer starts it again by itself, at most 30 s apart: mend what its log says, in the home's "
     "modelservers folder"
@@ -89,9 +90,14 @@ def _for_dependency(name: str, word: str) -> str:
         return "golden deadletters list says why; run a release that can, restart the service, and replay them"
     if _FULL in word:
         return "make room on the disk that PostgreSQL's data is on: whatever waits goes on by itself"
+    if _BUSY in word:
+        return "whatever waits goes on by itself; where it is so for long, set GOLDENPATH_DATABASE_CONNECTIONS higher"
     return {
         "database": "is PostgreSQL up, and its disk not full? golden up starts it again",
         "kafka": "is Kafka up? golden up starts it again",
+        "outbox": "is Kafka up? golden up starts it again, and whatever waits is sent in its order",
+        "events": "it goes on by itself, in its order, once what it says is mended or over",
+        "records": "it goes on by itself, in its order, once what it says is mended",
         "proxy": "is Envoy up? golden up starts it again",
         "clock": "set its machine's time, by NTP: no order and no lease stands on it, but the times of events do",
     }.get(name, "golden up starts what is dead again")

@@ -28,7 +28,8 @@ from services.chassis.errors import GoldenpathError, Unavailable
 from services.chassis.settings import KafkaAccess, KafkaSettings
 
 SERVICES: Final = ("registry", "governance", "deployer", "monitor")
-_OPERATED: Final = (*SERVICES, "pusher")  # what has dead letters and says on /readyz how it is
+OPERATED: Final = (*SERVICES, "pusher")
+"""What has dead letters, and says on /readyz how it is."""
 _DEADLINE_S: Final = 60.0  # registering a version copies its files, which may be large
 _QUESTIONS: Final = ("Get", "List", "Search", "Resolve", "Explain", "Check", "Watch")
 _SILENT: Final = frozenset({grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED})
@@ -169,7 +170,7 @@ def from_environment() -> Connection | None:
         return None
     endpoints = Endpoints(
         grpc=addresses,
-        http={name: url for name in _OPERATED if (url := os.environ.get(f"GOLDEN_{name.upper()}_HTTP", ""))},
+        http={name: url for name in OPERATED if (url := os.environ.get(f"GOLDEN_{name.upper()}_HTTP", ""))},
         gateway=os.environ.get("GOLDEN_GATEWAY", ""),
         ca=Path(ca) if (ca := os.environ.get("GOLDEN_CA", "")) else None,
         kafka=KafkaSettings.read(kafka_bootstrap=os.environ.get("GOLDEN_KAFKA", "")).kafka,

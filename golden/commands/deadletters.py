@@ -22,11 +22,11 @@ Reason = Annotated[str, typer.Option("--reason", "-m", help="Why, in your words;
 @app.command("list")
 def list_letters(*, json: Json = False) -> None:
     """List the dead letters of every service, oldest first."""
-    from golden.connection import SERVICES
+    from golden.connection import OPERATED
 
     found = [
         letter | {"id": f"{service}/{letter['id']}", "service": service}
-        for service in connect().endpoints.http or SERVICES
+        for service in connect().endpoints.http or OPERATED
         for letter in _all(service)
     ]
     found.sort(key=lambda letter: str(letter.get("since", "")))
@@ -42,11 +42,11 @@ def list_letters(*, json: Json = False) -> None:
 @app.command()
 def parked(*, json: Json = False) -> None:
     """List why events are parked: they are tried again by themselves, or wait behind a dead letter of their key."""
-    from golden.connection import SERVICES
+    from golden.connection import OPERATED
 
     found = [
         reason | {"id": f"{service}/{reason['id']}"}
-        for service in connect().endpoints.http or SERVICES
+        for service in connect().endpoints.http or OPERATED
         for reason in _call(service, "GET", "/v1/parked")
     ]
     if json:
@@ -82,10 +82,10 @@ def drop(letters: Letters, *, reason: Reason) -> None:
 
 
 def _split(letter: str) -> tuple[str, int]:
-    from golden.connection import SERVICES
+    from golden.connection import OPERATED
 
     service, _, number = letter.partition("/")
-    if service not in SERVICES or not number.isdigit():
+    if service not in OPERATED or not number.isdigit():
         raise Invalid(f"{letter!r} names no dead letter", fix="write SERVICE/ID, such as registry/12")
     return service, int(number)
 

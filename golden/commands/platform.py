@@ -128,10 +128,10 @@ def _show(findings: list[Finding]) -> None:
 
 def _health(platform: Connection) -> dict[str, str]:
     from golden.checkup import readiness
-    from golden.connection import SERVICES
+    from golden.connection import OPERATED
 
-    names = [name for name in SERVICES if platform.endpoints.http.get(name)]
-    with ThreadPoolExecutor(max_workers=len(SERVICES)) as pool:
+    names = [name for name in OPERATED if platform.endpoints.http.get(name)]
+    with ThreadPoolExecutor(max_workers=len(OPERATED)) as pool:
         answers = pool.map(lambda name: readiness(platform.endpoints.http[name]), names)
         return {name: _word(answer) for name, answer in zip(names, answers, strict=True)}
 

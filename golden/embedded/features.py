@@ -46,6 +46,15 @@ class FeaturePusher:
 
     def launch(self, identity: DevelopmentIdentity) -> Running:
         """Start it, without waiting for it."""
+        return start(
+            [sys.executable, "-m", "services.pusher"],
+            log=self.folders.logs / f"{NAME}.log",
+            environment=self.environment(identity),
+            cwd=self.folders.home,
+        )
+
+    def environment(self, identity: DevelopmentIdentity) -> dict[str, str]:
+        """What it is told, with the store's settings in their files."""
         write_private(self.folders.feature_store, yaml.safe_dump(self.settings(self.dsn)))
         write_private(self.folders.feature_reader, yaml.safe_dump(self.settings(self.reader_dsn)))
         told = {
@@ -57,12 +66,7 @@ class FeaturePusher:
             "JWKS_PATH": str(identity.jwks_path),
             "TRACES_FOLDER": str(self.folders.traces),
         }
-        return start(
-            [sys.executable, "-m", "services.pusher"],
-            log=self.folders.logs / f"{NAME}.log",
-            environment=environment_of(told),
-            cwd=self.folders.home,
-        )
+        return environment_of(told)
 
     def settings(self, dsn: str) -> dict[str, Any]:
         """What a feature_store.yaml says."""
@@ -88,4 +92,8 @@ class FeaturePusher:
 
     def wait(self, running: Running) -> None:
         """Wait until it says that it is ready."""
-        wait_until(lambda: is_ready(self.ports.pusher_http), running, within=_READY_WITHIN, what="the pusher")
+        wait_until(self.ready, running, within=_READY_WITHIN, what="the pusher")
+
+    def ready(self) -> bool:
+        """Whether it and what it depends on are there."""
+        return is_ready(self.ports.pusher_http)

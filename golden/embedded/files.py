@@ -17,6 +17,6 @@ def write_private(file: Path, text: str) -> None:
             new.flush()
             os.fsync(new.fileno())
         Path(beside).replace(file)
-    except BaseException:
+    except BaseException:  # a Ctrl-C too: what was to be private isn't left lying beside it
         Path(beside).unlink()
         raise

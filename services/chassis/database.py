@@ -173,7 +173,7 @@ class Database(Generic[U]):
         try:
             with translated():
                 await self._migrate()
-        except BaseException:
+        except BaseException:  # a cancellation too: who didn't start isn't stopped, so nobody else closes the pool
             await self.stop()
             raise
 

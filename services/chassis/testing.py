@@ -36,7 +36,7 @@ _EDWARDS = jwt.algorithms.OKPAlgorithm
 
 
 async def eventually(
-    condition: Callable[[], Awaitable[Any]], *, within: timedelta = timedelta(seconds=20), what: str = "it"
+    condition: Callable[[], Awaitable[Any]], *, within: timedelta = timedelta(seconds=60), what: str = "it"
 ) -> Any:
     """Poll until a condition gives something truthy, and give that back; a foreseen error counts as not yet.
 

@@ -2,7 +2,7 @@
 
 Owns:     the histories of feature views, which training sets and proofs are made from.
 Consumes: ingest.features  features.computed
-Emits:    nothing.
+Emits:    nothing but dead letters.
 
     event → domain.rows_of checks it against the view → the history, in the event's transaction → the online store,
     where nothing newer is there → commit

@@ -9,6 +9,8 @@ from services.chassis.clock import SystemClock
 from services.chassis.database import Database
 from services.chassis.http_server import HttpServer, create_app
 from services.chassis.identity import TokenVerifier
+from services.chassis.leases import Leases, on_time
+from services.chassis.outbox import Relay
 from services.chassis.runner import Background, Closing, Part, serve
 from services.chassis.signatures import Signers
 from services.chassis.topics import create_topics
@@ -41,13 +43,16 @@ def parts_of(settings: PusherSettings, writer: Writer, *, consumer_name: str = N
         signers=Signers(settings.signers_path),
         name=consumer_name,
     )
+    relay = Relay(database, Leases(database, duration=settings.lease_duration), kafka=settings.kafka)
     checks = {"database": database.ready, "kafka": consumer.ready}
-    http = create_app("pusher", verifier=verifier, checks=checks, lesser={"events": consumer.flowing})
+    lesser = {"clock": on_time(database, SystemClock()), "outbox": relay.ready, "events": consumer.flowing}
+    http = create_app("pusher", verifier=verifier, checks=checks, lesser=lesser)
     http.include_router(operations.router(database, consumer))
     return [
         database,
         _Histories(database, writer),
         Closing(writer.close),
+        Background("relay", relay.run),
         Background("consumer", consumer.run),
         HttpServer(http, settings.http_address, drain=settings.drain),
     ]

@@ -44,5 +44,9 @@ class PusherSettings(KafkaSettings):
     consumer_session_timeout: timedelta = timedelta(seconds=10)
     """How long Kafka waits for a silent consumer before its partitions go to another."""
 
+    lease_duration: timedelta = timedelta(seconds=5)
+    """After how long a silent replica's dead letters are sent by another. Long pauses of a healthy process last about a
+    second."""
+
     drain: timedelta = timedelta(seconds=10)
     """How long requests in flight may take to finish after SIGTERM."""

@@ -156,7 +156,7 @@ async def test_a_notification_wakes_whoever_waits(service: Service) -> None:
     async with service.database.begin() as uow:
         await uow.connection.execute("SELECT pg_notify('told', '')")
 
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(20):  # less than it waits by itself
         await waiting
     await told.close()
 
@@ -180,7 +180,7 @@ async def test_a_listener_whose_connection_ends_wakes_and_listens_again(service:
     await told.wait(at_most=timedelta(seconds=30))
     waiting = asyncio.ensure_future(told.wait(at_most=timedelta(seconds=30)))
     await end_listeners(service)
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(20):  # less than it waits by itself
         await waiting
     await told.wait(at_most=timedelta(seconds=30))
     assert await listeners(service) == 1

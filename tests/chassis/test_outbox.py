@@ -104,8 +104,13 @@ async def test_a_relay_that_lost_its_lease_marks_nothing(on_kafka: Service, kafk
     late._renew_at = float("inf")
     async with running(late.run):
         await collect(kafka, on_kafka.ours.name, 5)
+        await eventually(lambda: has_noticed(late), what="that it found its lease lost")
 
     assert not await all_sent(on_kafka)
+
+
+async def has_noticed(late: Relay) -> bool:
+    return late._renew_at == 0.0
 
 
 async def test_while_kafka_is_down_nothing_is_lost_and_the_order_stays_and_readiness_says_so(

@@ -190,7 +190,7 @@ class Deployer:
             answer = sorted(one.version for one in endpoints) == list(versions) and all(one.ready for one in endpoints)
             return answer and {one.http_address for one in endpoints} <= await self.admin.addresses()
 
-        await eventually(there, within=timedelta(seconds=30))
+        await eventually(there)
 
     async def meanwhile(self, condition: Callable[[], Awaitable[object]]) -> object:
         """Poll a condition while requests flow, each of a unit of its own."""
@@ -201,7 +201,7 @@ class Deployer:
                 await self.requests(20)
             return found
 
-        return await eventually(tried, within=timedelta(seconds=30))
+        return await eventually(tried)
 
     async def requests(self, count: int) -> list[int]:
         answers = [await self.client.post(INFER, json={}, headers={"x-unit-id": str(uuid4())}) for _ in range(count)]

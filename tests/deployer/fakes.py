@@ -104,7 +104,7 @@ class FakeRuntime:
             self._dead.add(endpoint.address)
         else:
             self._started[endpoint.address] = None
-            asyncio.run_coroutine_threadsafe(backend.start(), self._loop).result(5)  # it is called on a thread
+            asyncio.run_coroutine_threadsafe(backend.start(), self._loop).result(30)  # it is called on a thread
         self._pids += 1
         return Process(self._pids, 0.0)
 

@@ -9,26 +9,31 @@ import asyncio
 import random
 import signal
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 from datetime import timedelta
 from functools import partial
 from typing import Final
 
 from golden.operations import ask
-from services.chassis.topics import TOPICS
+from services.chassis.errors import Unavailable
+from services.chassis.topics import FEATURES, TOPICS
+from services.deployer.jobs import side_by_side
 from tests.faults import poison
 from tests.faults.bad_release import REASON
 from tests.faults.bus import Bus, Written
 from tests.faults.disk import Disk
 from tests.faults.lives import Lives
 from tests.faults.plan import Fault, Step
-from tests.faults.world import HANDLES_NOTHING, READS_NOTHING, SESSION_TIMEOUT, Replica, World
+from tests.faults.world import HANDLES_NOTHING, PUSHER, READS_NOTHING, SESSION_TIMEOUT, Replica, World
 
 HEARD: Final = {
     "registry": ("ingest.events", "deployer.events"),
     "governance": ("registry.events", "deployer.events"),
     "deployer": ("governance.events", "monitor.events", "registry.events"),
     "monitor": ("deployer.events", "inference.outcomes"),
+    PUSHER: (FEATURES.name,),
 }
+_STARTS: Final = 3  # of what ends while it starts
 _BAD_FOR: Final = timedelta(seconds=12)  # a bad release is taken back as soon as somebody looks
 _BAD_LIVES: Final = 25  # more than the dead-letter limit's floor
 
@@ -55,8 +60,16 @@ class Adversary:
             return "only root can make a small file system"
         return ""
 
-    async def do(self, step: Step) -> None:
-        """Do a step."""
+    async def do(self, step: Step, beside: Step) -> None:
+        """Do a step, and another to the pusher at the same time."""
+        if step.fault is Fault.KAFKA:  # what writes to topics comes after what breaks them
+            await self._do(step)
+            await self._do(beside)
+        else:
+            await side_by_side([self._do(step), self._do(beside)])
+        await self.supervise()
+
+    async def _do(self, step: Step) -> None:
         deeds: dict[Fault, Callable[[Step], Awaitable[None]]] = {
             Fault.KILL: self._kill,
             Fault.FREEZE: self._freeze,
@@ -78,15 +91,25 @@ class Adversary:
             Fault.UNREADING: partial(self._release, READS_NOTHING),
         }
         await deeds[step.fault](step)
-        await self.supervise()
 
     async def supervise(self) -> None:
-        """Start again what ended, as a supervisor would, and wait until all of it is ready."""
-        for replica in self._world.dead():
-            self._world.launch(replica)
+        """Start again what ended, as a supervisor would, and wait until all of it is ready.
+
+        What was started while something else was broken may still be about to end, so this is tried again.
+        """
         if not self._world.running["postgres"].alive():
             await self._world.start_postgres()
+        for _ in range(_STARTS - 1):
+            self._start_dead()
+            with suppress(Unavailable):
+                await self._world.wait_ready(self._world.replicas)
+                return
+        self._start_dead()
         await self._world.wait_ready(self._world.replicas)
+
+    def _start_dead(self) -> None:
+        for replica in self._world.dead():
+            self._world.launch(replica)
 
     # Processes
 

@@ -28,7 +28,8 @@ from tests.faults.checker import check
 from tests.faults.disk import small_disk
 from tests.faults.evidence import Checked, Evidence, wrong_of
 from tests.faults.lives import Lives
-from tests.faults.plan import Fault, Step, plan
+from tests.faults.plan import Step, kinds, plan, plan_beside
+from tests.faults.rows import Rows
 from tests.faults.seen import Seen, look
 from tests.faults.settling import settled, whole
 from tests.faults.world import World
@@ -57,9 +58,9 @@ class Broken(Exception):
 class Tally:
     """What was tried, and how long it took to mend."""
 
-    tried: Counter[Fault] = field(default_factory=Counter)
-    skipped: dict[Fault, str] = field(default_factory=dict)
-    seconds: dict[Fault, list[float]] = field(default_factory=dict)
+    tried: Counter[str] = field(default_factory=Counter)
+    skipped: dict[str, str] = field(default_factory=dict)
+    seconds: dict[str, list[float]] = field(default_factory=dict)
 
 
 class Campaign:
@@ -109,10 +110,15 @@ class Campaign:
         self._say(f"every service is ready, and {len(runs)} versions are trained")
         self._lives = Lives(self._world, self._bus, runs, seed=self._settings.seed)
         self._adversary = Adversary(self._world, self._bus, self._lives, disk=self._disk)
+        self._rows = Rows(self._world, self._bus, self._lives.told, seed=self._settings.seed)
+        await self._rows.begin()
         traffic = asyncio.create_task(self._lives.send_traffic())
+        seed, steps, replicas = self._settings.seed, self._settings.steps, self._settings.replicas
         try:
-            for step in plan(self._settings.seed, self._settings.steps, replicas=self._settings.replicas):
-                await self._step(step)
+            for step, beside in zip(
+                plan(seed, steps, replicas=replicas), plan_beside(seed, steps, replicas=replicas), strict=True
+            ):
+                await self._step(step, beside)
             await self._end()
         finally:
             traffic.cancel()
@@ -120,22 +126,23 @@ class Campaign:
         await self._settle()  # the last requests' records
         await self._prove()
 
-    async def _step(self, step: Step) -> None:
+    async def _step(self, step: Step, beside: Step) -> None:
         if step.number % _LOOKS_EVERY == 0:
             await self._lives.release_all()
         self._lives.begin(step.lives)
         if reason := self._adversary.cannot(step):
-            self._tally.skipped[step.fault] = reason
+            self._tally.skipped[step.kind] = reason
             self._say(f"{step.number:3}  at life {self._lives.begun}  {step}  — left out: {reason}")
             return
         began = time.monotonic()
-        await self._adversary.do(step)
+        await self._adversary.do(step, beside)
         took = time.monotonic() - began
-        self._tally.tried[step.fault] += 1
-        self._tally.seconds.setdefault(step.fault, []).append(took)
+        for one in (step, beside):
+            self._tally.tried[one.kind] += 1
+            self._tally.seconds.setdefault(one.kind, []).append(took)
         checked = await self._check()
         counts = f"{len(self._bus.records)} records, {sum(one.count for one in checked)} facts checked"
-        self._say(f"{step.number:3}  at life {self._lives.begun}  {step}  {took:.1f} s  {counts}")
+        self._say(f"{step.number:3}  at life {self._lives.begun}  {step} | {beside}  {took:.1f} s  {counts}")
 
     async def _check(self) -> list[Checked]:
         evidence = await self._evidence()
@@ -164,6 +171,7 @@ class Campaign:
 
     async def _end(self) -> None:
         await self._lives.finish()
+        await self._rows.finish()
         self._say(f"lives: {_counts(self._lives.told.lives)}; requests: {_counts(self._lives.told.requests)}")
         self._say(f"settled {await self._settle():.1f} s after the last fault, without a human")
         await self._check()
@@ -244,7 +252,7 @@ class Campaign:
         for one in checked:
             self._say(f"  {one.count:7,}  {one.promise}")
         self._say("")
-        for fault in Fault:
+        for fault in kinds():
             took = self._tally.seconds.get(fault, [])
             mended = f"mended after {max(took):.1f} s at most" if took else self._tally.skipped.get(fault, "not tried")
             self._say(f"  {self._tally.tried[fault]:3} times {fault}  {mended}")

@@ -36,6 +36,8 @@ def check(evidence: Evidence) -> list[Checked]:
         _stale_signals_change_nothing(evidence),
         _log_is_the_bus(evidence),
         _moments_are_effects(evidence),
+        _rows_are_kept_once(evidence),
+        _nothing_online_goes_back(evidence),
     ]
 
 
@@ -232,6 +234,23 @@ def _moments_are_effects(evidence: Evidence) -> Checked:
     firsts = {one.place for one in evidence.firsts("deployer.events")}
     wrong = [f"what served was noted of a repeat at {place}" for place in evidence.seen.moments if place not in firsts]
     return Checked("what served is noted once per effect", len(evidence.seen.moments), tuple(wrong))
+
+
+# Features
+
+
+def _rows_are_kept_once(evidence: Evidence) -> Checked:
+    """The history has a row once, and none that nobody sent."""
+    kept = Counter(evidence.seen.kept)
+    wrong = [f"{row} is in the history {times} times" for row, times in kept.items() if times > 1]
+    wrong += [f"nobody sent {row}" for row in kept.keys() - evidence.told.rows_tried]
+    return Checked("every row of features is in the history at most once", len(kept), tuple(wrong))
+
+
+def _nothing_online_goes_back(evidence: Evidence) -> Checked:
+    """No write ever put an older value in a newer one's place: the database itself notes each that does."""
+    seen = evidence.seen
+    return Checked("no feature's value online ever goes back", len(seen.online), tuple(seen.went_back))
 
 
 def _text(key: bytes | None) -> str:

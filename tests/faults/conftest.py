@@ -10,8 +10,15 @@ import pytest
 import pytest_asyncio
 
 from tests.faults.disk import Disk, small_disk
+from tests.faults.history import History
 from tests.faults.serving import serve
 from tests.faults.world import World
+
+
+@pytest.fixture
+def history() -> History:
+    """A platform's history in which nothing went wrong."""
+    return History()
 
 
 @pytest.fixture(scope="module")

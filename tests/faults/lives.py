@@ -18,11 +18,10 @@ from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from typing import Any, Final, TypeVar
+from typing import Any, Final
 
 import grpc
 import httpx
-from aiokafka.errors import KafkaError
 
 from golden.connection import error_of
 from golden.inference import request_of
@@ -34,17 +33,15 @@ from goldenpath.registry.v1 import registry_service_pb2 as registry
 from services.chassis.clock import SystemClock
 from services.chassis.cloudevents import event_of, headers_of
 from services.chassis.database import Database, UnitOfWork
-from services.chassis.errors import GoldenpathError, NotFound, Unavailable
+from services.chassis.errors import NotFound, Unavailable
 from services.chassis.topics import INGEST, MONITOR
 from tests.faults.bus import Bus
+from tests.faults.patience import persist
 from tests.faults.registrations import QUESTIONS, dataset_of, registration_of
 from tests.faults.world import World
 
-T = TypeVar("T")
 SERVED: Final = ("served-a", "served-b")
 _AT_ONCE: Final = 6  # registrations under way; more would only wait for the registry's turn
-_PATIENCE: Final = timedelta(minutes=5)
-_AGAIN: Final = timedelta(milliseconds=300)
 _TRAFFIC: Final = timedelta(milliseconds=60)  # between two requests: a step's sample of 20 in a few seconds
 _KINDS: Final = {
     "undocumented": 4,  # refused
@@ -69,6 +66,8 @@ class Told:
     datasets: dict[str, int] = field(default_factory=dict)  # by name, how many different documents Kafka has
     stale_signals: set[str] = field(default_factory=set)
     requests: Counter[int] = field(default_factory=Counter)
+    rows: set[tuple[str, int]] = field(default_factory=set)  # customers' minutes that Kafka has
+    rows_tried: set[tuple[str, int]] = field(default_factory=set)  # and those that it may have
 
 
 class Lives:
@@ -231,7 +230,7 @@ class Lives:
             finally:
                 await database.stop()
 
-        await self._persist(emit)
+        await persist(emit)
         return signal.id
 
     async def _position(self, rng: random.Random) -> Any:
@@ -259,7 +258,7 @@ class Lives:
                     raise Unavailable("not judged yet") from None
                 raise error from None
 
-        await self._persist(heard)
+        await persist(heard)
 
     async def _answered(self, ask: Callable[[], Any]) -> Any:
         """The answer to a question; None where the answer is no."""
@@ -270,24 +269,11 @@ class Lives:
             except grpc.RpcError as failure:
                 raise error_of(failure) from None
 
-        return await self._persist(answer)
+        return await persist(answer)
 
     async def _publish(self, type_name: str, subject: str, body: Any) -> None:
         made = event_of(
             body, type=type_name, source="campaign", subject=subject, time=datetime.now(UTC), actor="somebody"
         )
         # The same event again where nobody knows whether it arrived: its id makes that harmless.
-        await self._persist(lambda: self._bus.write([(INGEST.name, subject.encode(), headers_of(made), made.data)]))
-
-    async def _persist(self, attempt: Callable[[], Awaitable[T]]) -> T | None:
-        """Try until there is an answer; None where it is no."""
-        deadline = asyncio.get_running_loop().time() + _PATIENCE.total_seconds()
-        while True:
-            try:
-                return await attempt()
-            except (Unavailable, OSError, KafkaError) as error:
-                if asyncio.get_running_loop().time() > deadline:
-                    raise AssertionError(f"nobody answered for {_PATIENCE}: {error}") from error
-                await asyncio.sleep(_AGAIN.total_seconds())
-            except GoldenpathError:
-                return None
+        await persist(lambda: self._bus.write([(INGEST.name, subject.encode(), headers_of(made), made.data)]))

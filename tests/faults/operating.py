@@ -54,7 +54,7 @@ async def golden(world: World, *words: str) -> str:
     """What `golden` says to an operator."""
     there = world.as_("otto", "operator")
     told = {f"GOLDEN_{name.upper()}": there.endpoints.grpc[name] for name in SERVICES}
-    told |= {f"GOLDEN_{name.upper()}_HTTP": there.endpoints.http[name] for name in SERVICES}
+    told |= {f"GOLDEN_{name.upper()}_HTTP": url for name, url in there.endpoints.http.items()}
     command = [sys.executable, "-m", "golden", *words]
     environment = os.environ | told | {"GOLDEN_TOKEN": there.token(), "COLUMNS": "200"}
     # In a thread: the links between services and what they depend on are here.

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from golden.embedded.services import SERVICES
-from services.chassis.topics import CONTROL, OUTCOMES, RECORDS
+from services.chassis.topics import CONTROL, FEATURES, OUTCOMES, RECORDS
+from tests.faults.world import PUSHER
 
 
 class Fault(StrEnum):
@@ -37,11 +38,23 @@ class Fault(StrEnum):
     UNREADING = "a release that can't read any event"
 
 
+# What is done to the pusher, to its database's link and to its topic, while something else is done to the rest.
+BESIDE = (
+    Fault.KILL,
+    Fault.FREEZE,
+    Fault.CLOSE,
+    Fault.HOLD,
+    Fault.REPEAT,
+    Fault.LATE,
+    Fault.REREAD,
+    Fault.POISON,
+)
 LINKS = (*SERVICES, "kafka")
 _JUMPS = (-3600.0, -90.0, 90.0, 3600.0)  # seconds; an hour is what a wrong time zone makes
 # Seconds: less than a consumer's session, more than one, and more than a statement and the patience beyond it.
 _SILENCES = (3.0, 10.0, 40.0)
 _CONSUMED = (*CONTROL, OUTCOMES)
+_OF_PUSHER = " (the pusher)"
 
 
 @dataclass(frozen=True)
@@ -66,6 +79,11 @@ class Step:
     amount: float
     seed: int
 
+    @property
+    def kind(self) -> str:
+        """What a report counts it as."""
+        return f"{self.fault}{_OF_PUSHER}" if self.target in {PUSHER, FEATURES.name} else str(self.fault)
+
     def __str__(self) -> str:
         words = [self.target and f"{self.target}/{self.replica}", f"{self.amount:g}"]
         return f"{self.fault}: " + " ".join(word for word in words if word)
@@ -80,10 +98,46 @@ def plan(seed: int, steps: int, *, replicas: int) -> list[Step]:
     18
     """
     rng = random.Random(seed)
-    faults: list[Fault] = []
-    while len(faults) < steps:
-        faults += rng.sample(list(Fault), len(Fault))
-    return [_step(number, fault, rng, replicas) for number, fault in enumerate(faults[:steps], 1)]
+    return [_step(number, fault, rng, replicas) for number, fault in enumerate(_rounds(list(Fault), steps, rng), 1)]
+
+
+def plan_beside(seed: int, steps: int, *, replicas: int) -> list[Step]:
+    """What is done to the pusher at each step; chosen apart, so that the other plan is the same without it.
+
+    >>> len({step.kind for step in plan_beside(8, 8, replicas=1)})
+    8
+    """
+    rng = random.Random(f"{seed}/{PUSHER}")
+    return [
+        _step_beside(number, fault, rng, replicas) for number, fault in enumerate(_rounds([*BESIDE], steps, rng), 1)
+    ]
+
+
+def kinds() -> list[str]:
+    """Everything that a report counts."""
+    return [*map(str, Fault), *(f"{fault}{_OF_PUSHER}" for fault in BESIDE)]
+
+
+def _rounds(faults: list[Fault], steps: int, rng: random.Random) -> list[Fault]:
+    """So many faults, in rounds."""
+    chosen: list[Fault] = []
+    while len(chosen) < steps:
+        chosen += rng.sample(faults, len(faults))
+    return chosen[:steps]
+
+
+def _step_beside(number: int, fault: Fault, rng: random.Random, replicas: int) -> Step:
+    target, amount = PUSHER, rng.uniform(0.2, 3.0)
+    match fault:
+        case Fault.CLOSE:
+            amount = rng.uniform(0.1, 0.6)
+        case Fault.HOLD:
+            amount = rng.choice(_SILENCES[:2])
+        case Fault.REPEAT | Fault.LATE:
+            target, amount = FEATURES.name, rng.randint(5, 40)
+        case Fault.POISON:
+            target = FEATURES.name
+    return Step(number, 0, fault, target, rng.randint(1, replicas), round(amount, 2), rng.getrandbits(32))
 
 
 def _step(number: int, fault: Fault, rng: random.Random, replicas: int) -> Step:

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 
 from goldenpath.ingest.v1 import events_pb2 as ingest
 from services.chassis.cloudevents import Headers, event_of, headers_of
-from services.chassis.topics import Topic
+from services.chassis.topics import EventType, Topic
 
 SOURCE = "poison"
 Record = tuple[str, bytes | None, Headers, bytes | None]
@@ -19,7 +19,7 @@ Record = tuple[str, bytes | None, Headers, bytes | None]
 def of_every_kind(topic: Topic, rng: random.Random) -> list[Record]:
     """A record of each kind for a topic; whoever reads them must give each its place and go on."""
     key = f"model/poison-{rng.randrange(10**9)}".encode()
-    headers = _headers(topic, key.decode())
+    headers = _headers(topic.types[0], key.decode())
     structured = {"specversion": "1.0", "id": str(uuid.uuid4()), "source": SOURCE, "type": topic.types[0].name}
     as_json = [("content-type", b"application/cloudevents+json")]
     json_body = _with(headers, "content-type", b"application/json")
@@ -37,11 +37,20 @@ def of_every_kind(topic: Topic, rng: random.Random) -> list[Record]:
         (topic.name, key, as_json, json.dumps(structured | {"data": 7}).encode()),  # structured, with another body
         (topic.name, key, as_json, b"[" * 5_000),  # structured, and deep
         (topic.name, key, _with(headers, "ce_type", b"model.unheard_of"), b""),  # a type that nobody knows
+        *of_each_type(topic, rng),
     ]
 
 
-def _headers(topic: Topic, subject: str) -> Headers:
-    kind = topic.types[0]
+def of_each_type(topic: Topic, rng: random.Random) -> list[Record]:
+    """An event of each of a topic's types, with a body that is no protobuf and a key that no other has."""
+    keys = [f"model/poison-{rng.randrange(10**9)}" for _ in topic.types]
+    return [
+        (topic.name, key.encode(), _headers(kind, key), rng.randbytes(300))
+        for key, kind in zip(keys, topic.types, strict=True)
+    ]
+
+
+def _headers(kind: EventType, subject: str) -> Headers:
     made = event_of(ingest.ProjectStarted(), type=kind.name, source=SOURCE, subject=subject, time=datetime.now(UTC))
     return headers_of(replace(made, dataschema=kind.schema))
 

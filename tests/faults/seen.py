@@ -5,14 +5,15 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any
 
 import asyncpg
 
-from golden.embedded.services import SERVICES
 from services.governance.domain import merkle
 from services.governance.domain.merkle import Node, Span
-from tests.faults.world import World
+from tests.faults.rows import ONLINE, VIEW
+from tests.faults.world import PROCESSES, World
 
 
 @dataclass(frozen=True)
@@ -77,12 +78,15 @@ class Seen:
     datasheets: dict[str, int] = field(default_factory=dict)
     aliases: list[dict[str, Any]] = field(default_factory=list)
     stream: dict[int, int] = field(default_factory=dict)
+    kept: list[tuple[str, int]] = field(default_factory=list)
+    online: dict[tuple[str, str], tuple[datetime, float]] = field(default_factory=dict)
+    went_back: list[str] = field(default_factory=list)
 
 
 async def look(world: World) -> Seen:
     """Read every database."""
     seen = Seen()
-    for service in SERVICES:
+    for service in PROCESSES:
         connection = await asyncpg.connect(world.dsn(service))
         try:
             async with connection.transaction(isolation="repeatable_read", readonly=True):
@@ -110,6 +114,8 @@ async def _read(seen: Seen, service: str, connection: asyncpg.Connection[asyncpg
         case "monitor":
             rows = await connection.fetch("SELECT partition, next FROM stream_offsets")
             seen.stream = {row["partition"]: row["next"] for row in rows}
+        case "pusher":
+            await _read_pusher(seen, connection)
 
 
 async def _read_governance(seen: Seen, connection: asyncpg.Connection[asyncpg.Record]) -> None:
@@ -145,6 +151,19 @@ async def _read_deployer(seen: Seen, connection: asyncpg.Connection[asyncpg.Reco
     rows = await connection.fetch("SELECT model, state FROM deployments")
     seen.deployments = [{"model": row["model"], **json.loads(row["state"])} for row in rows]
     seen.stays = _rows(await connection.fetch("SELECT model, version, epoch FROM stays ORDER BY id"))
+
+
+async def _read_pusher(seen: Seen, connection: asyncpg.Connection[asyncpg.Record]) -> None:
+    from feast.infra.key_encoding_utils import deserialize_entity_key  # takes a second to import
+    from feast.protos.feast.types.Value_pb2 import Value
+
+    rows = await connection.fetch(f"SELECT customer, count_7d FROM {VIEW}_history")
+    seen.kept = [(row["customer"], int(row["count_7d"])) for row in rows]
+    for row in await connection.fetch(f"SELECT entity_key, feature_name, value, event_ts FROM {ONLINE}"):
+        customer = deserialize_entity_key(row["entity_key"], 3).entity_values[0].string_val
+        seen.online[customer, row["feature_name"]] = (row["event_ts"], Value.FromString(row["value"]).double_val)
+    for row in await connection.fetch("SELECT * FROM went_back"):
+        seen.went_back.append(f"{row['feature']} of {row['entity']!r} from {row['stood']} to {row['became']}")
 
 
 def _rows(rows: Iterable[asyncpg.Record]) -> list[dict[str, Any]]:

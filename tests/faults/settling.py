@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from datetime import timedelta
 
 from aiokafka import TopicPartition
 
 from services.chassis.topics import RECORDS
 from tests.faults.evidence import EFFECTS, LOGGED, Checked, Evidence
+from tests.faults.rows import NOON
 from tests.faults.seen import Waiting
 
 
@@ -68,6 +70,7 @@ def whole(evidence: Evidence) -> list[Checked]:
     logged = {(one.topic, one.partition, one.offset) for one in seen.log}
     unlogged = [one.place for one in evidence.records if one.topic in LOGGED and one.place not in logged]
     unheard = len(effects) - len(seen.moments)
+    kept = set(seen.kept)
     return [
         Checked("every training became a version", len(told.trainings), tuple(sorted(untrained))),
         Checked(
@@ -76,4 +79,24 @@ def whole(evidence: Evidence) -> list[Checked]:
         Checked("every version was judged", len(versions), tuple(map(str, unjudged))),
         Checked("every record of the bus is in the log", len(logged), tuple(map(str, unlogged))),
         Checked("every effect is noted", len(effects), (f"{unheard} aren't",) if unheard else ()),
+        Checked("every row of features that was told is kept", len(kept), tuple(map(str, told.rows - kept))),
+        _newest_are_served(evidence),
     ]
+
+
+def _newest_are_served(evidence: Evidence) -> Checked:
+    """What is online of a customer is what their newest row says."""
+    newest: dict[str, int] = {}
+    for customer, minute in evidence.told.rows:
+        newest[customer] = max(minute, newest.get(customer, 0))
+    said = {
+        (customer, feature): (NOON + timedelta(minutes=minute), float(value))
+        for customer, minute in newest.items()
+        for feature, value in (("count_7d", minute), ("mean_7d", -minute))
+    }
+    wrong = [
+        f"{place} is {evidence.seen.online.get(place)}"
+        for place in said
+        if evidence.seen.online.get(place) != said[place]
+    ]
+    return Checked("the newest of every customer's rows is online", len(said), tuple(wrong))

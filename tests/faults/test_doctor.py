@@ -20,11 +20,10 @@ from tests.faults.disk import Disk
 from tests.faults.link import Link
 from tests.faults.operating import PATIENCE, finds, is_well
 from tests.faults.publishing import project, publish, started
-from tests.faults.world import SESSION_TIMEOUT, Replica, World
+from tests.faults.world import PROCESSES, PUSHER, SESSION_TIMEOUT, Replica, World
 
 pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.servers, pytest.mark.timeout(600)]
 SLOW = timedelta(seconds=2)
-MONITOR = Replica("monitor", 1)
 
 
 async def test_a_platform_that_is_well_has_no_findings(world: World, served: str) -> None:
@@ -35,32 +34,35 @@ async def test_a_platform_that_is_well_has_no_findings(world: World, served: str
 # Processes
 
 
-async def test_a_dead_service_does_not_answer(world: World) -> None:
-    await asyncio.to_thread(world.kill, "monitor/1")
-    finding = await finds(world, "monitor", "doesn't answer")
+@pytest.mark.parametrize("service", ["monitor", PUSHER])
+async def test_a_dead_service_does_not_answer(world: World, service: str) -> None:
+    await asyncio.to_thread(world.kill, f"{service}/1")
+    finding = await finds(world, service, "doesn't answer")
     assert "golden up" in finding.fix
-    world.launch(MONITOR)
+    world.launch(Replica(service, 1))
     await is_well(world)
 
 
-async def test_a_service_that_hangs_does_not_answer(world: World) -> None:
-    world.signal("registry/1", signal.SIGSTOP)
-    finding = await finds(world, "registry", "doesn't answer")
+@pytest.mark.parametrize("service", ["registry", PUSHER])
+async def test_a_service_that_hangs_does_not_answer(world: World, service: str) -> None:
+    world.signal(f"{service}/1", signal.SIGSTOP)
+    finding = await finds(world, service, "doesn't answer")
     assert "logs folder" in finding.fix
-    world.signal("registry/1", signal.SIGCONT)
+    world.signal(f"{service}/1", signal.SIGCONT)
     await is_well(world)
 
 
-async def test_a_service_that_comes_back_after_its_session_is_well(world: World) -> None:
-    world.signal("monitor/1", signal.SIGSTOP)
+@pytest.mark.parametrize("service", ["monitor", PUSHER])
+async def test_a_service_that_comes_back_after_its_session_is_well(world: World, service: str) -> None:
+    world.signal(f"{service}/1", signal.SIGSTOP)
     await passed(SESSION_TIMEOUT + timedelta(seconds=2))
-    world.signal("monitor/1", signal.SIGCONT)
+    world.signal(f"{service}/1", signal.SIGCONT)
     await is_well(world)
 
 
 async def test_a_database_whose_machine_is_gone_is_named_by_everybody(world: World) -> None:
     await asyncio.to_thread(world.kill, "postgres")
-    for service in SERVICES:
+    for service in PROCESSES:
         finding = await finds(world, service, "database: ")
         assert finding.fix.startswith("is PostgreSQL up")
     await world.start_postgres()
@@ -69,7 +71,7 @@ async def test_a_database_whose_machine_is_gone_is_named_by_everybody(world: Wor
 
 async def test_a_broker_whose_machine_is_gone_is_named_by_everybody(world: World) -> None:
     await asyncio.to_thread(world.kill, "kafka")
-    for service in SERVICES:
+    for service in PROCESSES:
         finding = await finds(world, service, "kafka: ")
         assert finding.fix.startswith("is Kafka up?")
     await world.start_kafka()
@@ -119,6 +121,7 @@ async def test_a_model_server_that_dies_again_and_again_is_named_with_its_last_w
     ("link", "service", "what", "fix"),
     [
         pytest.param("deployer", "deployer", "database: ", "is PostgreSQL up", id="a database"),
+        pytest.param(PUSHER, PUSHER, "database: ", "is PostgreSQL up", id="the feature store"),
         pytest.param("kafka", "governance", "kafka: ", "is Kafka up?", id="the broker"),
     ],
 )
@@ -147,10 +150,13 @@ async def test_connections_that_were_cut_are_made_again_and_no_finding(world: Wo
 @pytest.mark.parametrize(
     ("seconds", "way"), [pytest.param(3600, "ahead of", id="ahead"), pytest.param(-90, "behind", id="behind")]
 )
-async def test_a_clock_that_jumps_is_named_until_it_is_right_again(world: World, seconds: int, way: str) -> None:
-    skew = world.skew_file(MONITOR)
+@pytest.mark.parametrize("service", ["monitor", PUSHER])
+async def test_a_clock_that_jumps_is_named_until_it_is_right_again(
+    world: World, service: str, seconds: int, way: str
+) -> None:
+    skew = world.skew_file(Replica(service, 1))
     skew.write_text(str(seconds))
-    finding = await finds(world, "monitor", f"clock: degraded: our clock is {abs(seconds):,} s {way} the database's")
+    finding = await finds(world, service, f"clock: degraded: our clock is {abs(seconds):,} s {way} the database's")
     assert "by NTP" in finding.fix
     skew.unlink()
     await is_well(world)
@@ -162,8 +168,8 @@ async def test_a_full_disk_is_named_once_somebody_needs_room_and_what_waited_goe
     finding = await finds(world, "registry", "the database's disk is full")
     assert finding.fix.startswith("make room on the disk")
     disk.make_room()
+    await eventually(lambda: started(world, "full", 400), within=PATIENCE, what="every project")
     await is_well(world)
-    assert await started(world, "full", 400)
 
 
 async def passed(time: timedelta) -> Any:

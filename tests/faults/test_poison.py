@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import json
 import random
+import re
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Final
 
 import httpx
@@ -14,23 +16,24 @@ import pytest
 from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
 
+import services as suite
 from golden.checkup import examine
-from golden.embedded.services import SERVICES
 from goldenpath.deployer.v1 import events_pb2 as deployer
 from goldenpath.governance.v1 import events_pb2 as governance
 from goldenpath.ingest.v1 import events_pb2 as ingest
 from goldenpath.monitor.v1 import events_pb2 as monitor
 from goldenpath.registry.v1 import events_pb2 as registry
 from services.chassis.testing import eventually
-from services.chassis.topics import DEPLOYER, GOVERNANCE, INGEST, MONITOR, OUTCOMES, RECORDS, REGISTRY, Topic
+from services.chassis.topics import DEPLOYER, FEATURES, GOVERNANCE, INGEST, MONITOR, OUTCOMES, RECORDS, REGISTRY, Topic
 from tests.faults import poison
 from tests.faults.adversary import HEARD
 from tests.faults.bus import Bus, Place
 from tests.faults.operating import golden, otto
 from tests.faults.poison import Record
 from tests.faults.publishing import event
+from tests.faults.rows import VIEW
 from tests.faults.serving import a_batch
-from tests.faults.world import World
+from tests.faults.world import PROCESSES, PUSHER, World
 
 PATIENCE: Final = timedelta(seconds=60)
 NOON: Final = datetime(2026, 3, 1, 12, tzinfo=UTC)
@@ -113,19 +116,29 @@ async def are_read_to_their_ends(world: World, services: Iterable[str]) -> bool:
     return all(offset >= ends[place] for (_, place), offset in committed.items())
 
 
+def handled_by(service: str) -> set[str]:
+    """The types of events for which a service has a handler, as its consumer says it."""
+    source = (Path(suite.__file__).parent / service / "consumers.py").read_text()
+    streamed = {"monitor": RECORDS.types}.get(service, ())
+    return {*re.findall(r'consumer\.on\("([a-z_.]+)"', source), *(kind.name for kind in streamed)}
+
+
 async def is_put_aside_and_given_up(world: World, topic: Topic, behind: Callable[[], Awaitable[None]]) -> None:
     """Poison of every kind dies in everybody who hears the topic; what is behind it goes on before it is given up."""
     bus = Bus(world.kafka.bootstrap)
     places = await bus.write(poison.of_every_kind(topic, random.Random(topic.name)))
     places.append(await bus.write_undecodable(topic.name))
+    bodies = dict(zip(topic.types, await bus.write(poison.of_each_type(topic, random.Random())), strict=True))
     bad = await unreadable(bus, places)
-    services = [service for service in SERVICES if topic.name in HEARS[service]]
+    services = [service for service in PROCESSES if topic.name in HEARS[service]]
     for service in services:
-        found = await put_aside(world, service, bad)
-        assert found.keys() <= set(places)
+        handled = {place for kind, place in bodies.items() if kind.name in handled_by(service)}
+        found = await put_aside(world, service, bad | handled)
+        assert found.keys() <= {*places, *handled}
+        assert handled
         await are_shown(world, service, found)
     await behind()
-    await are_dropped(world, SERVICES)
+    await are_dropped(world, PROCESSES)
 
     assert len(bad) >= 9
     assert await are_read_to_their_ends(world, services)
@@ -168,6 +181,13 @@ async def is_put_aside_and_given_up(world: World, topic: Topic, behind: Callable
             ["monitor"],
             id="outcomes",
         ),
+        pytest.param(
+            FEATURES,
+            "features.computed",
+            ingest.FeaturesComputed(view=VIEW, rows=[ingest.FeatureRow(keys={"customer": "good"}, event_time=SINCE)]),
+            [PUSHER],
+            id="features",
+        ),
     ],
 )
 async def test_poison_is_put_aside_by_everybody_who_hears_it_and_what_is_behind_it_is_handled(
@@ -181,6 +201,7 @@ async def test_poison_is_put_aside_by_everybody_who_hears_it_and_what_is_behind_
 async def test_poison_among_records_is_put_aside_and_the_batches_behind_it_are_read(world: World, served: str) -> None:
     behind = [await a_batch(world, served)] * RECORDS.partitions
     words = ("goldenpath_monitor_batches_total", '"read"')
+    await eventually(lambda: counted(world, "monitor", *words), within=PATIENCE, what="the batch that was copied")
     await is_put_aside_and_given_up(world, RECORDS, lambda: is_handled(world, RECORDS, behind, ["monitor"], *words))
 
 

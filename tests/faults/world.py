@@ -26,6 +26,7 @@ import psutil
 from golden.connection import Connection, Endpoints
 from golden.embedded import modelservers
 from golden.embedded.envoy import EnvoyProxy
+from golden.embedded.features import FeaturePusher
 from golden.embedded.kafka import KafkaBroker
 from golden.embedded.ports import Ports
 from golden.embedded.postgres import PostgresServer
@@ -36,7 +37,10 @@ from services.chassis.settings import KafkaAccess
 from services.chassis.topics import create_topics
 from tests.faults.link import Link
 from tests.faults.skewed import SKEW
+from tests.features.repository import REPOSITORY
 
+PUSHER: Final = "pusher"
+PROCESSES: Final = (*SERVICES, PUSHER)  # what has replicas
 SESSION_TIMEOUT: Final = timedelta(seconds=6)  # the shortest that a broker allows, so that a zombie is soon one
 READY_WITHIN: Final = timedelta(
     seconds=120
@@ -79,7 +83,7 @@ class Replica:
 
 
 class _Folders(Folders):
-    """The folders of one replica: all shared but the logs."""
+    """The folders of one replica: all shared but the logs, and what Feast knows of its store."""
 
     def __init__(self, home: Path, number: int) -> None:
         super().__init__(home)
@@ -88,6 +92,10 @@ class _Folders(Folders):
     @property
     def logs(self) -> Path:
         return self.home / "logs" / str(self._number)  # type: ignore[attr-defined] # set above, on a frozen class
+
+    @property
+    def features(self) -> Path:
+        return self.home / "features" / str(self._number)  # type: ignore[attr-defined] # the same
 
 
 class World:
@@ -101,10 +109,10 @@ class World:
 
     def __init__(self, home: Path, database: Path, *, replicas: int) -> None:
         self.folders = Folders(home)
-        self.replicas = [Replica(service, number) for number in range(1, replicas + 1) for service in SERVICES]
+        self.replicas = [Replica(service, number) for number in range(1, replicas + 1) for service in PROCESSES]
         self.ports = Ports.free()
         self.postgres = PostgresServer(database, port=self.ports.postgres)
-        self.links = {service: Link(free_port(), self.ports.postgres) for service in (*SERVICES, "mlflow")}
+        self.links = {service: Link(free_port(), self.ports.postgres) for service in (*PROCESSES, "mlflow")}
         behind = free_port()
         self.links["kafka"] = Link(free_port(), behind)
         self.kafka = LinkedBroker(
@@ -116,7 +124,7 @@ class World:
         )
         self.envoy = EnvoyProxy(self.folders.envoy, port=self.ports.envoy, admin_port=self.ports.envoy_admin)
         self.running: dict[str, Running] = {}
-        self._passwords = {name: secrets.token_urlsafe(12) for name in (*SERVICES, "mlflow")}
+        self._passwords = {name: secrets.token_urlsafe(12) for name in (*PROCESSES, "mlflow")}
         self._replica_ports = {1: self.ports, 2: self._other_ports()}
         self._identity: DevelopmentIdentity | None = None
 
@@ -137,7 +145,7 @@ class World:
         ports = self._replica_ports[number]
         endpoints = Endpoints(
             grpc=addresses(ports, SERVICES),
-            http={name: f"http://127.0.0.1:{ports.http(name)}" for name in SERVICES},
+            http={name: f"http://127.0.0.1:{ports.http(name)}" for name in PROCESSES},
             gateway=f"http://127.0.0.1:{self.ports.envoy}",
             kafka=KafkaAccess(self.kafka.bootstrap),
         )
@@ -149,6 +157,8 @@ class World:
         """Start what services depend on, with its databases and topics."""
         for folder in self.folders.all():
             folder.mkdir(parents=True, exist_ok=True, mode=0o755)
+        self._repository.mkdir()
+        (self._repository / "definitions.py").write_text(REPOSITORY)
         for link in self.links.values():
             await link.start()
         await asyncio.gather(self.start_postgres(), self.start_kafka(), self.start_envoy())
@@ -257,15 +267,22 @@ class World:
         runs: list[str] = json.loads(done.stdout)
         return runs
 
-    def _process(self, replica: Replica) -> ServiceProcess:
+    @property
+    def _repository(self) -> Path:
+        """The feature repository."""
+        return self.folders.home / "feature_repo"
+
+    def _process(self, replica: Replica) -> ServiceProcess | FeaturePusher:
         ports = replace(self._replica_ports[replica.number], kafka=self.links["kafka"].port)
         dsns = {
             name: self.dsn(name).replace(f":{self.ports.postgres}/", f":{self.links[name].port}/")
             for name in self._passwords
         }
         folders = _Folders(self.folders.home, replica.number)
+        if replica.service == PUSHER:
+            return FeaturePusher(str(self._repository), ports, folders, dsns[PUSHER], dsns[PUSHER])
         return ServiceProcess(replica.service, frozenset(SERVICES), ports, folders, dsns)
 
     def _other_ports(self) -> Ports:
         own = {f"{service}_{kind}": free_port() for service in SERVICES for kind in ("http", "grpc")}
-        return replace(self.ports, **own)
+        return replace(self.ports, **own, pusher_http=free_port())

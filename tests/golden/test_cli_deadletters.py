@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 import pytest
@@ -40,6 +41,17 @@ def test_a_dead_letter_is_shown_tried_again_and_given_up(platform: Any, golden: 
     assert "is given up" in golden("deadletters", "drop", "deployer/12", "-m", "old").out
     assert platform.request(f"POST {LETTERS}/12/replay") == {"reason": "fixed"}
     assert platform.request(f"POST {LETTERS}/12/drop") == {"reason": "old"}
+
+
+def test_the_pushers_dead_letters_have_names_like_the_others(
+    platform: Any, golden: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GOLDEN_PUSHER_HTTP", os.environ["GOLDEN_REGISTRY_HTTP"].replace("/registry", "/pusher"))
+    platform.pages["GET /pusher/v1/deadletters"] = (200, {"letters": [LETTER], "next_after": None})
+    platform.pages["GET /pusher/v1/deadletters/12"] = (200, LETTER)
+    (listed,) = golden("deadletters", "list", "--json").json
+    assert listed["id"] == "pusher/12"
+    assert golden("deadletters", "show", listed["id"]).json == LETTER
 
 
 @pytest.mark.parametrize("name", ["12", "nobody/12", "deployer/x", "deployer/"])

@@ -108,9 +108,34 @@ def test_doctor_looks_at_the_pusher_where_there_is_one(
 
     ended = golden("doctor")
 
+    assert "pusher      kafka: connection refused" in golden("status").out
     assert "pusher  kafka: connection refused" in ended.out
     assert "pusher  1 dead letters" in ended.out
     assert ended.status == 1
+
+
+@pytest.mark.parametrize(
+    ("dependency", "word", "fix"),
+    [
+        ("database", "all 8 connections to the database are in use", "set GOLDENPATH_DATABASE_CONNECTIONS higher"),
+        ("database", "the database's disk is full", "make room on the disk"),
+        ("outbox", "degraded: events wait to be sent to Kafka, the oldest for 40 s", "is Kafka up?"),
+        ("events", "degraded: 1 partitions wait: the online store fails", "once what it says is mended"),
+        ("records", "the stream of records waits: the registry hasn't answered", "once what it says is mended"),
+        (
+            "governance",
+            "degraded: the governance hasn't answered 5 times in a row",
+            "golden up starts what is dead again",
+        ),
+    ],
+)
+def test_doctor_says_what_to_do_about_each_dependency(
+    healthy: Any, golden: Any, dependency: str, word: str, fix: str
+) -> None:
+    healthy.pages["GET /monitor/readyz"] = (503, {dependency: word})
+    (finding,) = golden("doctor", "--json").json
+    assert (finding["where"], finding["what"]) == ("monitor", f"{dependency}: {word}")
+    assert fix in finding["fix"]
 
 
 def test_doctor_looks_at_every_page() -> None:

@@ -12,7 +12,7 @@ from typing import Any
 
 import pandas as pd
 import pytest
-from aiokafka import AIOKafkaProducer
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from feast import FeatureStore
 
 from golden.embedded.processes import free_port
@@ -21,7 +21,7 @@ from services.chassis.cloudevents import CloudEvent, headers_of
 from services.chassis.runner import Part
 from services.chassis.settings import KafkaAccess
 from services.chassis.testing import Issuer, emitted, eventually
-from services.chassis.topics import FEATURES, create_topics
+from services.chassis.topics import DEAD_LETTERS, FEATURES, create_topics
 from services.features.reader import Read, Reader, Wanted
 from services.features.writer import Writer
 from services.pusher.app import parts_of
@@ -38,12 +38,14 @@ class Stream:
         producer: Writes the topic.
         reader: Reads what is online.
         feast: Reads what is offline.
+        letters: Reads the dead letters.
         world: What the keys of this test begin with: the topic is shared.
     """
 
     producer: AIOKafkaProducer
     reader: Reader
     feast: FeatureStore
+    letters: AIOKafkaConsumer
     world: str
 
     def row(self, customer: str, moment: datetime, **numbers: float) -> FeatureRow:
@@ -76,6 +78,14 @@ class Stream:
             return [column[0] for column in (await self.online(customer, now)).columns] == list(values)
 
         await eventually(there, within=timedelta(seconds=30), what=f"{customer} served as {values}")
+
+    async def given_up(self) -> str:
+        """Why this pusher gave up the first event of which its topic's dead letters have it."""
+        async for letter in self.letters:
+            said = dict(letter.headers)
+            if said["dlq_consumer"] == f"{self.world}.pusher".encode():
+                return str(said["dlq_what"], "utf-8")
+        raise AssertionError("the topic has ended")
 
     async def offline(self, *asked: tuple[str, datetime]) -> list[tuple[float, float]]:
         """What Feast gives for training, of customers at moments."""
@@ -118,7 +128,15 @@ async def stream(kafka: str, database: Database, tmp_path: Path, unique: str) ->
             settings.features_store, [Wanted("customer_windows", "", ("count_7d", "mean_7d"), ("customer",), None)]
         )
         stack.push_async_callback(reader.close)
-        yield Stream(producer, reader, FeatureStore(fs_yaml_file=settings.features_store), unique)
+        letters = AIOKafkaConsumer(
+            FEATURES.name + DEAD_LETTERS,
+            bootstrap_servers=kafka,
+            auto_offset_reset="earliest",
+            enable_auto_commit=False,
+        )
+        await letters.start()
+        stack.push_async_callback(letters.stop)
+        yield Stream(producer, reader, FeatureStore(fs_yaml_file=settings.features_store), letters, unique)
 
 
 @asynccontextmanager

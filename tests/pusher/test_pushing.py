@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import math
 from datetime import UTC, datetime, timedelta
 
@@ -64,3 +65,9 @@ async def test_a_broken_event_is_put_aside_and_the_next_is_served(stream: Stream
     await stream.tell(stream.row("ann", datetime.now(UTC) + timedelta(days=1), count_7d=1.0, mean_7d=1.0))
     await stream.tell(stream.row("ann", at(0), count_7d=2.0, mean_7d=20.0))
     await stream.served("ann", NOON, 2.0, 20.0)
+
+
+async def test_a_broken_event_is_among_its_topics_dead_letters_with_why(stream: Stream) -> None:
+    await stream.tell(stream.row("ann", at(0), count_7d=1.0), view="nowhere")
+    async with asyncio.timeout(30):
+        assert "the feature store has no view 'nowhere'" in await stream.given_up()
