@@ -36,8 +36,8 @@ test: setup ## Run every test, on real Kafka, PostgreSQL and Envoy
 test-fast: setup ## Run the tests that need no server
 	.venv/bin/pytest -m "not servers" $(ARGS)
 
-faults: setup ## Break everything while models live, and prove that nothing was lost: ARGS="--seed 7 --steps 200"
-	.venv/bin/python -m tests.faults $(ARGS)
+faults: setup ## Break everything while models live, and prove that nothing was lost: SEED=7 STEPS=200 REPLICAS=2
+	.venv/bin/python -m tests.faults $(SEED:%=--seed %) $(STEPS:%=--steps %) $(REPLICAS:%=--replicas %) $(ARGS)
 
 lint: setup ## Check format, style, types, import contracts and the events' contracts
 	.venv/bin/ruff format --check .

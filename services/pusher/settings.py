@@ -7,7 +7,7 @@ from pathlib import Path
 
 from pydantic import SecretStr
 
-from services.chassis.settings import KafkaSettings
+from services.chassis.settings import KafkaSettings, Positive
 
 
 class PusherSettings(KafkaSettings):
@@ -44,7 +44,7 @@ class PusherSettings(KafkaSettings):
     consumer_session_timeout: timedelta = timedelta(seconds=10)
     """How long Kafka waits for a silent consumer before its partitions go to another."""
 
-    lease_duration: timedelta = timedelta(seconds=5)
+    lease_duration: Positive = timedelta(seconds=5)
     """After how long a silent replica's dead letters are sent by another. Long pauses of a healthy process last about a
     second."""
 

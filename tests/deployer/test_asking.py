@@ -18,6 +18,7 @@ ROWS = [records_pb2.Column(name="x", numbers=[0.25, 0.75])]
 
 async def test_the_version_that_serves_answers_with_its_own_server(deployer: Deployer) -> None:
     await deployer.deployed(1)
+    await deployer.has_servers(1, 1)
     before = deployer.runtime.servers_of(1)
     known, scores = await deployer.asking.scores(PLACE, 1, {"x": [0.25, 0.75]})
     assert (known.digest, scores.tolist()) == (digest_of(1), [0.25, 0.75])
@@ -35,7 +36,7 @@ async def test_a_version_that_left_long_ago_gets_a_server_for_the_question(deplo
 async def test_a_lent_server_ends_by_itself(deployer: Deployer) -> None:
     await deployer.deployed(1, 2, 3)
     async with deployer.database.begin() as uow:
-        await uow.endpoints.lend(PLACE, 1, uow.now + timedelta(seconds=2))
+        await uow.endpoints.lend(PLACE, 1, uow.now + timedelta(seconds=5))  # longer than a start takes
 
     async def came() -> bool:
         return bool(deployer.runtime.servers_of(1))

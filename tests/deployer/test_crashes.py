@@ -17,6 +17,7 @@ from tests.deployer.fakes import digest_of
 
 async def test_a_crash_of_the_stable_is_no_outage_while_the_warm_version_stands_behind_it(deployer: Deployer) -> None:
     await deployer.deployed(1, 2)
+    await deployer.has_servers(1, 2)
     await deployer.runtime.die(2)
     assert set(await deployer.requests(100)) == {200}
     await deployer.has_servers(1, 2)

@@ -17,7 +17,9 @@ from tests.deployer.conftest import PLACE, Deployer
 async def held_back(deployer: Deployer) -> service_pb2.Deployment:
     """Version 2 serves, and five percent of the units stay with version 1."""
     deployer.registry.policy = replace(deployer.registry.policy, holdback=5, minimum_sample=40)
-    return await deployer.deployed(1, 2)
+    state = await deployer.deployed(1, 2)
+    await deployer.has_servers(1, 2)  # the second one that version 1 had has ended
+    return state
 
 
 async def test_a_share_of_the_units_stays_with_the_version_before(
@@ -82,7 +84,6 @@ async def test_while_a_person_holds_the_deployment_the_guard_changes_nothing(
 async def test_a_holdback_whose_server_no_longer_starts_ends_and_that_is_told(
     deployer: Deployer, held_back: service_pb2.Deployment
 ) -> None:
-    await deployer.has_servers(1, 2)
     deployer.runtime.broken.add(1)
     await deployer.runtime.die(1)
     assert set(await deployer.requests(60)) == {200}  # the stable stands behind it

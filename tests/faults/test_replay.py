@@ -1,7 +1,7 @@
 """A bad release of each service is stopped by the limit; a good one and `golden deadletters replay` handle it all.
 
 Each aggregate has two events. The bad release makes a dead letter of the first, behind which the second waits; after
-the replay both have had their effect, once, in their order. On others' topics, of which the registry's is shown,
+the replay both have had their effect, once, in their order. On others' topics, which registry and pusher hear,
 nothing waits behind a dead letter, and no order is promised.
 """
 
@@ -17,19 +17,21 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from goldenpath.deployer.v1 import events_pb2 as deployer
 from goldenpath.governance.v1 import events_pb2 as governance
+from goldenpath.ingest.v1 import events_pb2 as ingest
 from services.chassis.testing import eventually
-from services.chassis.topics import DEPLOYER, GOVERNANCE, INGEST, RECORDS
+from services.chassis.topics import DEPLOYER, FEATURES, GOVERNANCE, INGEST, RECORDS
 from tests.faults.bad_release import REASON
 from tests.faults.operating import PATIENCE, finds, golden
 from tests.faults.poison import Record
 from tests.faults.publishing import event, project, publish, rows_of
+from tests.faults.rows import VIEW
 from tests.faults.serving import a_batch, another
-from tests.faults.world import HANDLES_NOTHING, READS_NOTHING, Replica, World
+from tests.faults.world import HANDLES_NOTHING, PUSHER, READS_NOTHING, Replica, World
 
 pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.servers, pytest.mark.timeout(600)]
 DIE: Final = 20  # the dead-letter limit's floor
 AGGREGATES: Final = 25
-NOON: Final = Timestamp(seconds=1_780_000_000)
+NOON: Final = Timestamp(seconds=1_772_366_400)
 Told = tuple[str, int]  # an aggregate, and which of its events
 
 
@@ -53,6 +55,13 @@ class Consumption:
 def told(name: str, number: int) -> Record:
     """One publisher tells of all of them: a release is judged only by publishers that it has read before."""
     return project(f"{name}-", number, owner=name, publisher=name.rpartition("-")[0])
+
+
+def computed(name: str, number: int) -> Record:
+    """A row of a customer; one publisher sends all of them."""
+    row = ingest.FeatureRow(keys={"customer": name}, event_time=NOON, numbers={"count_7d": number})
+    body = ingest.FeaturesComputed(view=VIEW, rows=[row])
+    return event(FEATURES.name, "features.computed", f"features/{VIEW}", body, source=name.rpartition("-")[0])
 
 
 def approved(name: str, number: int) -> Record:
@@ -97,6 +106,12 @@ HEARD: Final = [
         DEPLOYER.name,
         moved,
         "SELECT model, version FROM watches WHERE model ^@ $1 ORDER BY model, id",
+    ),
+    Consumption(
+        PUSHER,
+        FEATURES.name,
+        computed,
+        f"SELECT customer, count_7d::integer FROM {VIEW}_history WHERE customer ^@ $1 ORDER BY 1, 2",
     ),
 ]
 
