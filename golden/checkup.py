@@ -99,6 +99,7 @@ def _for_dependency(name: str, word: str) -> str:
         "events": "it goes on by itself, in its order, once what it says is mended or over",
         "records": "it goes on by itself, in its order, once what it says is mended",
         "proxy": "is Envoy up? golden up starts it again",
+        "outcomes": "it is tried again by itself, at most 5 min apart: the monitor's log says what fails",
         "clock": "set its machine's time, by NTP: no order and no lease stands on it, but the times of events do",
     }.get(name, "golden up starts what is dead again")
 

@@ -3,7 +3,8 @@
 Tables and colours go to standard output when a person looks, and obey NO_COLOR; `--json` prints one JSON document
 (or one a line, for what never ends). Errors go to standard error, with what to do next.
 
-What other people wrote (a reason, a finding, a name) goes through `escape`: a bracket in it is a bracket, no markup.
+What other people wrote (a reason, a finding, a name) goes through `escape`: a bracket in it is a bracket, no markup,
+and what would move the cursor, colour the screen or turn a line around is shown as a sign. Tables do so themselves.
 """
 
 from __future__ import annotations
@@ -18,8 +19,8 @@ import typer
 from google.protobuf.json_format import MessageToDict
 from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
+from rich import markup
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
@@ -27,11 +28,25 @@ from services.chassis.errors import GoldenpathError
 
 __all__ = ["Json", "ago", "as_dict", "console", "errors", "escape", "moment", "print_json", "show_error", "table"]
 
+_SIGNS: Final = {
+    **{code: 0x2400 + code for code in range(0x20) if chr(code) not in "\t\n"},
+    **dict.fromkeys((*range(0x7F, 0xA0), *range(0x202A, 0x202F), *range(0x2066, 0x206A)), 0xFFFD),
+}  # control characters of ASCII have signs in Unicode; those of Latin-1, and what turns a line around, have none
 _ENDLESS: Final = 10_000  # columns: in a file or a pipe a line stays one line, however long
 console = Console(highlight=False, width=None if sys.stdout.isatty() else _ENDLESS)
 errors = Console(stderr=True, highlight=False, width=None if sys.stderr.isatty() else _ENDLESS)
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
+
+
+def _plain(text: str) -> str:
+    """Text as a terminal may show it."""
+    return text.translate(_SIGNS)
+
+
+def escape(text: str) -> str:
+    """Text as it is, in a line that may have markup."""
+    return markup.escape(_plain(text))
 
 
 def as_dict(message: Message) -> dict[str, Any]:
@@ -51,10 +66,18 @@ def print_json(document: Any) -> None:
 
 def table(*columns: str, rows: Sequence[Sequence[Any]], title: str = "") -> None:
     """Print rows under headings, without lines around them; a cell that is no Text is shown as it is."""
-    made = Table(*columns, box=None, title=title or None, title_justify="left", header_style="dim", pad_edge=False)
+    made = Table(box=None, title=title or None, title_justify="left", header_style="dim", pad_edge=False)
+    for column in columns:
+        made.add_column(_cell(column))
     for row in rows:
-        made.add_row(*[cell if isinstance(cell, Text) else Text(str(cell)) for cell in row])
+        made.add_row(*map(_cell, row))
     console.print(made)
+
+
+def _cell(value: Any) -> Text:
+    made = value.copy() if isinstance(value, Text) else Text(str(value))
+    made.plain = _plain(made.plain)
+    return made
 
 
 def show_error(error: GoldenpathError) -> None:

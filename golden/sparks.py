@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import pairwise
+from math import isfinite
 from typing import Final
 
 BLOCKS: Final = "▁▂▃▄▅▆▇█"
@@ -37,9 +38,9 @@ def whisker(lower: float, value: float, upper: float, limit: float) -> str:
     """A value between its bounds on an axis that has the limit in its middle, and room for any number behind it.
 
     >>> whisker(0.0, 0.1, 0.6, 0.2)
-    '─────●──┼───     '
+    '─────●──┼────    '
     >>> whisker(1.9, 2.3, 2.8, 0.2)
-    '        │      ●─'
+    '        │     ─● '
     """
     left, at, right = (round(bent(each, limit) * (_WHISKER - 1)) for each in (lower, value, upper))
     marks = ["─" if left <= place <= right else " " for place in range(_WHISKER)]
@@ -54,6 +55,8 @@ def bent(value: float, limit: float) -> float:
 
     >>> bent(0.25, 0.25), bent(0.75, 0.25)
     (0.5, 0.75)
+    >>> bent(float("inf"), 0.25), bent(float("nan"), 0.25)
+    (1.0, 0.0)
     """
-    value = max(value, 0.0)
-    return value / (value + limit) if limit > 0 else float(value > 0)
+    value = max(0.0, value)  # in this order nothing that is no number gets through
+    return value / (value + limit) if limit > 0 and isfinite(value) else float(value > 0)

@@ -63,7 +63,9 @@ def monitor(
         page.write_text(monitor_page.render(report, history), encoding="utf-8")
         console.print(f"Open it in a browser: {escape(str(page))}")
         return
-    console.print(f"[bold]{report.model}@{report.version}[/bold]   {report.role}   {escape(report.sentence)}")
+    console.print(
+        f"[bold]{escape(report.model)}@{report.version}[/bold]   {escape(report.role)}   {escape(report.sentence)}"
+    )
     console.print(f"[dim]{report.rows_seen:,} records seen, {report.rows_dropped:,} dropped by servers[/dim]\n")
     features = sorted(report.features, key=by_how_surely)[:_SHOWN]
     _show_features(features, history)
@@ -171,10 +173,10 @@ def _show_time(history: pb.GetHistoryResponse, *, as_if: bool) -> None:
     settings = f"{history.effect}, {history.false_alarms_per_year:g} false alarms a year"
     if as_if:
         console.print(
-            f"By {settings}, " + ("this would have been found:" if found else "nothing would have been found.")
+            f"By {escape(settings)}, " + ("this would have been found:" if found else "nothing would have been found.")
         )
     for at, one in found:
-        console.print(f"{moment(at)}  {one.level:<9} {escape(one.sentence)}")
+        console.print(f"{moment(at)}  {escape(f'{one.level:<9} {one.sentence}')}")
 
 
 def tolerances(

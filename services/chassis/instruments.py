@@ -89,6 +89,10 @@ MONITOR_DUE: Final = Counter(
     "Records that came due, by whether their outcome was known or missing.",
     ["result"],
 )
+MONITOR_UNCOUNTED: Final = Gauge(
+    "goldenpath_monitor_uncounted_watches",
+    "Versions in a role whose due records couldn't be counted, as the replica that counts says; others say 0.",
+)
 MONITOR_UNJOINED: Final = Counter(
     "goldenpath_monitor_unjoined_sides",
     "Logged requests or answers that were let go before their other side came.",

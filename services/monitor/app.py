@@ -97,6 +97,7 @@ def parts_of(
         "clock": on_time(database, clock),
         "outbox": relay.ready,
         "events": consumer.flowing,
+        "outcomes": due.ready,
         **readiness_of([registry]),
     }
     http = create_app("monitor", verifier=verifier, checks=checks, lesser=lesser, deadline=settings.request_deadline)

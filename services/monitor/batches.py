@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Iterable, Sequence
+from math import nan
 from typing import Final
 
 from goldenpath.modelserver.v1 import events_pb2 as pb
@@ -46,17 +47,16 @@ def text_column(name: str, texts: Sequence[str | None]) -> pb.Column:
 
 
 def picked(batches: Iterable[pb.InferenceRecorded], rows: list[int]) -> list[pb.Column]:
-    """The inputs of chosen records of many batches, as one batch.
+    """The inputs of chosen records of many batches, as one batch; one that a batch doesn't have is missing there.
 
     Args:
-        batches: The batches, with the same inputs.
+        batches: The batches.
         rows: The records' places in all batches together, rising.
     """
-    parts: dict[str, list[pb.Column]] = {}
-    for batch in batches:
-        for column in batch.inputs:
-            parts.setdefault(column.name, []).append(column)
-    return [_joined(name, columns, rows) for name, columns in parts.items()]
+    held = [{column.name: column for column in batch.inputs} for batch in batches]
+    sizes = [max(map(_size, columns.values()), default=0) for columns in held]
+    names = dict.fromkeys(name for columns in held for name in columns)
+    return [_chosen(name, [columns.get(name) for columns in held], sizes, rows) for name in names]
 
 
 def a_day(batches: Iterable[pb.InferenceRecorded]) -> float:
@@ -72,8 +72,8 @@ def only(batch: pb.InferenceRecorded, rows: Sequence[int]) -> pb.InferenceRecord
     return pb.InferenceRecorded(
         record_ids=b"".join(ids[ID_BYTES * row : ID_BYTES * (row + 1)] for row in rows),
         event_times_us=[batch.event_times_us[row] for row in rows],
-        inputs=[_joined(column.name, [column], rows) for column in batch.inputs],
-        outputs=[_joined(column.name, [column], rows) for column in batch.outputs],
+        inputs=[_of(column, rows) for column in batch.inputs],
+        outputs=[_of(column, rows) for column in batch.outputs],
     )
 
 
@@ -94,7 +94,7 @@ def whole(batch: pb.InferenceRecorded, row: int) -> pb.InferenceRecorded:
             artifact_digest=batch.artifact_digest,
             units=_told(batch.units, row),
             request_ids=_told(batch.request_ids, row),
-            keys=[_joined(column.name, [column], [row]) for column in batch.keys],
+            keys=[_of(column, [row]) for column in batch.keys],
             features=[
                 pb.FeaturesRead(
                     view=read.view,
@@ -111,12 +111,26 @@ def whole(batch: pb.InferenceRecorded, row: int) -> pb.InferenceRecorded:
 
 def _told(column: pb.Column, row: int) -> pb.Column | None:
     """One value of a column that may have none at all."""
-    return _joined(column.name, [column], [row]) if column.codes or column.numbers else None
+    return _of(column, [row]) if column.codes or column.numbers else None
 
 
-def _joined(name: str, columns: list[pb.Column], rows: Sequence[int]) -> pb.Column:
-    if not any(column.codes for column in columns):
-        numbers = [number for column in columns for number in column.numbers]
-        return pb.Column(name=name, numbers=[numbers[row] for row in rows])
-    texts = [text for column in columns for text in texts_of(column)]
-    return text_column(name, [texts[row] for row in rows])
+def _of(column: pb.Column, rows: Sequence[int]) -> pb.Column:
+    """Chosen values of a column."""
+    return _chosen(column.name, [column], [_size(column)], rows)
+
+
+def _chosen(name: str, columns: Sequence[pb.Column | None], sizes: Sequence[int], rows: Sequence[int]) -> pb.Column:
+    """Chosen values of columns that follow each other, each of its size; None is one that isn't there."""
+    if any(column is not None and column.codes for column in columns):
+        texts: list[str | None] = []
+        for column, size in zip(columns, sizes, strict=True):
+            texts += texts_of(column) if column is not None and column.codes else [None] * size
+        return text_column(name, [texts[row] for row in rows])
+    numbers: list[float] = []
+    for column, size in zip(columns, sizes, strict=True):
+        numbers += column.numbers if column is not None else [nan] * size
+    return pb.Column(name=name, numbers=[numbers[row] for row in rows])
+
+
+def _size(column: pb.Column) -> int:
+    return len(column.codes) or len(column.numbers)

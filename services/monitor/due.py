@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import uuid
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, timedelta
-from typing import Final
+from datetime import UTC, date
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,16 +13,12 @@ from numpy.typing import NDArray
 from goldenpath.modelserver.v1 import events_pb2 as records_pb
 from goldenpath.monitor.v1.packed_pb2 import PackedBatch
 from services.monitor import batches
-from services.monitor.domain.promise import Promise
+from services.monitor.domain.promise import LARGEST, Promise, amounts_of
 from services.monitor.domain.sample import Known, Scored, outcomes_of
-from services.monitor.join_store import is_kept
+from services.monitor.join_store import Open, is_kept
+from services.monitor.segments import values_of
+from services.profile import CodedText
 from services.profile.columns import Numbers
-
-_LARGEST: Final = 1e150  # of a value: squares of what is beyond are no numbers, and it is a mark for something missing
-MOST_SEGMENTS: Final = 50  # values of an input that are told apart, in what is counted at once: the commonest
-OTHER: Final = "(other)"
-MISSING: Final = "(missing)"
-_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 @dataclass(frozen=True)
@@ -32,19 +26,19 @@ class Rows:
     """Records of a batch that came due, in the order of their times.
 
     Args:
-        day: Of its newest record, UTC.
+        day: Of its newest record, UTC, whether that was kept or not: what was expected of it stands there, too.
         scores: Shape (rows,).
         outcomes: What turned out, as the score is about it; NaN where nothing did that the score can be held against;
             shape (rows,).
         amounts: What each is about, in the currency; 0 where that is missing; shape (rows,).
-        segments: By input, each record's value, shape (rows,).
+        segments: By input, each record's value.
     """
 
     day: date
     scores: Numbers
     outcomes: Numbers
     amounts: Numbers
-    segments: Mapping[str, NDArray[np.str_]]
+    segments: Mapping[str, CodedText]
 
     @property
     def known(self) -> NDArray[np.bool_]:
@@ -78,43 +72,53 @@ def thinned(body: bytes, halvings: int) -> tuple[bytes, int]:
     return batches.only(batch, rows).SerializeToString(), len(rows)
 
 
-def rows_of(
-    told: Sequence[records_pb.InferenceRecorded], known: Mapping[uuid.UUID, Known], promise: Promise
-) -> list[Rows]:
+@dataclass(frozen=True, slots=True)
+class Told:
+    """A batch that came due: what is kept of it, and the day of its newest record."""
+
+    day: date
+    batch: records_pb.InferenceRecorded
+
+
+def told_of(came: Sequence[Open], halvings: int) -> list[Told]:
+    """Batches that came due, without those of which nothing is kept."""
+    bodies = [thinned(each.body, halvings)[0] if halvings else each.body for each in came]
+    told = map(records_pb.InferenceRecorded.FromString, bodies)
+    return [
+        Told(each.newest_at.astimezone(UTC).date(), batch)
+        for each, batch in zip(came, told, strict=True)
+        if batch.record_ids
+    ]
+
+
+def rows_of(told: Sequence[Told], known: Mapping[uuid.UUID, Known], promise: Promise) -> list[Rows]:
     """Batches that came due, with what is known of their records, by id."""
     if not promise.classified:  # a label says nothing about a value
         known = {one: each for one, each in known.items() if each[0] is not None}
-    ids = [one for batch in told for one in batches.ids_of(batch)]
-    scores = [score for batch in told for score in batches.scores_of(batch)]
-    labels = [label for batch in told for label in batches.labels_of(batch)]
+    ids = [one for each in told for one in batches.ids_of(each.batch)]
+    scores = [score for each in told for score in batches.scores_of(each.batch)]
+    labels = [label for each in told for label in batches.labels_of(each.batch)]
     scored = [Scored(score, label, known.get(one)) for one, score, label in zip(ids, scores, labels, strict=True)]
     made, first, outcomes = [], 0, np.array(outcomes_of(scored), dtype=np.float64)
-    for batch in told:
-        size = len(batch.record_ids) // batches.ID_BYTES
-        made.append(_rows(batch, np.array(scores[first : first + size]), outcomes[first : first + size], promise))
+    for each in told:
+        size = len(each.batch.record_ids) // batches.ID_BYTES
+        made.append(_rows(each, np.array(scores[first : first + size]), outcomes[first : first + size], promise))
         first += size
     return made
 
 
-def _rows(batch: records_pb.InferenceRecorded, scores: Numbers, outcomes: Numbers, promise: Promise) -> Rows:
+def _rows(told: Told, scores: Numbers, outcomes: Numbers, promise: Promise) -> Rows:
+    batch = told.batch
     times = np.array(batch.event_times_us, dtype=np.int64)
     usable = np.isfinite(scores) & np.isfinite(outcomes)
     if promise.classified:
         usable &= (scores >= 0) & (scores <= 1) & np.isin(outcomes, (0.0, 1.0))
     else:
-        usable &= np.maximum(np.abs(scores), np.abs(outcomes)) < _LARGEST
+        usable &= np.maximum(np.abs(scores), np.abs(outcomes)) < LARGEST
     order = np.lexsort((np.frombuffer(batch.record_ids, dtype="S16"), times))
     outcomes = np.where(usable, outcomes, np.nan)
     columns = {column.name: column for column in batch.inputs}
     amounts = columns.get(promise.amount)
-    of_amount = np.nan_to_num(np.array(amounts.numbers), posinf=0, neginf=0) if amounts else np.zeros(times.size)
-    segments = {name: _values(columns[name])[order] for name in promise.segments if name in columns}
-    day = (_EPOCH + timedelta(microseconds=int(times.max()))).date()
-    return Rows(day, scores[order], outcomes[order], of_amount[order], segments)
-
-
-def _values(column: records_pb.Column) -> NDArray[np.str_]:
-    """A segment's value for each record; of many values the commonest are told apart."""
-    texts = [MISSING if text is None else text for text in batches.texts_of(column)]
-    common = {text for text, _ in Counter(texts).most_common(MOST_SEGMENTS)}
-    return np.array([text if text in common else OTHER for text in texts], dtype=np.str_)
+    of_amount = amounts_of(np.array(amounts.numbers)) if amounts else np.zeros(times.size)
+    segments = {name: values_of(columns[name], order) for name in promise.segments if name in columns}
+    return Rows(told.day, scores[order], outcomes[order], of_amount[order], segments)

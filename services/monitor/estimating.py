@@ -20,8 +20,8 @@ from services.monitor.domain.estimated import Estimated
 from services.monitor.domain.judge import Judge
 from services.monitor.domain.promise import FOLLOWED, Promise
 from services.monitor.estimate_store import Estimates
-from services.monitor.join_store import Day, Join
 from services.monitor.packed import Batch
+from services.monitor.performance_store import Day, Days
 from services.monitor.store import MonitorUnitOfWork
 from services.profile.expected import Expected
 from services.profile.vectors import with_numbers
@@ -80,7 +80,7 @@ async def performance(
     )
     if estimated.has_loss(promise):
         found.loss = together.mean_loss()
-        truth = {day.day: day for day in await Join(connection).days(watch, min(said), whole=True)}
+        truth = {day.day: day for day in await Days(connection).since(watch, min(said))}
         found.days.extend(_day(day, each, truth.get(day), expected, promise) for day, each in said.items())
     return found
 

@@ -27,7 +27,7 @@ from services.monitor.domain.panes import Pane
 from services.monitor.domain.state import State
 from services.monitor.join_store import OPEN_RECORDS
 from services.monitor.packed import kept_of
-from services.monitor.sample_store import Outcome
+from services.monitor.sample_store import Outcome, Sampled
 from services.monitor.signalling import signalling
 from services.monitor.store import MonitorUnitOfWork, Watch
 from services.profile import Window
@@ -54,7 +54,8 @@ class Arrived:
         head: The batch without its records.
         data: Its bytes.
         rows: How many records it holds.
-        newest_at: Its newest record's event time.
+        oldest_at: Its oldest record's event time.
+        newest_at: Its newest record's.
         panes: Its counts under its version's profile, by event time; none where the version has no profile, or the
             records count in no window.
         traceparent: The trace context in which it was sent.
@@ -64,6 +65,7 @@ class Arrived:
     head: PackedBatch
     data: bytes
     rows: int
+    oldest_at: datetime
     newest_at: datetime
     panes: tuple[Pane, ...]
     traceparent: str
@@ -159,8 +161,7 @@ async def take_records(
             judge, served_here = judges.get((watch.model, watch.version)), list(group)
             await _watch_records(watch, served_here, judge, uow, kept=kept)
             if judge is not None and judge.promise is not None:
-                waiting = [(batch.data, batch.newest_at) for batch in served_here]
-                await joining.wait(watch, waiting, judge.promise, uow, most=open_records)
+                await joining.wait(watch, served_here, judge.promise, uow, most=open_records)
                 told = [(batch.newest_at, batch.estimate) for batch in served_here if batch.estimate]
                 await estimating.add(watch.id, told, uow)
 
@@ -184,9 +185,9 @@ async def _watch_records(
     watch: Watch, arrived: Sequence[Arrived], judge: Judge | None, uow: MonitorUnitOfWork, *, kept: int
 ) -> None:
     seen = list(accumulate((batch.rows for batch in arrived), initial=watch.rows_seen))
-    newest = [(batch.data, upto) for batch, upto in zip(arrived, seen[1:], strict=True) if upto > seen[-1] - kept]
-    bodies = [(kept_of(data), upto) for data, upto in newest]
-    await uow.records.keep(watch.id, bodies, at=uow.now, older_than=seen[-1] - kept)
+    newest = [(batch, upto) for batch, upto in zip(arrived, seen[1:], strict=True) if upto > seen[-1] - kept]
+    samples = [Sampled(kept_of(batch.data), upto, batch.oldest_at) for batch, upto in newest]
+    await uow.records.keep(watch.id, samples, at=uow.now, older_than=seen[-1] - kept)
     await uow.watches.count(
         watch.id,
         rows=seen[-1] - watch.rows_seen,

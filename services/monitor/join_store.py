@@ -11,10 +11,10 @@ import hashlib
 import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Final
 
-from services.chassis.database import Connection, Row
+from services.chassis.database import Connection
 
 OPEN_RECORDS: Final = 200_000
 """Records of a watch that wait for their outcome at most; some 50 to 300 bytes each, on disk."""
@@ -35,23 +35,22 @@ _DUE: Final = """b.counted_at IS NULL AND (b.due_by <= $1 OR b.due_at <= least(j
 
 @dataclass(frozen=True, slots=True)
 class Open:
-    """A batch that waits: its id, its records, and itself."""
+    """A batch that waits: its id, its newest record's time, its records, and itself."""
 
     id: int
+    newest_at: datetime
     rows: int
     body: bytes
 
 
 @dataclass(frozen=True, slots=True)
-class Day:
-    """What a day's records of a segment add up to; feature and value are empty for all."""
+class Waiting:
+    """A batch that begins to wait: what is kept of it, its records, and its oldest and newest one's time."""
 
-    day: date
-    feature: str
-    value: str
+    body: bytes
     rows: int
-    loss: float
-    sums: bytes
+    oldest_at: datetime
+    newest_at: datetime
 
 
 def kept_below(halvings: int) -> bytes:
@@ -75,16 +74,18 @@ class Join:
         found: int | None = await self._connection.fetchval("SELECT halvings FROM joins WHERE model = $1", model)
         return found or 0
 
-    async def wait(
-        self, watch: int, bodies: Sequence[tuple[bytes, int, datetime]], *, within: timedelta, at: datetime
-    ) -> int:
-        """Let batches wait, each with its rows and its newest record's time; how many records of the watch wait now."""
+    async def wait(self, watch: int, batches: Sequence[Waiting], *, within: timedelta, at: datetime) -> int:
+        """Let batches wait; how many records of the watch wait now."""
+        due_by = at + PATIENCE * within
         await self._connection.executemany(
-            """INSERT INTO open_batches (watch, newest_at, due_at, due_by, rows, body)
-               VALUES ($1, $2, $3, $4, $5, $6)""",
-            [(watch, newest, newest + within, at + PATIENCE * within, rows, body) for body, rows, newest in bodies],
+            """INSERT INTO open_batches (watch, oldest_at, newest_at, due_at, due_by, rows, body)
+               VALUES ($1, $2, $3, $4, $5, $6, $7)""",
+            [
+                (watch, each.oldest_at, each.newest_at, each.newest_at + within, due_by, each.rows, each.body)
+                for each in batches
+            ],
         )
-        return await self._waiting(watch, sum(rows for _, rows, _ in bodies))
+        return await self._waiting(watch, sum(each.rows for each in batches))
 
     async def halve(self, model: str) -> int:
         """Keep half of a model's records from now on; how often that was done by now."""
@@ -105,9 +106,10 @@ class Join:
     async def all_open(self, watch: int) -> list[Open]:
         """Every batch of a watch that waits."""
         rows = await self._connection.fetch(
-            "SELECT id, rows, body FROM open_batches WHERE watch = $1 AND counted_at IS NULL ORDER BY id", watch
+            "SELECT id, newest_at, rows, body FROM open_batches WHERE watch = $1 AND counted_at IS NULL ORDER BY id",
+            watch,
         )
-        return [_open(row) for row in rows]
+        return [Open(**row) for row in rows]
 
     async def thin(self, watch: int, bodies: Mapping[int, tuple[bytes, int]]) -> None:
         """Replace batches that wait by what is kept of them, each with its rows; of none, nothing stays."""
@@ -123,11 +125,12 @@ class Join:
         )
 
     async def watches_due(self, now: datetime) -> list[int]:
-        """The watches with due records: by the records' own time, as far as both sides have come, or by ours."""
+        """The watches with due records, of which a try that failed isn't too fresh."""
         rows = await self._connection.fetch(
             f"""SELECT w.id FROM watches w JOIN promises p ON p.watch = w.id AND p.open_rows > 0
                 LEFT JOIN joins j ON j.model = w.model
-                WHERE EXISTS (SELECT FROM open_batches b WHERE b.watch = w.id AND {_DUE}) ORDER BY w.id""",  # noqa: S608 - a condition of ours
+                WHERE EXISTS (SELECT FROM open_batches b WHERE b.watch = w.id AND {_DUE})
+                  AND NOT EXISTS (SELECT FROM uncounted u WHERE u.watch = w.id AND u.try_at > $1) ORDER BY w.id""",  # noqa: S608 - a condition of ours
             now,
         )
         return [row["id"] for row in rows]
@@ -135,14 +138,14 @@ class Join:
     async def due(self, watch: int, now: datetime) -> list[Open]:
         """The next batches of a watch that count, in the order in which they came due."""
         rows = await self._connection.fetch(
-            f"""SELECT b.id, b.rows, b.body FROM open_batches b JOIN watches w ON w.id = b.watch
+            f"""SELECT b.id, b.newest_at, b.rows, b.body FROM open_batches b JOIN watches w ON w.id = b.watch
                 LEFT JOIN joins j ON j.model = w.model
                 WHERE b.watch = $2 AND {_DUE} ORDER BY b.due_at, b.id LIMIT $3""",  # noqa: S608 - a condition of ours
             now,
             watch,
             _AT_ONCE,
         )
-        return [_open(row) for row in rows]
+        return [Open(**row) for row in rows]
 
     async def outcomes(self, model: str, ids: Sequence[uuid.UUID]) -> dict[uuid.UUID, tuple[float | None, str | None]]:
         """The outcomes of records that are counted now; what changes them later changes no number any more."""
@@ -185,33 +188,6 @@ class Join:
         """Keep how a watch keeps its promise."""
         await self._connection.execute("UPDATE promises SET kept = $2 WHERE watch = $1", watch, kept)
 
-    async def days(self, watch: int, since: date, *, whole: bool = False) -> list[Day]:
-        """What each day since then adds up to, by segment; or without its segments, as a whole."""
-        rows = await self._connection.fetch(
-            """SELECT day, feature, value, rows, loss, sums FROM performance_days
-               WHERE watch = $1 AND day >= $2 AND (feature = '' OR NOT $3) ORDER BY day, feature, value""",
-            watch,
-            since,
-            whole,
-        )
-        return [Day(**row) for row in rows]
-
-    async def newest_day(self, watch: int) -> date | None:
-        """The newest day that came due; None where none did."""
-        found: date | None = await self._connection.fetchval(
-            "SELECT max(day) FROM performance_days WHERE watch = $1", watch
-        )
-        return found
-
-    async def save_days(self, watch: int, days: Sequence[Day]) -> None:
-        """Write what days add up to."""
-        await self._connection.executemany(
-            """INSERT INTO performance_days (watch, day, feature, value, rows, loss, sums)
-               VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT (watch, day, feature, value) DO UPDATE
-               SET rows = excluded.rows, loss = excluded.loss, sums = excluded.sums""",
-            [(watch, each.day, each.feature, each.value, each.rows, each.loss, each.sums) for each in days],
-        )
-
     async def _waiting(self, watch: int, more: int) -> int:
         waiting: int = await self._connection.fetchval(
             """INSERT INTO promises (watch, open_rows) VALUES ($1, $2)
@@ -220,7 +196,3 @@ class Join:
             more,
         )
         return waiting
-
-
-def _open(row: Row) -> Open:
-    return Open(row["id"], row["rows"], row["body"])

@@ -9,25 +9,29 @@ number; it is there for whoever asks whether another version would have done bet
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Sequence
 from datetime import UTC, date, datetime, time
-from typing import Final, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias
 
 import numpy as np
 
-from goldenpath.modelserver.v1 import events_pb2 as records_pb
 from goldenpath.monitor.v1 import events_pb2 as pb
 from services.chassis import instruments
+from services.chassis.database import Connection
 from services.chassis.topics import MONITOR
 from services.monitor import batches, due, events
 from services.monitor.domain import tallies
-from services.monitor.domain.promise import Kept, Promise, Segment, carrying, first_followed
+from services.monitor.domain.promise import FOLLOWED, Kept, Promise, Segment, carrying, first_followed
 from services.monitor.domain.tallies import Sums
 from services.monitor.due import Rows
-from services.monitor.join_store import Day, Join
+from services.monitor.join_store import Join, Waiting
+from services.monitor.performance_store import Day, Days
+from services.monitor.segments import Apart
 from services.monitor.signalling import signalling
 from services.monitor.store import MonitorUnitOfWork, Watch
+
+if TYPE_CHECKING:
+    from services.monitor.handlers import Arrived
 
 DEGRADED: Final = "degraded"
 _MOST_TOLD: Final = 50  # segments
@@ -55,17 +59,12 @@ class _Added(NamedTuple):
 
 
 async def wait(
-    watch: Watch,
-    arrived: Sequence[tuple[bytes, datetime]],
-    promise: Promise,
-    uow: MonitorUnitOfWork,
-    *,
-    most: int,
+    watch: Watch, arrived: Sequence[Arrived], promise: Promise, uow: MonitorUnitOfWork, *, most: int
 ) -> None:
-    """Let batches, each with its newest record's time, wait; where more than `most` records do, keep half of them."""
+    """Let batches wait; where more than `most` records do, keep half of them."""
     halvings = await uow.join.halvings(watch.model)
-    kept = [(*due.waiting_body(data, halvings), newest_at) for data, newest_at in arrived]
-    waiting = await uow.join.wait(watch.id, [each for each in kept if each[1]], within=promise.within, at=uow.now)
+    kept = [Waiting(*due.waiting_body(each.data, halvings), each.oldest_at, each.newest_at) for each in arrived]
+    waiting = await uow.join.wait(watch.id, [each for each in kept if each.rows], within=promise.within, at=uow.now)
     if waiting > most:
         halvings = await uow.join.halve(watch.model)
         held = await uow.join.all_open(watch.id)
@@ -80,9 +79,8 @@ async def count_due(watch_id: int, promise: Promise, uow: MonitorUnitOfWork) -> 
     if not came:
         return False
     halvings = await uow.join.halvings(watch.model)  # another watch of the model may have made it keep less
-    bodies = [due.thinned(each.body, halvings)[0] if halvings else each.body for each in came]
-    told = [batch for batch in map(records_pb.InferenceRecorded.FromString, bodies) if batch.record_ids]
-    ids = [one for batch in told for one in batches.ids_of(batch)]
+    told = due.told_of(came, halvings)
+    ids = [one for each in told for one in batches.ids_of(each.batch)]
     rows = due.rows_of(told, await uow.join.outcomes(watch.model, ids), promise)
     await uow.join.counted(watch.id, [each.id for each in came], sum(each.rows for each in came), uow.now)
     told_before = await uow.join.kept(watch.id)
@@ -91,24 +89,24 @@ async def count_due(watch_id: int, promise: Promise, uow: MonitorUnitOfWork) -> 
         kept = kept.after(promise, each.day, each.losses(promise), known=int(each.known.sum()))
     await uow.join.save(watch.id, kept.to_bytes())
     if rows:
-        await _add_days(watch, rows, promise, uow.join)
+        await _add_days(watch, rows, promise, uow.days)
     instruments.MONITOR_DUE.labels("known").inc(kept.known - before.known)
     instruments.MONITOR_DUE.labels("missing").inc(kept.missing - before.missing)
     await _tell(watch, kept, promise, uow)
     return True
 
 
-async def performance(watch: int, promise: Promise, join: Join) -> pb.Performance | None:
+async def performance(watch: int, promise: Promise, connection: Connection) -> pb.Performance | None:
     """How a watch keeps its promise, with every day and segment; None where nothing came due yet."""
-    told = await join.kept(watch)
-    return await _performance(watch, Kept.from_bytes(told), promise, join, whole=True) if told else None
+    told = await Join(connection).kept(watch)
+    return await _performance(watch, Kept.from_bytes(told), promise, Days(connection), whole=True) if told else None
 
 
-async def _performance(watch: int, kept: Kept, promise: Promise, join: Join, *, whole: bool) -> pb.Performance:
+async def _performance(watch: int, kept: Kept, promise: Promise, days: Days, *, whole: bool) -> pb.Performance:
     """How a promise is kept: what a signal tells, or the whole of it."""
-    newest = await join.newest_day(watch)
-    days = await join.days(watch, first_followed(newest)) if newest else []
-    sums = tallies.all_of(promise, [tallies.from_bytes(day.sums) for day in days if not day.feature])
+    newest = await days.newest(watch)
+    followed = await days.since(watch, first_followed(newest)) if newest else []
+    sums = tallies.all_of(promise, [tallies.from_bytes(day.sums) for day in followed])
     found = pb.Performance(
         metric=promise.metric,
         limit=promise.loss_limit,
@@ -124,9 +122,9 @@ async def _performance(watch: int, kept: Kept, promise: Promise, join: Join, *, 
         found.loss = watched.bound * watched.total / watched.rows if watched.rows else 0.0
         found.rows = watched.rows
         found.since.FromDatetime(datetime.combine(began, time(), UTC))
-        found.segments.extend(_segments([day for day in days if day.day >= began], promise, whole=whole))
+        found.segments.extend(await _segments(watch, began, promise, days, whole=whole))
     if whole:
-        found.days.extend(_day(day, promise) for day in days if not day.feature)
+        found.days.extend(_day(day, promise) for day in followed)
     return found
 
 
@@ -139,28 +137,28 @@ def _day(day: Day, promise: Promise) -> pb.DayPerformance:
     return found
 
 
-def _segments(days: Sequence[Day], promise: Promise, *, whole: bool) -> Iterator[pb.SegmentPerformance]:
+async def _segments(
+    watch: int, since: date, promise: Promise, days: Days, *, whole: bool
+) -> list[pb.SegmentPerformance]:
     """The segments that carry what is lost beyond the promise; or, of the whole, all others too, and their metrics."""
-    by_place: dict[tuple[str, str], list[Day]] = {}
-    for day in days:
-        if day.feature and day.rows:
-            by_place.setdefault((day.feature, day.value), []).append(day)
-    segments = [
-        Segment(*place, sum(day.rows for day in each), math.fsum(day.loss for day in each))
-        for place, each in by_place.items()
-    ]
+    segments = await days.segments(watch, since)
     shares = dict(carrying(segments, promise.loss_limit))
     others = sorted((each for each in segments if each not in shares), key=lambda each: -each.rows) if whole else []
-    for each in [*shares, *others][:_MOST_TOLD]:
-        sums = [tallies.from_bytes(day.sums) for day in by_place[each.feature, each.value]] if whole else []
-        yield pb.SegmentPerformance(
-            feature=each.feature,
-            value=each.value,
-            rows=each.rows,
-            loss=each.loss / each.rows,
-            share=shares.get(each, 0.0),
-            metrics=tallies.metrics_of(tallies.all_of(promise, sums), promise.cost) if whole else {},
-        )
+    told = [*shares, *others][:_MOST_TOLD]
+    sums = await days.segment_sums(watch, since, [(each.feature, each.value) for each in told]) if whole else {}
+    return [_segment(each, shares.get(each, 0.0), sums.get((each.feature, each.value), ()), promise) for each in told]
+
+
+def _segment(each: Segment, share: float, sums: Sequence[bytes], promise: Promise) -> pb.SegmentPerformance:
+    together = tallies.all_of(promise, map(tallies.from_bytes, sums))
+    return pb.SegmentPerformance(
+        feature=each.feature,
+        value=each.value,
+        rows=each.rows,
+        loss=each.loss / each.rows,
+        share=share,
+        metrics=tallies.metrics_of(together, promise.cost) if sums else {},
+    )
 
 
 async def _tell(watch: Watch, kept: Kept, promise: Promise, uow: MonitorUnitOfWork) -> None:
@@ -169,33 +167,35 @@ async def _tell(watch: Watch, kept: Kept, promise: Promise, uow: MonitorUnitOfWo
     broken = surest is not None and surest[1].interval()[0] > promise.loss_limit
     if not broken or watch.ended_at is not None or await uow.signals.degraded(watch.id):
         return
-    found = await _performance(watch.id, kept, promise, uow.join, whole=False)
+    found = await _performance(watch.id, kept, promise, uow.days, whole=False)
     signal = events.degraded_of(watch, found, promise, uow.now)
     with signalling(watch, DEGRADED):
         await uow.signals.raise_(watch.id, DEGRADED, signal, since=signal.since.ToDatetime(UTC), at=uow.now)
         uow.emit(MONITOR, "performance.degraded", f"model/{watch.model}", pb.PerformanceDegraded(signal=signal))
 
 
-async def _add_days(watch: Watch, rows: Sequence[Rows], promise: Promise, join: Join) -> None:
+async def _add_days(watch: Watch, rows: Sequence[Rows], promise: Promise, days: Days) -> None:
     """Add what came due to the sums of its days and their segments."""
-    before = {(day.day, day.feature, day.value): day for day in await join.days(watch.id, min(e.day for e in rows))}
+    told = await days.places(watch.id, {each.day for each in rows})
     together: dict[_Place, _Added] = {}
-    for place, more in (added for each in rows for added in _added(each, promise)):
-        so_far = together.get(place) or (_Added.of(before[place]) if place in before else None)
-        together[place] = so_far.and_(more) if so_far else more
-    days = [Day(*place, each.rows, each.loss, tallies.to_bytes(each.sums)) for place, each in together.items()]
-    await join.save_days(watch.id, days)
+    apart = Apart(told)
+    for place, more in (added for each in rows for added in _added(each, promise, apart)):
+        together[place] = together[place].and_(more) if place in together else more
+    for before in await days.at(watch.id, together):
+        place = before.day, before.feature, before.value
+        together[place] = _Added.of(before).and_(together[place])
+    grown = [Day(*place, each.rows, each.loss, tallies.to_bytes(each.sums)) for place, each in together.items()]
+    await days.save(watch.id, grown)
+    if {day for day, _, _ in together} - {day for day, _, _ in told}:  # a new day, and so perhaps one too many
+        await days.keep(watch.id, FOLLOWED.days)
 
 
-def _added(rows: Rows, promise: Promise) -> Iterator[tuple[_Place, _Added]]:
+def _added(rows: Rows, promise: Promise, apart: Apart) -> Iterator[tuple[_Place, _Added]]:
     losses, known = rows.losses(promise), rows.known
     everything = np.ones(known.size, dtype=np.bool_)
     chosen = [("", "", everything)]
-    chosen += [
-        (feature, str(value), values == value)
-        for feature, values in rows.segments.items()
-        for value in np.unique(values)
-    ]
+    for feature, values in rows.segments.items():
+        chosen += [(feature, value, which) for value, which in apart.split(rows.day, feature, values)]
     for feature, value, which in chosen:
         those = which & known
         sums = tallies.sums_of(promise, rows.scores[those], rows.outcomes[those], rows.amounts[those])

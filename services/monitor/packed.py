@@ -6,7 +6,7 @@ records; it is packed anew through the sender's contract, which also says what i
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
@@ -20,7 +20,7 @@ from goldenpath.monitor.v1.packed_pb2 import PackedBatch, PackedColumn
 from services.chassis import cloudevents
 from services.chassis.cloudevents import PROTOBUF, CloudEvent
 from services.chassis.errors import Invalid
-from services.monitor.batches import ID_BYTES, SCORE
+from services.monitor.batches import ID_BYTES, LABEL, SCORE
 from services.monitor.sample_store import Kept
 from services.profile import CodedText, Column
 from services.profile.columns import Counts, Numbers
@@ -31,6 +31,7 @@ LONGEST: Final = 10  # bytes of a varint
 AHEAD: Final = timedelta(seconds=5)  # a record's own clock may be so far ahead of the broker's
 _DOUBLES: Final = np.dtype("<f8")
 _SMALL: Final = bytes((byte >> 1 ^ -(byte & 1)) & 255 for byte in range(256))  # each varint of one byte, as int8
+_NO_LABEL: Final = CodedText(np.empty(0, dtype=np.int8), ())
 MOST_ROWS: Final = 1_000_000  # no server closes a batch with more
 
 
@@ -85,8 +86,10 @@ def whole(data: bytes) -> Batch:
     if rest or not 0 < rows <= MOST_ROWS:
         raise Invalid(f"record ids are {ID_BYTES} bytes each, of 1 to {MOST_ROWS} records", where="record_ids")
     times = zigzags(body.event_times_us, rows, "event_times_us").astype(np.int64, copy=False)
-    outputs = {column.name: _column(column, rows) for column in body.outputs}
-    inputs = {column.name: _column(column, rows) for column in body.inputs}
+    outputs, inputs = _columns(body.outputs, rows), _columns(body.inputs, rows)
+    if isinstance(outputs.get(SCORE), CodedText) or not isinstance(outputs.get(LABEL, _NO_LABEL), CodedText):
+        raise Invalid("a score is a number and a label a text", where="outputs")
+    _check_features(body, rows)
     score = {SCORE: outputs[SCORE]} if SCORE in outputs else {}
     return Batch(head_of(body), data, score | inputs, times)
 
@@ -164,6 +167,22 @@ def zigzags(packed: bytes, rows: int, where: str) -> NDArray[np.signedinteger]:
     if digits.size % rows == 0 and ends[digits.size // rows - 1 :: digits.size // rows].all():
         return _unzigzagged(_joined(digits.reshape(rows, -1)))
     return _unzigzagged(_of_many_widths(digits, np.flatnonzero(ends)))
+
+
+def _check_features(body: PackedBatch, rows: int) -> None:
+    """See that what the feature store gave is told of each record."""
+    for read in body.features:
+        if len(read.codes) != rows or len(read.event_times_us) != rows or max(read.codes) >= len(read.outcomes):
+            raise Invalid("it doesn't tell of each record what came of it", where=f"features.{read.view}")
+    if body.features:
+        _columns(body.keys, rows)
+
+
+def _columns(columns: Sequence[PackedColumn], rows: int) -> dict[str, Column]:
+    read = {column.name: _column(column, rows) for column in columns}
+    if len(read) != len(columns):
+        raise Invalid("two columns have the same name", where="columns")
+    return read
 
 
 def _column(column: PackedColumn, rows: int) -> Column:

@@ -155,9 +155,9 @@ def counted(batch: Batch, judge: Judge | None, appended_at: datetime, traceparen
     times = packed.clamped(batch.times_us, appended_at)
     counts = judge is not None and batch.head.arm in ROLES
     panes = cut(judge.profile, batch.columns, times) if judge and counts else ()
-    newest_at = datetime.fromtimestamp(int(times.max()) / 1e6, UTC)
+    oldest_at, newest_at = (datetime.fromtimestamp(int(moment) / 1e6, UTC) for moment in (times.min(), times.max()))
     estimate = estimating.estimate_of(batch, judge) if judge and counts else None
-    return Arrived(batch.head, batch.data, batch.rows, newest_at, panes, traceparent, estimate)
+    return Arrived(batch.head, batch.data, batch.rows, oldest_at, newest_at, panes, traceparent, estimate)
 
 
 def _at(milliseconds: int) -> datetime:

@@ -14,12 +14,12 @@ import structlog
 from goldenpath.registry.v1 import registry_service_pb2 as pb
 from goldenpath.registry.v1.registry_service_pb2_grpc import RegistryServiceStub
 from services.chassis.database import Database
-from services.chassis.errors import GoldenpathError, NotFound
+from services.chassis.errors import GoldenpathError, NotFound, Unavailable
 from services.chassis.grpc_client import Sibling
 from services.chassis.leases import Lease, Leases
 from services.monitor import proving
 from services.monitor.domain.proof import SETTLED
-from services.monitor.proving import Histories
+from services.monitor.proving import Histories, Look
 from services.monitor.store import MonitorUnitOfWork
 
 if TYPE_CHECKING:
@@ -86,7 +86,14 @@ class ProofJob:
             batches = await uow.proofs.next(watch, uow.now - SETTLED, _AT_ONCE)
         if not batches:
             return False
-        seen = await proving.look(batches, await self._views_of(found.model, found.version), history)
+        views = await self._views_of(found.model, found.version)
+        try:
+            seen = await proving.look(batches, views, history)
+        except Unavailable:
+            raise
+        except Exception as error:  # noqa: BLE001 - these are a sample: what comes next is as good, and others go on
+            _log.error("kept batches can't be proven", model=found.model, version=found.version, exc_info=error)
+            seen = Look(batches[-1].upto, {})
         async with self._database.begin() as uow:
             await lease.check(uow.connection)
             await proving.keep(found, seen, uow)

@@ -19,6 +19,7 @@ from services.monitor.signalling import signalling
 from services.monitor.store import MonitorUnitOfWork, Watch
 
 VIOLATED: Final = "violated"
+_INTEGERS: Final = 2**63  # PostgreSQL's bigint
 _ROWS: Final = 200  # of a batch; they are as good as all, and a look costs the history two questions
 
 
@@ -85,15 +86,28 @@ async def _compared(
         entity = {name: columns[name][row] for name in keys}
         if None in entity.values():
             continue  # whoever brings no key is told nothing
-        moment, came_true = _at(told.event_times_us[row]), read.event_times_us[row]
-        event_time = _at(came_true) if came_true else None
+        try:
+            named = {name: _key(history, read.view, name, value) for name, value in entity.items()}
+            moment, came_true = _at(told.event_times_us[row]), read.event_times_us[row]
+            event_time = _at(came_true) if came_true else None
+        except (ValueError, OverflowError, OSError):
+            continue  # no history has such a key or such a time
         values = {name: columns[name][row] for name in inputs}
         served.append(Served(moment, event_time, read.outcomes[read.codes[row]], values))
-        named = {name: history.key(read.view, name, value) for name, value in entity.items() if value is not None}
         asked.append(Asked(named, event_time, moment, moment - SETTLED))
     known = [Known(*one) for one in await history.known(read.view, asked)] if asked else []
     judged = (differing(one, truth) for one, truth in zip(served, known, strict=True))
     return [one for one in judged if one is not None]
+
+
+def _key(history: Histories, view: str, name: str, value: str | float | None) -> Scalar:
+    """A key as the history has it; ValueError where it can't have it."""
+    if value is None or (isinstance(value, str) and "\0" in value):
+        raise ValueError(f"{name} is no key")
+    key = history.key(view, name, value)
+    if isinstance(key, int) and not -_INTEGERS <= key < _INTEGERS:
+        raise ValueError(f"{key} is no bigint")
+    return key
 
 
 def _values(column: records_pb.Column) -> list[str | float | None]:

@@ -17,7 +17,7 @@ from services.chassis.errors import Invalid, NotFound
 from services.monitor import batches, estimating, events, joining
 from services.monitor.domain.findings import FeatureEffect
 from services.monitor.domain.judge import Judge
-from services.monitor.domain.promise import Promise
+from services.monitor.domain.promise import Promise, amounts_of
 from services.monitor.domain.replay import replay
 from services.monitor.domain.sample import Scored, chosen, log_loss, outcomes_of
 from services.monitor.domain.state import State
@@ -81,7 +81,7 @@ async def report(watch: Watch, judge: Judge | None, connection: Connection) -> p
         newest_record_at=events.timestamp_of(watch.newest_record_at) if watch.newest_record_at else None,
     )
     if judge is not None and judge.promise is not None:
-        kept = await joining.performance(watch.id, judge.promise, Join(connection))
+        kept = await joining.performance(watch.id, judge.promise, connection)
         if kept is not None:
             answer.performance.CopyFrom(kept)
         said = await estimating.performance(watch.id, judge.profile.expected, judge.promise, connection)
@@ -194,7 +194,7 @@ async def sample(
     )
     if promise is not None and promise.cost is not None:
         amounts = next((column.numbers for column in inputs if column.name == promise.amount), [0.0] * len(known))
-        passed, flagged = promise.costs(np.array(known), np.nan_to_num(np.array(amounts)))
+        passed, flagged = promise.costs(np.array(known), amounts_of(np.array(amounts)))
         answer.costs_if_passed.extend(passed)
         answer.costs_if_flagged.extend(flagged)
         answer.threshold = promise.threshold

@@ -6,7 +6,7 @@ import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Final
+from typing import Final, NamedTuple
 
 from services.chassis import instruments
 from services.chassis.database import Connection, Row
@@ -35,6 +35,14 @@ class Kept:
 
     predictions: bytes
     inputs: bytes
+
+
+class Sampled(NamedTuple):
+    """A batch that begins to be kept: how many records its watch had seen with it, and when its oldest was made."""
+
+    kept: Kept
+    upto: int
+    oldest_at: datetime
 
 
 class Records:
@@ -79,11 +87,12 @@ class Records:
         await self._connection.execute("DELETE FROM batches_seen WHERE seen_at < $1", at - REPEATS)
         return {(row["server"], row["batch"]) for row in rows}
 
-    async def keep(self, watch: int, newer: Sequence[tuple[Kept, int]], *, at: datetime, older_than: int) -> None:
-        """Keep batches, each with how many records the watch had seen with it; let go of what is that old."""
+    async def keep(self, watch: int, newer: Sequence[Sampled], *, at: datetime, older_than: int) -> None:
+        """Keep batches; let go of what is that old."""
         await self._connection.executemany(
-            "INSERT INTO sampled_batches (watch, arrived_at, upto, predictions, inputs) VALUES ($1, $2, $3, $4, $5)",
-            [(watch, at, upto, batch.predictions, batch.inputs) for batch, upto in newer],
+            """INSERT INTO sampled_batches (watch, arrived_at, upto, oldest_at, predictions, inputs)
+               VALUES ($1, $2, $3, $4, $5, $6)""",
+            [(watch, at, upto, oldest_at, kept.predictions, kept.inputs) for kept, upto, oldest_at in newer],
         )
         await self._connection.execute("DELETE FROM sampled_batches WHERE watch = $1 AND upto <= $2", watch, older_than)
 
@@ -183,8 +192,8 @@ class Outcomes:
         """By model a day before its oldest record that is kept, of those who serve and those who wait."""
         rows = await self._connection.fetch(
             """SELECT w.model, min(least(
-                   (SELECT min(newest_at) FROM open_batches WHERE watch = w.id),
-                   (SELECT arrived_at FROM sampled_batches WHERE watch = w.id ORDER BY upto LIMIT 1))) AS oldest
+                   (SELECT min(oldest_at) FROM open_batches WHERE watch = w.id),
+                   (SELECT min(oldest_at) FROM sampled_batches WHERE watch = w.id))) AS oldest
                FROM watches w LEFT JOIN promises p ON p.watch = w.id
                WHERE w.model = ANY($1) AND (w.ended_at IS NULL OR p.open_rows > 0) GROUP BY w.model""",
             list({outcome.model for outcome in self._new.values()}),

@@ -19,9 +19,11 @@ from services.monitor.join_store import Join
 from services.monitor.logged_store import Logged
 from services.monitor.pair_store import Pairs
 from services.monitor.pane_store import Panes
+from services.monitor.performance_store import Days
 from services.monitor.proof_store import Proofs
 from services.monitor.sample_store import KEPT_OUTCOMES, Outcomes, Records
 from services.monitor.signal_store import Signals
+from services.monitor.uncounted_store import Uncounted
 
 
 @dataclass(frozen=True, slots=True)
@@ -209,6 +211,16 @@ class MonitorUnitOfWork(UnitOfWork):
     def join(self) -> Join:
         """Records that wait for their outcomes, and what was counted of them."""
         return Join(self.connection)
+
+    @cached_property
+    def uncounted(self) -> Uncounted:
+        """Watches whose records are due and couldn't be counted."""
+        return Uncounted(self.connection)
+
+    @cached_property
+    def days(self) -> Days:
+        """What the records of each day add up to."""
+        return Days(self.connection)
 
     @cached_property
     def estimates(self) -> Estimates:

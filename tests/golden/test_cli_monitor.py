@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree as ET
@@ -167,6 +169,95 @@ def test_a_version_without_a_reference_has_a_page_too(platform: Any, golden: Any
     golden("monitor", "credit", "--page", str(page))
     assert "<svg" not in page.read_text()
     assert golden("monitor", "credit").status == 0
+
+
+HOSTILE = '"><script>alert(1)</script><!--\x1b[2J\u202e&#x27;'
+
+
+def hostile(value: Any) -> None:
+    """Put markup and escape codes into every text that somebody else gave."""
+    for field, held in value.ListFields():
+        each: Any = held
+        if field.message_type and field.message_type.GetOptions().map_entry:
+            each[HOSTILE] = 0.1
+        elif field.message_type:
+            for one in each if field.is_repeated else [each]:
+                hostile(one)
+        elif field.type == field.TYPE_STRING and field.is_repeated:
+            each[:] = [HOSTILE] * len(each)
+        elif field.type == field.TYPE_STRING:
+            setattr(value, field.name, HOSTILE)
+
+
+@pytest.fixture
+def attacked(platform: Any) -> None:
+    """A monitor of which every text is hostile."""
+    report, history = pb.GetReportResponse(), pb.GetHistoryResponse()
+    report.CopyFrom(REPORT)
+    history.CopyFrom(HISTORY)
+    report.relations.add(first="a", first_side="b", second="c", second_side="d", log_evidence=99, now=0.5)
+    kept = events.Performance(metric="m", limit=1, known=5, metrics={"auc": 0.5}, rows=5, loss=2, lower=1.5, upper=3)
+    kept.segments.add(feature="f", value="v", rows=5, loss=2, share=1, metrics={"auc": 0.5})
+    report.performance.CopyFrom(kept)
+    report.estimated.CopyFrom(events.EstimatedPerformance(metric="m", rows=5, metrics={"auc": 0.5}))
+    hostile(report)
+    hostile(history)
+    platform.answers |= {"GetReport": report, "GetHistory": history}
+
+
+@pytest.mark.usefixtures("attacked")
+def test_hostile_names_are_text_on_the_page_and_nothing_else(golden: Any, tmp_path: Path) -> None:
+    page = tmp_path / "page.html"
+    golden("monitor", "credit", "--page", str(page))
+    read = _Tags()
+    read.feed(page.read_text())
+    known = {"html", "meta", "title", "style", "h1", "h2", "small", "span", "p", "b", "br", "div", "section", "a", "ul"}
+    known |= {"li", "time", "table", "tr", "td", "th", "svg", "line", "rect", "polygon", "polyline"}
+    assert {tag for tag, _ in read.found} <= known
+    assert {name for _, names in read.found for name in names if name.startswith("on")} == set()
+    assert read.comments == 0
+    assert "<script>alert(1)</script>" in read.text  # as a text
+
+
+@pytest.mark.usefixtures("attacked")
+@pytest.mark.parametrize("more", [[], ["--why"]], ids=["plain", "why"])
+def test_hostile_names_never_steer_the_terminal(golden: Any, more: list[str]) -> None:
+    shown = golden("monitor", "credit", *more).out
+    assert "alert(1)" in shown
+    assert not set(shown) & {"\x1b", "\u202e"}
+
+
+def test_bounds_without_end_have_their_place(platform: Any, golden: Any, tmp_path: Path) -> None:
+    endless = events.FeatureEffect(feature="age", effect=float("nan"), upper=float("inf"), tolerance=0.2)
+    platform.answers["GetReport"] = pb.GetReportResponse(model="credit", version=3, features=[endless])
+    page = tmp_path / "page.html"
+    golden("monitor", "credit", "--page", str(page))
+    assert {"nan", "inf"}.isdisjoint(_numbers_drawn(page.read_text()))
+    assert golden("monitor", "credit").status == 0
+
+
+class _Tags(HTMLParser):
+    """What a browser makes of a page: elements with their attributes, its words, and how many comments."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.found: list[tuple[str, list[str]]] = []
+        self.comments, self.text = 0, ""
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.found.append((tag, [name for name, _ in attrs]))
+
+    def handle_comment(self, data: str) -> None:
+        self.comments += bool(data)
+
+    def handle_data(self, data: str) -> None:
+        self.text += data
+
+
+def _numbers_drawn(page: str) -> set[str]:
+    """The attributes of all pictures, cut at what separates numbers."""
+    elements = [each for part in _pictures(page) for each in ET.fromstring(part + "</svg>").iter()]
+    return {word for each in elements for value in each.attrib.values() for word in re.split("[ ,]", value)}
 
 
 @pytest.fixture

@@ -98,6 +98,15 @@ def test_doctor_names_what_is_wrong_and_what_to_do_and_ends_with_status_1(health
     assert (found.status, len(found.json)) == (1, 10)
 
 
+def test_doctor_names_the_version_whose_records_cant_be_counted(healthy: Any, golden: Any) -> None:
+    word = "degraded: records that are due can't be counted of credit/production, version 1 as stable: a bug"
+    healthy.pages["GET /monitor/readyz"] = (200, {"database": "ok", "outcomes": word})
+    ended = golden("doctor")
+    assert ended.status == 1
+    assert f"monitor  outcomes: {word}" in ended.out
+    assert "it is tried again by itself" in ended.out
+
+
 def test_doctor_looks_at_the_pusher_where_there_is_one(
     healthy: Any, golden: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -63,3 +63,13 @@ def test_a_table_shows_brackets_as_brackets_and_only_a_text_in_colour(capsys: py
     output.table("what", "how", rows=[("[red]x[/red] [/nope]", Text("fine", "green")), (1, None)])
     lines = [line.rstrip() for line in capsys.readouterr().out.splitlines()]
     assert lines[1:] == ["[red]x[/red] [/nope]  fine", "1                     None"]
+
+
+@pytest.mark.parametrize("control", ["\x1b[2J", "\x1b]0;owned\x07", "\x9b31m", "\r", "\x7f", "\u202e", "\u2066"])
+def test_what_others_wrote_never_steers_the_terminal(capsys: pytest.CaptureFixture[str], control: str) -> None:
+    output.table("name", rows=[(f"a{control}b", Text(f"c{control}d", "green"))])
+    output.console.print(output.escape(f"[red]e{control}f"))
+    output.show_error(Invalid(f"g{control}h", fix=f"i{control}j"))
+    shown = "".join(capsys.readouterr())
+    assert not set(shown) & {"\x1b", "\x07", "\x9b", "\r", "\x7f", "\u202e", "\u2066"}
+    assert all(letter in shown for letter in "abcdefghij")

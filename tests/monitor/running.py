@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+import asyncpg
 import grpc
 import httpx
 import numpy as np
@@ -135,15 +138,15 @@ class Running:
             sent.append(body)
         return sent
 
-    async def report(self) -> Any:
+    async def report(self, model: str = "credit") -> Any:
         """How the stable version stands; None while nothing was seen."""
-        return await self.ask(self.stub.GetReport, pb.GetReportRequest(model="credit"))
+        return await self.ask(self.stub.GetReport, pb.GetReportRequest(model=model))
 
-    async def seen(self, rows: int) -> Any:
+    async def seen(self, rows: int, model: str = "credit") -> Any:
         """Wait until so many records were seen."""
 
         async def enough() -> Any:
-            report = await self.report()
+            report = await self.report(model)
             return report if report and report.rows_seen >= rows else None
 
         return await eventually(enough, what=f"{rows} records seen")
@@ -188,3 +191,24 @@ async def make_topic(kafka: str, name: str) -> None:
         await admin.create_topics([NewTopic(name, 2, 1), NewTopic(f"{name}.dlq", 1, 1)])
     finally:
         await admin.close()
+
+
+@asynccontextmanager
+async def asyncpg_connection(dsn: str) -> AsyncIterator[asyncpg.Connection[asyncpg.Record]]:
+    """A connection of the test's own."""
+    connection = await asyncpg.connect(dsn)
+    try:
+        yield connection
+    finally:
+        await connection.close()
+
+
+async def read_all(kafka: str, topic: str, records: int) -> list[Any]:
+    """So many events of a topic, from its beginning."""
+    consumer = AIOKafkaConsumer(topic, bootstrap_servers=kafka, auto_offset_reset="earliest")
+    await consumer.start()
+    try:
+        async with asyncio.timeout(20):
+            return [await consumer.getone() for _ in range(records)]
+    finally:
+        await consumer.stop()

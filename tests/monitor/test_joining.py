@@ -68,7 +68,7 @@ async def count(bench: Bench) -> told.Performance:
             pass
     async with bench.database.begin() as uow:
         watch = await queries.find_watch("credit", "production", 1, uow.connection)
-        return await joining.performance(watch.id, bench.judge.promise or PROMISE, uow.join) or told.Performance()
+        return await joining.performance(watch.id, bench.judge.promise or PROMISE, uow.connection) or told.Performance()
 
 
 async def signals(bench: Bench) -> list[told.Signal]:
@@ -309,3 +309,14 @@ async def test_a_mark_for_something_missing_is_no_value(bench: Bench) -> None:
     found = await count(bench)
     assert (found.known, found.missing) == (49, 1)
     assert found.metrics["rmse"] == pytest.approx(0.1)
+
+
+@pytest.mark.parametrize("moment", [2**62, -(2**62)], ids=["future", "past"])
+async def test_a_clock_that_is_ages_off_holds_up_no_counting(promised: Bench, moment: int) -> None:
+    times = [int(promised.clock.now().timestamp() * 1e6)] * 99
+    body = batch_of(credit(promised.random, 100), np.full(100, 0.1), event_times_us=[*times, moment])
+    await promised.take(body)
+    await turn_out(promised, body)
+    promised.clock.advance(PATIENCE * WEEK)
+    found = await count(promised)
+    assert (found.known, [day.rows for day in found.days]) == (100, [100])

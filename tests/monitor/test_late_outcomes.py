@@ -6,6 +6,7 @@ import uuid
 from collections.abc import Sequence
 from datetime import timedelta
 
+import numpy as np
 import pytest
 
 from services.chassis import instruments
@@ -16,7 +17,7 @@ from services.monitor.domain.judge import Judge
 from services.monitor.domain.promise import Promise
 from services.monitor.join_store import PATIENCE
 from tests.monitor.conftest import Bench
-from tests.monitor.made_up import profile
+from tests.monitor.made_up import batch_of, credit, profile
 from tests.monitor.test_joining import arrive, count, outcome
 
 pytestmark = pytest.mark.servers
@@ -101,3 +102,21 @@ async def test_a_record_of_years_ago_that_comes_after_its_outcome_still_has_it(b
     bench.clock.advance(PATIENCE * WEEK)
     after = await count(bench)
     assert after.known - before.known == 1
+
+
+@PROMISED
+async def test_no_record_of_a_batch_that_spans_days_is_expired_while_the_batch_is_kept(
+    bench: Bench, promise: Promise | None
+) -> None:
+    bench.judge = Judge(profile(), Settings(), promise)
+    moments = [bench.clock.now() - timedelta(days=days) for days in (5, 3, 0)]
+    told = [new_ids(int(moment.timestamp() * 1e3), 1)[0] for moment in moments]
+    times = [int(moment.timestamp() * 1e6) for moment in moments]
+    body = batch_of(credit(bench.random, 3), np.full(3, 0.1), record_ids=b"".join(told), event_times_us=times)
+    await bench.take(body)
+    before, kept = became("expired"), became("kept")
+    await tell(bench, [uuid.UUID(bytes=each) for each in told])
+    assert (became("expired") - before, became("kept") - kept) == (0, 3)
+    older = new_ids(int((moments[0] - timedelta(days=2)).timestamp() * 1e3), 1)[0]
+    await tell(bench, [uuid.UUID(bytes=older)])
+    assert became("expired") - before == 1

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import asyncpg
 import numpy as np
@@ -18,6 +18,7 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from goldenpath.modelserver.v1 import events_pb2 as records
 from goldenpath.monitor.v1 import events_pb2 as pb
 from services.chassis import instruments
+from services.chassis.leases import Leases
 from services.features import history_store
 from services.features.history import History
 from services.features.reader import Read, Reader, Wanted
@@ -26,6 +27,8 @@ from services.features.writer import Writer
 from services.monitor import proving
 from services.monitor.domain.budget import Settings
 from services.monitor.domain.judge import Judge
+from services.monitor.proof_job import ProofJob
+from services.monitor.sample_store import Kept, Sampled
 from services.profile import profile_of
 from tests.conftest import Database
 from tests.features.repository import REPOSITORY, settings_of
@@ -213,3 +216,53 @@ async def test_an_entity_that_the_history_knows_and_the_store_doesnt_is_found(fe
     fed.bench.clock.advance(timedelta(minutes=5))
     await fed.serve(customers=new)
     assert [skew.differing for skew in await fed.prove()] == [ROWS]
+
+
+async def test_a_key_or_a_time_that_no_history_has_hides_none_of_the_other_records(fed: Fed) -> None:
+    await fed.serve(change=1.01)
+    (row,) = await fed.bench.rows("SELECT id, inputs FROM sampled_batches")
+    body = records.InferenceRecorded.FromString(row["inputs"])
+    body.event_times_us[0] = 2**62
+    body.keys[0].dictionary[0] = "a\0b"
+    async with fed.bench.database.begin() as uow:
+        await uow.connection.execute(
+            "UPDATE sampled_batches SET inputs = $2 WHERE id = $1", row["id"], body.SerializeToString()
+        )
+    (skew,) = await fed.prove()
+    assert ROWS / 2 < skew.compared < ROWS
+
+
+@pytest.mark.parametrize("key", [float("nan"), float("inf"), 1e300, None], ids=["nan", "inf", "huge", "none"])
+def test_what_can_not_be_a_key_is_said_to_be_none(key: float | None) -> None:
+    class Whole:
+        shapes: ClassVar[dict[str, Any]] = {}
+
+        def key(self, _view: str, _name: str, text: str | float) -> int:
+            return int(text)
+
+    history: Any = Whole()
+    with pytest.raises((ValueError, OverflowError)):
+        proving._key(history, VIEW, "customer", key)
+    assert proving._key(history, VIEW, "customer", 7.0) == 7
+
+
+async def test_what_can_not_be_proven_is_passed_over_and_holds_up_no_other_version(fed: Fed) -> None:
+    class Broken(ProofJob):
+        async def _views_of(self, _model: str, version: int) -> Any:
+            return {VIEW: (["customer"], INPUTS)} if version == 1 else {VIEW: None}
+
+    await fed.serve(change=1.01)
+    broken = records.InferenceRecorded.FromString((await fed.bench.rows("SELECT inputs FROM sampled_batches"))[0][0])
+    async with fed.bench.database.begin() as uow:
+        other = await uow.watches.begin("credit", "production", "candidate", 2, 1, uow.now)
+        kept = Kept(b"", broken.SerializeToString())
+        await uow.records.keep(other.id, [Sampled(kept, 1, uow.now)], at=uow.now, older_than=0)
+    fed.bench.clock.advance(timedelta(minutes=1))
+    leases = Leases(fed.bench.database, duration=timedelta(minutes=10))
+    lease = await leases.acquire("proof")
+    assert lease
+    registry: Any = None
+    job = Broken(fed.bench.database, leases, registry, None)
+    assert await job.round(fed.history, lease)
+    assert not await job.round(fed.history, lease)
+    assert await fed.told() == ["data_quality.violated"]

@@ -3,42 +3,25 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
-import asyncpg
 import grpc
 import httpx
 import numpy as np
 import pytest
-from aiokafka import AIOKafkaConsumer
 from google.protobuf.message import Message
 
 from goldenpath.deployer.v1 import events_pb2 as deployer_pb
 from goldenpath.ingest.v1 import events_pb2 as ingest_pb
 from goldenpath.modelserver.v1 import events_pb2 as records_pb
 from goldenpath.monitor.v1 import monitor_service_pb2 as pb
-from services.chassis import instruments, parking
 from services.chassis.cloudevents import headers_of
-from services.chassis.database import Database
 from services.chassis.testing import emitted, eventually
 from services.profile import profile_of
-from tests.chassis.kit import publish_undecodable
-from tests.monitor.made_up import batch_of, column_of, credit, profile, served
-from tests.monitor.running import Running, registry_server
-
-
-@asynccontextmanager
-async def asyncpg_connection(dsn: str) -> AsyncIterator[asyncpg.Connection[asyncpg.Record]]:
-    """A connection of the test's own."""
-    connection = await asyncpg.connect(dsn)
-    try:
-        yield connection
-    finally:
-        await connection.close()
+from tests.monitor.made_up import batch_of, column_of, credit, served
+from tests.monitor.running import Running, asyncpg_connection, read_all
 
 
 async def test_a_mirrored_candidates_answers_are_compared_with_the_stables(monitor: Running) -> None:
@@ -90,11 +73,11 @@ async def test_the_embeddings_of_a_model_server_are_watched_and_others_are_refus
         return answer.records and answer.records[-1].signal
 
     signal = await eventually(told, what="a signal about an embedding")
-    report = await monitor.stub.GetReport(pb.GetReportRequest(model="texts"), metadata=monitor.metadata)
+    report = await monitor.seen(2_000, "texts")
     assert {effect.feature.split("·")[0] for effect in signal.features} == {"text"}
     assert {effect.feature for effect in report.features} == {feature.name for feature in of_texts.features}
     assert report.rows_seen == 2_000
-    (dead,) = await _read(monitor.kafka, f"{monitor.topic}.dlq", 1)
+    (dead,) = await read_all(monitor.kafka, f"{monitor.topic}.dlq", 1)
     assert b"has 15 numbers, the reference's have 16" in dict(dead.headers)["dlq_what"]
 
 
@@ -115,113 +98,6 @@ async def test_a_sample_comes_with_the_outcomes_that_others_told(monitor: Runnin
     assert sample.rows == 200
     assert [len(column.numbers) + len(column.codes) for column in sample.inputs] == [200] * 3
     assert sorted(sample.outcomes)[:10] == [0.0] * 10
-
-
-async def test_records_that_came_while_the_monitor_was_down_are_seen_once_each(monitor: Running) -> None:
-    await monitor.serve(1_000)
-    await monitor.seen(400)
-    await monitor.stop()
-    await monitor.serve(1_000)
-    await monitor.start()
-    assert (await monitor.seen(2_000)).rows_seen == 2_000
-
-
-async def test_the_registry_is_asked_once_per_version_and_not_again_after_a_restart(monitor: Running) -> None:
-    await monitor.serve(400)
-    await monitor.seen(400)
-    await monitor.stop()
-    await monitor.start()
-    await monitor.serve(400)
-    await monitor.seen(800)
-    assert monitor.registry.asked == 1
-
-
-async def test_what_cannot_be_read_becomes_a_dead_letter_and_the_rest_goes_on(monitor: Running) -> None:
-    await monitor.producer.send_and_wait(monitor.topic, b"no event at all")
-    await monitor.send(records_pb.InferenceRecorded(model="credit"), "inference.recorded")
-    misfit = batch_of({"age": np.zeros(5)}, np.zeros(5))
-    await monitor.send(misfit, "inference.recorded")
-    await monitor.serve(200)
-    await monitor.seen(200)
-    dead = await _read(monitor.kafka, f"{monitor.topic}.dlq", 3)
-    assert all(any(name == "dlq_what" for name, _ in record.headers) for record in dead)
-    waiting = instruments.DEAD_LETTERS.labels(f"{monitor.name}-s")
-    await eventually(lambda: is_three(waiting._value.get()), what="the gauge")
-
-
-async def is_three(value: float) -> bool:
-    return value == 3
-
-
-async def test_a_batch_that_cant_even_be_decoded_is_a_dead_letter_and_the_rest_goes_on(monitor: Running) -> None:
-    await monitor.serve(200)
-    await publish_undecodable(monitor.kafka, monitor.topic, partition=0)
-    await publish_undecodable(monitor.kafka, monitor.topic, partition=1)
-    await monitor.serve(200)
-    await monitor.seen(400)
-    dead = await _read(monitor.kafka, f"{monitor.topic}.dlq", 2)
-    assert {dict(record.headers)["dlq_partition"] for record in dead} == {b"0", b"1"}
-
-
-async def test_a_dead_letter_that_an_operator_replays_is_taken_in(monitor: Running) -> None:
-    monitor.registry.profiles["credit", 1] = profile_of({"age": np.arange(9.0), "height": np.arange(9.0)}).to_bytes()
-    await monitor.serve(200)
-    database = next(part for part in monitor.parts if isinstance(part, Database))
-
-    async def letters() -> Any:
-        async with database.read() as connection:
-            return await parking.list_dead(connection, after=0, limit=10)
-
-    letter = (await eventually(letters, what="a dead letter"))[0]
-    await monitor.stop()
-    async with asyncpg_connection(monitor.dsn) as connection:
-        await connection.execute("UPDATE version_references SET profile = $1", profile().to_bytes())
-        await parking.replay(connection, letter["id"], actor="ada", reason="the profile was wrong")
-    await monitor.start()
-    assert (await monitor.seen(200)).rows_seen == 200
-
-
-async def test_records_wait_while_the_registry_is_down(monitor: Running) -> None:
-    address = f"127.0.0.1:{monitor.registry_server.port}"
-    await monitor.registry_server.stop()
-    await monitor.serve(400)
-    monitor.registry_server = registry_server(address, monitor.registry, monitor.issuer)
-    await monitor.registry_server.start()
-    report = await monitor.seen(400)
-    await monitor.registry_server.stop()
-    assert report.rows_seen == 400
-    assert report.features
-
-
-async def test_a_partition_that_waits_for_the_registry_holds_no_other(monitor: Running) -> None:
-    await monitor.serve(200)
-    await monitor.seen(200)
-    await monitor.stop()
-    await monitor.registry_server.stop()
-    waiting = batch_of(credit(monitor.random, 50), np.full(50, 0.5), model="unheard-of")
-    await monitor.send(waiting, "inference.recorded", partition=0)
-    known = [batch_of(credit(monitor.random, 50), np.full(50, 0.5)) for _ in range(2)]
-    await monitor.send(known[0], "inference.recorded", partition=1)
-    await monitor.start()
-
-    async def waits() -> bool:
-        return not await monitor.ready()
-
-    await monitor.seen(250)
-    await eventually(waits, what="a reader that says that it waits")
-    await monitor.send(known[1], "inference.recorded", partition=1)
-    assert (await monitor.seen(300)).rows_seen == 300
-    assert await waits()
-
-
-async def test_a_version_that_the_registry_does_not_know_is_seen_and_not_judged(monitor: Running) -> None:
-    body = batch_of(credit(monitor.random, 50), np.full(50, 0.5), model="unheard-of")
-    await monitor.send(body, "inference.recorded")
-
-    async def told() -> Any:
-        return await monitor.ask(monitor.stub.GetReport, pb.GetReportRequest(model="unheard-of"))
-
-    assert "no reference profile" in (await eventually(told)).sentence
 
 
 async def test_the_deployers_word_on_roles_is_taken(monitor: Running) -> None:
@@ -256,10 +132,27 @@ async def test_http_answers_as_grpc_does(monitor: Running) -> None:
         listed = (await client.get("/v1/signals", params={"model": "credit"})).json()
         one = (await client.get(f"/v1/signals/{signal.id}")).json()
         nothing = await client.get("/v1/reports/unknown/production")
-        ready = await client.get("/readyz")
     assert report["signal"]["id"] == one["signal"]["id"] == signal.id
     assert signal.id in {record["signal"]["id"] for record in listed["records"]}
-    assert (nothing.status_code, ready.status_code) == (404, 200)
+    assert nothing.status_code == httpx.codes.NOT_FOUND
+    assert await eventually(monitor.ready)
+
+
+async def test_a_version_whose_records_cant_be_counted_is_named_and_the_monitor_stays_ready(monitor: Running) -> None:
+    await monitor.serve(200)
+    await monitor.seen(200)
+    async with asyncpg_connection(monitor.dsn) as connection:
+        await connection.execute(
+            "INSERT INTO uncounted SELECT id, 7, now(), 'a bug', 'infinity' FROM watches WHERE model = 'credit'"
+        )
+
+    async def named() -> Any:
+        async with monitor.http() as client:
+            answer = await client.get("/readyz")
+        return answer.is_success and answer.json()["outcomes"].endswith("in 7 tries: a bug") and answer.json()
+
+    word = (await eventually(named, what="a word on /readyz"))["outcomes"]
+    assert word.startswith("degraded: records that are due can't be counted of credit/production, version 1 as stable")
 
 
 async def test_who_serves_in_which_role_is_rebuilt_after_its_table_was_lost(monitor: Running, unique: str) -> None:
@@ -315,34 +208,3 @@ async def test_without_a_token_nothing_is_told(monitor: Running) -> None:
     with pytest.raises(grpc.aio.AioRpcError) as raised:
         await monitor.stub.GetReport(pb.GetReportRequest(model="credit"), timeout=5)
     assert raised.value.code() is grpc.StatusCode.UNAUTHENTICATED
-
-
-async def test_two_replicas_count_every_record_once(monitor: Running) -> None:
-    second = Running(
-        monitor.kafka,
-        monitor.topic,
-        monitor.name,
-        monitor.dsn,
-        monitor.registry,
-        monitor.registry_server,
-        monitor.producer,
-        monitor.issuer,
-        monitor.folder,
-    )
-    await monitor.serve(1_000, batch=50)
-    await second.start()
-    await eventually(second.ready, what="a second replica")
-    await monitor.serve(1_000, batch=50)
-    await second.stop()
-    await monitor.serve(1_000, batch=50)
-    assert (await monitor.seen(3_000)).rows_seen == 3_000
-
-
-async def _read(kafka: str, topic: str, records: int) -> list[Any]:
-    consumer = AIOKafkaConsumer(topic, bootstrap_servers=kafka, auto_offset_reset="earliest")
-    await consumer.start()
-    try:
-        async with asyncio.timeout(20):
-            return [await consumer.getone() for _ in range(records)]
-    finally:
-        await consumer.stop()

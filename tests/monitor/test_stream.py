@@ -49,6 +49,7 @@ async def test_garbage_is_looked_for_between_polls_and_not_within(kafka: str, be
     stream = RecordStream(
         intake, kafka=KafkaAccess(kafka), topic=unique, group=unique, session_timeout=timedelta(seconds=10)
     )
+    intake.garbage = []
     reading = asyncio.ensure_future(stream.run())
     async with AIOKafkaProducer(bootstrap_servers=kafka) as producer:
         event = emitted(BODIES[0], "inference.recorded", subject="model/credit")
@@ -57,7 +58,6 @@ async def test_garbage_is_looked_for_between_polls_and_not_within(kafka: str, be
     async def gone() -> bool:
         return bool(intake.garbage) and not any(each() for each in intake.garbage)
 
-    intake.garbage = []
     await eventually(gone, what="garbage is found")
     assert intake.looked_for == [False]
     reading.cancel()

@@ -33,7 +33,7 @@ from services.chassis.errors import Invalid
 from services.monitor.domain import compressed
 from services.monitor.domain.exact import exact_sum, rounded
 from services.monitor.domain.performance import BINS, EDGES, area, average_precision, bins_of
-from services.monitor.domain.promise import Promise
+from services.monitor.domain.promise import Promise, amounts_of
 from services.monitor.domain.residuals import Residuals
 from services.monitor.domain.tallies import Sums
 from services.profile.columns import Column, Counts, Numbers, numbers_of
@@ -126,7 +126,7 @@ def estimate(
     if not usable.any():
         return None
     if isinstance(expected, Calibration) and promise.classified:
-        return _classified(expected, promise, scores[usable], np.nan_to_num(about, posinf=0, neginf=0)[usable])
+        return _classified(expected, promise, scores[usable], amounts_of(about)[usable])
     if isinstance(expected, LossTree) and not promise.classified:
         return _regressed(expected, promise, expected.leaves(columns, rows)[usable])
     return None

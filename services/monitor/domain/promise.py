@@ -37,10 +37,16 @@ FOLLOWED: Final = timedelta(days=28)
 CLASSIFIED: Final = frozenset({"log_loss", "brier", "auc", "average_precision", "f1", "accuracy", "cost"})
 """Metrics of scores that are probabilities; all others are of a regression."""
 
+LARGEST: Final = 1e150  # of a value: squares of what is beyond are no numbers, and it is a mark for something missing
 _LEAST_LIKELY: Final = 1e-3  # what a probability counts at least, in a log loss that is judged: 6.9 nats
 _MOST_ERRORS: Final = 25.0  # times the limit, of an absolute or squared error
 _MOST_COST: Final = 1_000.0  # times the limit
 _MOST_CHANCE: Final = 0.5  # of one sequence, however many false alarms are allowed
+
+
+def amounts_of(told: Numbers) -> Numbers:
+    """What records are about, shape (rows,): 0 where that is missing, infinite, or a mark for something missing."""
+    return np.where(np.abs(told) < LARGEST, told, 0.0)
 
 
 def first_followed(newest: date) -> date:
