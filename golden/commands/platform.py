@@ -49,8 +49,8 @@ def up(*, only: Only = "", features: Features = None, json: Json = False) -> Non
     unknown = (wanted or frozenset()) - set(SERVICES)
     if unknown:
         raise Invalid(f"there is no service {min(unknown)!r}", where="--only", fix=f"one of {', '.join(SERVICES)}")
-    if features is not None and not any(features.glob("*.py")):
-        raise Invalid("no Python file defines features there", where=str(features))
+    if features is not None:
+        _check_features(features)
     with console.status("starting …") as status:
         running = platform.up(
             platform.default_home(),
@@ -74,6 +74,14 @@ def up(*, only: Only = "", features: Features = None, json: Json = False) -> Non
     table("service", "http", "gRPC", rows=rows)
     console.print(f"\nPredictions  {endpoints.gateway}/v2/models/MODEL/infer\nKafka        {endpoints.kafka.bootstrap}")
     console.print("\n[dim]golden register   golden status   golden down[/dim]")
+
+
+def _check_features(folder: Path) -> None:
+    """A repository that can't be served is refused before anything is stopped for it."""
+    with console.status("the feature repository …"):
+        from services.features.writer import repo_of  # Feast costs seconds, so only where somebody names one
+
+        repo_of(folder)
 
 
 def down(*, wipe: Wipe = False) -> None:

@@ -19,6 +19,7 @@ from services.chassis.errors import GoldenpathError, Invalid, NotFound, Unavaila
 if TYPE_CHECKING:
     import httpx
 
+_SEND_EXAMPLE = "golden predict {}  sends the registered example"
 _TIMEOUT_S = 10.0  # a model server answers in milliseconds; the rest is for one that has just been started
 Model = Annotated[str, typer.Argument(metavar="MODEL", help="The model's name.")]
 Input = Annotated[
@@ -33,7 +34,10 @@ def predict(model: Model, file: Input = "", *, unit: Unit = "", json: Json = Fal
     document = _read(file) if file else _example(name)
     url = f"{_gateway()}/v2/models/{name}"
     body = document if "inputs" in document else request_of(document, _datatypes(url, name))
-    answer = _answer("POST", f"{url}/infer", name, json=body, headers={"x-unit-id": unit} if unit else {})
+    try:
+        answer = _answer("POST", f"{url}/infer", name, json=body, headers={"x-unit-id": unit} if unit else {})
+    except Invalid as error:
+        raise Invalid(error.what, fix=_instead(url, name) if not file else _SEND_EXAMPLE.format(name)) from None
     if json:
         print_json(answer)
     else:
@@ -71,6 +75,12 @@ def _datatypes(url: str, model: str) -> dict[str, str]:
     return {str(one["name"]): str(one["datatype"]) for one in metadata.get("inputs", ())}
 
 
+def _instead(url: str, model: str) -> str:
+    """What to send where the example won't do: it is training's, and brings no keys that features are read by."""
+    takes = ", ".join(f'"{name}": …' for name in _datatypes(url, model))
+    return f"write {{{takes}}} into a file, and  golden predict {model} FILE"
+
+
 def _answer(method: str, url: str, model: str, **more: Any) -> dict[str, Any]:
     import httpx
 
@@ -93,7 +103,7 @@ def _refused(response: httpx.Response, model: str) -> GoldenpathError:
         return NotFound(f"nothing serves {model}: {said}", fix="golden status")
     if response.is_server_error:
         return Unavailable(said, fix="golden doctor")
-    return Invalid(said, fix=f"golden predict {model}  sends the registered example")
+    return Invalid(said)
 
 
 def _problem(response: httpx.Response) -> str:

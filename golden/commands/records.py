@@ -28,7 +28,8 @@ def explain_record(record_id: str, *, json: bool) -> None:
 
 def _show(told: Explained) -> None:
     record = told.record
-    unit = f"   {escape(str(value_of(record.units)))}" if record.HasField("units") else ""
+    named = value_of(record.units) if record.HasField("units") else ""
+    unit = f"   {escape(str(named))}" if named else ""
     console.print(f"[bold]{record.model}@{record.version}[/bold] at {_time(record):%Y-%m-%d %H:%M:%S} UTC{unit}")
     answers = "   ".join(f"{column.name} [bold]{_written(value_of(column))}[/bold]" for column in record.outputs)
     console.print(f"  {answers}   {_outcome(told.found)}")

@@ -130,8 +130,8 @@ class FraudPlay(Play):
         self._screen.act("A new kind of fraud: stolen cards of anybody, for amounts that many people pay")
         traffic.break_with(feed.outbreak)
         signal = promise_story.degraded(story, 2)
-        story.decided(signal, decisions.VERB_RETRAIN)
-        third = promise_story.trained_again(story, signal, within=_TRAINED_WITHIN)
+        decision = story.decided(signal, decisions.VERB_RETRAIN)
+        third = promise_story.trained_again(story, decision.signal_id, within=_TRAINED_WITHIN)
         story.approved(third.registered.version)
         limit = third.registered.metrics["cost"] + project.promise.margin
         story.promoted(third.registered.version, traffic, f"promised is {limit:.2f} euros a payment at most")

@@ -116,8 +116,8 @@ class Performance(Play):
         began = datetime.now(UTC)
         traffic.break_with(feed.education_stuck)
         signal = story.seen({"education"}, began)
-        story.decided(signal, decisions.VERB_HOLD)
-        story.held_then_cleared(signal, traffic.repair)
+        decision = story.decided(signal, decisions.VERB_HOLD)
+        story.held_then_cleared(decision.signal_id, traffic.repair)
 
         self._screen.act("Act two: the amounts arrive in cents")
         began, before = datetime.now(UTC), traffic.tally()

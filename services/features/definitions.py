@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
+from traceback import extract_tb
 from typing import Any, Final
 
 from feast import Entity, FeatureService, FeatureView
@@ -71,7 +72,7 @@ def load(folder: Path) -> Repo:
 
     Raises:
         NotFound: the folder holds none.
-        Invalid: two definitions of one kind have the same name.
+        Invalid: a file raises an error, or two definitions of one kind have the same name.
     """
     repo = Repo({}, {}, {}, {})
     kinds = ((Entity, repo.entities), (FeatureView, repo.views), (FeatureService, repo.services))
@@ -92,8 +93,19 @@ def _defined(files: Sequence[Path], folder: Path) -> Iterator[Any]:
             if spec is None or spec.loader is None:
                 continue
             module = module_from_spec(spec)
-            spec.loader.exec_module(module)
+            try:
+                spec.loader.exec_module(module)
+            except Exception as error:  # whatever somebody's file raises
+                raise Invalid(f"{type(error).__name__}: {error!s:.300}", where=_place(error, file)) from error
             yield from vars(module).values()
+
+
+def _place(error: Exception, file: Path) -> str:
+    """At which line of a file an error came up."""
+    if isinstance(error, SyntaxError):
+        return f"{error.filename}:{error.lineno}"
+    lines = [frame.lineno for frame in extract_tb(error.__traceback__) if frame.filename == str(file)]
+    return f"{file}:{lines[-1]}" if lines else str(file)
 
 
 @contextmanager

@@ -15,7 +15,7 @@ from feast.protos.feast.types.EntityKey_pb2 import EntityKey
 from feast.protos.feast.types.Value_pb2 import Value
 
 from services.chassis.errors import Invalid, Unavailable
-from services.features.definitions import load
+from services.features.definitions import Repo, load
 from services.features.online_store import Written
 from services.features.shapes import Kind, Row, Shape
 
@@ -42,10 +42,11 @@ class Writer:
     """
 
     def __init__(self, settings: Path, repo: Path | None) -> None:
+        wanted = repo_of(repo) if repo is not None else None
         try:
             self._store = FeatureStore(fs_yaml_file=settings)
-            if repo is not None:
-                self._store.apply(load(repo).everything())
+            if wanted is not None:
+                self._store.apply(wanted.everything())
             self._views = {view.name: view for view in self._store.list_feature_views()}
             entities = {entity.name: entity for entity in self._store.list_entities()}
         except Exception as error:  # whatever a store's own client raises
@@ -83,6 +84,19 @@ class Writer:
         await self._store.close()
 
 
+def repo_of(folder: Path) -> Repo:
+    """A feature repository that can be pushed.
+
+    Raises:
+        NotFound: the folder holds none.
+        Invalid: it can't be read, or a view can't be pushed, or keeps its history elsewhere.
+    """
+    repo = load(folder)
+    for view in repo.views.values():
+        shape_of(view, repo.entities)
+    return repo
+
+
 def shape_of(view: FeatureView, entities: Mapping[str, Entity]) -> Shape:
     """How a view's rows look.
 
@@ -94,7 +108,7 @@ def shape_of(view: FeatureView, entities: Mapping[str, Entity]) -> Shape:
         raise Invalid(
             "its history is kept elsewhere",
             where=f"feature view {view.name}",
-            fix="give it a PostgreSQLSource(table=…)",
+            fix="give it PostgreSQLSource(table=…, timestamp_field=…, created_timestamp_column=…)",
         )
     if not source.created_timestamp_column:
         raise Invalid(

@@ -8,6 +8,7 @@ import pytest
 
 from services.chassis.errors import Invalid, NotFound
 from services.features.definitions import View, views_of
+from services.features.writer import repo_of
 from tests.features.repository import REPOSITORY
 
 
@@ -73,3 +74,38 @@ def test_two_definitions_of_one_name_are_refused(tmp_path: Path) -> None:
     (tmp_path / "more.py").write_text(REPOSITORY.replace("timedelta(days=2)", "timedelta(days=3)"))
     with pytest.raises(Invalid, match="two definitions have the name customer_windows"):
         views_of(tmp_path, "fraud")
+
+
+@pytest.mark.parametrize(
+    ("broken", "where", "what"),
+    [
+        pytest.param("import nowhere_to_be_found", "definitions.py:2", "ModuleNotFoundError", id="a line that fails"),
+        pytest.param("one = (", "definitions.py:2", "SyntaxError", id="no Python"),
+    ],
+)
+def test_a_file_that_cant_be_run_is_named_with_its_line(tmp_path: Path, broken: str, where: str, what: str) -> None:
+    with pytest.raises(Invalid, match=what) as refused:
+        customers(tmp_path, f"# mine\n{broken}\n")
+    assert refused.value.where.endswith(where)
+
+
+@pytest.mark.parametrize(
+    ("was", "now", "what"),
+    [
+        pytest.param(
+            'source=history("customer_windows_history")',
+            'source=FileSource(path="customers.parquet", timestamp_field="event_time")',
+            "history is kept elsewhere",
+            id="a file",
+        ),
+        pytest.param(', created_timestamp_column="kept_at"', "", "nothing says when a row was kept", id="kept when"),
+        pytest.param('name="mean_7d", dtype=Float64', 'name="mean_7d", dtype=Bytes', "BYTES can't be", id="a type"),
+    ],
+)
+def test_a_view_that_cant_be_pushed_is_named_with_what_to_do(tmp_path: Path, was: str, now: str, what: str) -> None:
+    said = REPOSITORY.replace("FeatureView, Field,", "FeatureView, Field, FileSource,")
+    said = said.replace("import Float64", "import Bytes, Float64").replace(was, now)
+    (tmp_path / "definitions.py").write_text(said)
+    with pytest.raises(Invalid, match=what) as refused:
+        repo_of(tmp_path)
+    assert refused.value.where.startswith("feature view")

@@ -60,6 +60,15 @@ def test_without_a_file_the_registered_example_is_sent(served: Any, golden: Any)
     assert served.request(INFER) == example
 
 
+def test_an_example_without_the_keys_of_features_says_what_to_send_instead(served: Any, golden: Any) -> None:
+    served.answers["GetVersion"] = pb.GetVersionResponse(version=pb.Version(input_example_json='{"wage": 12.5}'))
+    served.pages[INFER] = (400, {"error": "input 'age': the input is missing"})
+    ended = golden("predict", "credit")
+    assert "input 'age': the input is missing" in ended.err
+    assert 'write {"age": …, "wage": …} into a file' in ended.err
+    assert "sends the registered example" not in ended.err
+
+
 def test_several_rows_stand_beside_each_other_with_their_records(served: Any, golden: Any, tmp_path: Path) -> None:
     several = {"id": "r-1", "model_version": "2", "parameters": {"record_ids": "r-1,r-2"}}
     served.pages[INFER] = (200, several | {"outputs": [{"name": "score", "data": [0.25, 0.5]}]})
