@@ -18,7 +18,7 @@ from services.chassis.errors import GoldenpathError, Unavailable
 _SILENT = "no answer"
 _STOPPED = "became dead letters"  # the words on /readyz of a consumer that the dead-letter limit stopped
 _FULL = "disk is full"  # and the database's
-_BUSY = "connections to the database are in use"  # and a pool's, of which every connection is somebody's
+_BUSY = "connections to the database are in use"  # and a pool's that has none left: many ask, or nobody is answered
 _SERVER_DIED = (
     "the deployer starts it again by itself, at most 30 s apart: mend what its log says, in the home's "
     "modelservers folder"
@@ -91,7 +91,7 @@ def _for_dependency(name: str, word: str) -> str:
     if _FULL in word:
         return "make room on the disk that PostgreSQL's data is on: whatever waits goes on by itself"
     if _BUSY in word:
-        return "whatever waits goes on by itself; where it is so for long, set GOLDENPATH_DATABASE_CONNECTIONS higher"
+        return "is PostgreSQL up, and quick? Where it is, set GOLDENPATH_DATABASE_CONNECTIONS higher"
     return {
         "database": "is PostgreSQL up, and its disk not full? golden up starts it again",
         "kafka": "is Kafka up? golden up starts it again",

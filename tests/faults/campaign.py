@@ -137,9 +137,8 @@ class Campaign:
         began = time.monotonic()
         await self._adversary.do(step, beside)
         took = time.monotonic() - began
-        for one in (step, beside):
-            self._tally.tried[one.kind] += 1
-            self._tally.seconds.setdefault(one.kind, []).append(took)
+        self._tally.tried.update([step.kind, beside.kind])
+        self._tally.seconds.setdefault(step.kind, []).append(took)
         checked = await self._check()
         counts = f"{len(self._bus.records)} records, {sum(one.count for one in checked)} facts checked"
         self._say(f"{step.number:3}  at life {self._lives.begun}  {step} | {beside}  {took:.1f} s  {counts}")
@@ -252,10 +251,10 @@ class Campaign:
         for one in checked:
             self._say(f"  {one.count:7,}  {one.promise}")
         self._say("")
-        for fault in kinds():
-            took = self._tally.seconds.get(fault, [])
-            mended = f"mended after {max(took):.1f} s at most" if took else self._tally.skipped.get(fault, "not tried")
-            self._say(f"  {self._tally.tried[fault]:3} times {fault}  {mended}")
+        for kind in kinds():
+            times, took = self._tally.tried[kind], self._tally.seconds.get(kind, [])
+            mended = f"mended after {max(took):.1f} s at most" if took else self._tally.skipped.get(kind, "")
+            self._say(f"  {times:3} times {kind}  {mended}")
         repeats = f"{len(self._bus.repeats)} repeats, {len(self._bus.poison)} of poison"
         self._say(f"✓ nothing was lost: {self._lives.begun} lives, {len(self._bus.records):,} records ({repeats})")
 

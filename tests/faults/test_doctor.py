@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import timedelta
 from typing import Any
 
@@ -24,6 +24,14 @@ from tests.faults.world import PROCESSES, PUSHER, SESSION_TIMEOUT, Replica, Worl
 
 pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.servers, pytest.mark.timeout(600)]
 SLOW = timedelta(seconds=2)
+
+
+@pytest.fixture(autouse=True)
+def mended(world: World) -> Iterator[None]:
+    """A test that fails leaves no link broken to those behind it."""
+    yield
+    for link in world.links.values():
+        link.mend()
 
 
 async def test_a_platform_that_is_well_has_no_findings(world: World, served: str) -> None:
