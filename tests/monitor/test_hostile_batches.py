@@ -22,7 +22,7 @@ from services.monitor.packed import whole as checked
 from services.profile import profile_of
 from tests.monitor.conftest import Bench
 from tests.monitor.made_up import batch_of, credit, profile
-from tests.monitor.test_joining import count, turn_out
+from tests.monitor.outcomes import count, turn_out
 
 RANDOM = np.random.default_rng(12)
 WEEK = timedelta(days=7)

@@ -102,6 +102,8 @@ def test_answers_of_both_protocols_are_read(body: dict[str, Any], expected: list
     ("body", "columns"),
     [
         pytest.param(b"\x00\x01", [], id="binary"),
+        pytest.param(b'{"instances": [{"a": "\xff"}]}', [], id="no UTF-8"),
+        pytest.param(b"[" * 100_000, [], id="nested without end"),
         pytest.param(b"[]", [], id="no object"),
         pytest.param(b"{}", [], id="neither protocol"),
         pytest.param(b'{"instances": []}', [], id="no instances"),
@@ -127,7 +129,15 @@ def test_a_request_that_makes_no_sense_is_refused(body: bytes, columns: list[str
 
 
 @pytest.mark.parametrize(
-    "body", [b"{}", b'{"predictions": []}', b'{"predictions": [null]}', b'{"predictions": [{"a": 1}]}', b"nonsense"]
+    "body",
+    [
+        b"{}",
+        b'{"predictions": []}',
+        b'{"predictions": [null]}',
+        b'{"predictions": [{"a": 1}]}',
+        b"nonsense",
+        b'{"\xff": 1}',
+    ],
 )
 def test_an_answer_that_makes_no_sense_is_refused(body: bytes) -> None:
     with pytest.raises(Invalid):
