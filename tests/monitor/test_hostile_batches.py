@@ -58,6 +58,20 @@ def test_what_can_not_be_told_of_each_record_is_refused(more: dict[str, Any]) ->
         checked(made(**more).SerializeToString())
 
 
+@pytest.mark.parametrize(
+    "more",
+    [
+        *({"model": ""}, {"model": "a\0b"}, {"model": "a" * 201}, {"model": "ü" * 101}),
+        *({"environment": "a\0b"}, {"environment": "a" * 201}),
+        *({"version": 0}, {"version": 2**31}, {"epoch": 2**63}),
+        *({"server": ""}, {"server": "a\0b"}, {"server": "a" * 1_001}, {"batch": 0}, {"batch": 2**63}),
+    ],
+)
+def test_what_no_table_can_hold_is_refused(more: dict[str, Any]) -> None:
+    with pytest.raises(Invalid):
+        checked(made(**more).SerializeToString())
+
+
 def test_features_of_each_record_are_taken() -> None:
     body = made(features=[pb.FeaturesRead(**READ)], keys=[pb.Column(name="k", **TEXTS)])
     assert checked(body.SerializeToString()).rows == ROWS

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from google.protobuf.timestamp_pb2 import Timestamp
 
 from goldenpath.ingest.v1.events_pb2 import InferenceLogged, LoggedAnswer, LoggedInput
 from services.chassis import instruments
@@ -16,7 +17,7 @@ from services.chassis.cloudevents import headers_of
 from services.chassis.errors import Invalid
 from services.chassis.parking import Raw
 from services.chassis.testing import emitted
-from services.monitor import batches, queries
+from services.monitor import batches, logged, queries
 from services.monitor.intake import Read
 from services.monitor.kserve import answers_of, inputs_of
 from services.monitor.logged import TYPE, record_id
@@ -222,6 +223,20 @@ async def test_a_side_that_is_neither_or_both_dies(bench: Bench) -> None:
     intake = replica(bench)
     await intake.places([0])
     assert await intake.take(Read(0, 0, raws([both, neither, asked, answered]))) == [[True, True, False, False]]
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        *({"model": "a\0b"}, {"version": 2**31}, {"epoch": 2**63}, {"event_time": Timestamp(seconds=2**60)}),
+        *({"request_id": ""}, {"request_id": "a\0b"}, {"request_id": "a" * 201}),
+    ],
+)
+def test_a_side_that_no_table_can_hold_is_refused(more: dict[str, Any]) -> None:
+    told: dict[str, Any] = {"model": "credit", "version": 1, "request_id": "one", "answers": [LoggedAnswer(score=0.5)]}
+    assert logged.check(InferenceLogged(**told)) == InferenceLogged(**told)
+    with pytest.raises(Invalid):
+        logged.check(InferenceLogged(**told | more))
 
 
 async def test_those_that_wait_are_bounded_and_counted_when_they_are_let_go(bench: Bench) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 from google.protobuf import json_format
+from google.protobuf.timestamp_pb2 import Timestamp
 
 from goldenpath.ingest.v1.events_pb2 import PredictionRecorded
 from services.chassis import parking
@@ -158,11 +159,18 @@ def test_a_gathered_batch_is_what_a_model_server_sends(bench: Bench) -> None:
     assert batches.labels_of(body) == ["yes"] * ROWS
 
 
-@pytest.mark.parametrize("more", [{"version": 0}, {"model": ""}, {"record_id": "x"}])
-def test_an_event_that_names_nothing_is_refused(more: dict[str, Any]) -> None:
+@pytest.mark.parametrize(
+    "more",
+    [
+        *({"version": 0}, {"model": ""}, {"record_id": "x"}),
+        *({"model": "a\0b"}, {"version": 2**31}, {"epoch": 2**63}, {"event_time": Timestamp(seconds=2**60)}),
+    ],
+)
+@pytest.mark.parametrize("rows", [1, ROWS], ids=["alone", "among its like"])
+def test_an_event_that_names_nothing_that_can_be_is_refused(more: dict[str, Any], rows: int) -> None:
     dead: list[tuple[Raw, Invalid]] = []
-    assert not read_bodies([prediction(0, **more)], dead)
-    assert len(dead) == 1
+    assert not read_bodies([prediction(0, **more) for _ in range(rows)], dead)
+    assert len(dead) == rows
 
 
 def read_bodies(bodies: list[PredictionRecorded], dead: list[tuple[Raw, Invalid]] | None = None) -> list[Predictions]:
