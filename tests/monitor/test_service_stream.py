@@ -173,3 +173,34 @@ async def test_what_no_table_can_hold_dies_and_the_rest_goes_on(monitor: Running
     await monitor.serve(200)
     assert (await monitor.seen(400)).rows_seen == 400
     assert len(await read_all(monitor.kafka, f"{monitor.topic}.dlq", len(hostile) + 4)) == len(hostile) + 4
+
+
+BROKEN = records_pb.InferenceRecorded(model="credit")
+
+
+async def test_whatever_others_write_never_stops_the_stream(monitor: Running) -> None:
+    for _ in range(30):
+        await monitor.send(BROKEN, "inference.recorded", source="somebody/new", partition=0)
+    await monitor.serve(200)
+    await monitor.seen(200)
+    for _ in range(30):
+        await monitor.send(BROKEN, "inference.recorded", partition=0)  # of a source that was read, as its type was
+    await monitor.serve(200)
+    assert (await monitor.seen(400)).rows_seen == 400
+    assert await eventually(monitor.ready)
+
+
+async def test_a_release_that_cant_read_whom_the_one_before_could_stops_itself(monitor: Running) -> None:
+    await monitor.serve(200)
+    await monitor.seen(200)
+    await monitor.stop()
+    for _ in range(30):
+        await monitor.send(BROKEN, "inference.recorded", partition=0)
+    await monitor.start()
+
+    async def stopped() -> Any:
+        async with monitor.http() as client:
+            word = (await client.get("/readyz")).json()["records"]
+        return "became dead letters" in word and word
+
+    assert f"events on {monitor.topic}" in await eventually(stopped, what="a stream that stopped itself")
