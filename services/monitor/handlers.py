@@ -19,7 +19,7 @@ from goldenpath.monitor.v1.packed_pb2 import PackedBatch
 from services.chassis import instruments
 from services.chassis.errors import Invalid
 from services.chassis.topics import MONITOR
-from services.monitor import batches, estimating, events, joining, pairing
+from services.monitor import batches, estimating, events, joining, pairing, places
 from services.monitor.domain.estimated import Estimated
 from services.monitor.domain.findings import Cleared, Detected, Finding
 from services.monitor.domain.judge import Judge
@@ -134,7 +134,8 @@ async def take_outcome(body: ingest_pb.OutcomeRecorded, uow: MonitorUnitOfWork) 
     which = body.WhichOneof("outcome")
     if which is None:
         raise Invalid("an outcome has a value or a label", where="outcome")
-    occurred = min(body.occurred_at.ToDatetime(UTC), uow.now) if body.HasField("occurred_at") else uow.now
+    told_at = places.moment_of(body.occurred_at, "occurred_at") if body.HasField("occurred_at") else uow.now
+    occurred = min(told_at, uow.now)
     value = body.value if which == "value" else None
     if value is not None and not isfinite(value):
         raise Invalid(f"an outcome is a finite number, not {value}", where="value")

@@ -13,11 +13,13 @@ from typing import NamedTuple
 
 import structlog
 
-from services.chassis import instruments, upkeep
+from services.chassis import cloudevents, instruments, upkeep
+from services.chassis.cloudevents import CloudEvent
 from services.chassis.database import Database
 from services.chassis.database_errors import translated
-from services.chassis.errors import Conflict, Unavailable
+from services.chassis.errors import Conflict, Invalid, Unavailable
 from services.chassis.parking import Parking, Raw
+from services.chassis.publishers import Publishers, claimed
 from services.monitor import handlers, logged, singles
 from services.monitor.clients import Judges
 from services.monitor.join_store import OPEN_RECORDS
@@ -73,6 +75,7 @@ class Intake:
         self._judges = judges
         self._kept = kept
         self._open_records = open_records
+        self._publishers = Publishers(name)
 
     async def places(self, partitions: Sequence[int]) -> dict[int, int]:
         """Where each partition goes on."""
@@ -93,9 +96,12 @@ class Intake:
             for read in sorted(reads):  # in order, so that two replicas that both believe in theirs don't lock up
                 await self._move(uow, read.partition, old=read.old, new=read.raws[-1].offset + 1)
             await self._take(prepared, raws, uow)
+            told = _some_of(raws, prepared)
+            await self._publishers.note(uow.connection, told)
             for raw, error in prepared.dead:
                 _log.warning("records can't be read", reason=str(error), offset=raw.offset)
                 await self._parking(uow).park(raw, error, dead=True, blocks=False)
+        self._publishers.noted(told)
         instruments.MONITOR_BATCHES.labels("dead").inc(len(prepared.dead))
         instruments.MONITOR_BATCHES.labels("read").inc(len(prepared.arrived))
         instruments.MONITOR_RECORDS.inc(sum(batch.rows for batch in prepared.arrived))
@@ -110,6 +116,12 @@ class Intake:
             await self._move(uow, partition, old=old, new=raw.offset + 1)
             await self._parking(uow).park(raw, error, dead=True, blocks=False)
         instruments.MONITOR_BATCHES.labels("dead").inc()
+
+    async def may_be_our_fault(self, raw: Raw) -> bool:
+        """Whether an event that couldn't be read may mean that our release is bad, and not its publisher's."""
+        source, type_name = claimed(raw)
+        async with self._database.read() as connection:
+            return await self._publishers.were_read(connection, source=source, type_name=type_name)
 
     async def retry_one(self) -> bool:
         """Take in the first batch that an operator replays; True where there was one."""
@@ -155,3 +167,16 @@ class Intake:
 
     def _parking(self, uow: MonitorUnitOfWork) -> Parking:
         return Parking(uow.connection, consumer=self._name)
+
+
+def _some_of(raws: Sequence[Raw], prepared: Prepared) -> list[CloudEvent]:
+    """The first and the last event that was read: in time each publisher's are among them, and all would be costly."""
+    dead = {(raw.partition, raw.offset) for raw, _ in prepared.dead}
+    read = [raw for raw in raws if (raw.partition, raw.offset) not in dead] if dead else raws
+    found = []
+    for raw in {id(each): each for each in (*read[:1], *read[-1:])}.values():
+        try:
+            found.append(cloudevents.read(raw.headers, raw.value))
+        except Invalid:  # an attribute that nobody needs
+            continue
+    return found

@@ -68,7 +68,7 @@ def answers_of(body: bytes) -> list[LoggedAnswer]:
 def _document(body: bytes) -> dict[str, Any]:
     try:
         document = msgspec.json.decode(body)
-    except (msgspec.DecodeError, RecursionError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise Invalid(f"the body isn't JSON: {error}", where="body", fix="binary tensors can't be logged") from None
     if not isinstance(document, dict):
         raise Invalid("the body is a JSON object", where="body")

@@ -26,11 +26,10 @@ from services.chassis.cloudevents import CloudEvent, event_of, headers_of
 from services.chassis.errors import Invalid, Unavailable
 from services.chassis.identity import Caller, Role, TokenVerifier, bearer
 from services.chassis.settings import KafkaAccess
-from services.monitor import kserve
+from services.monitor import kserve, logged
 
 LARGEST_BYTES: Final = 900_000  # Kafka's default limit for a message is 1,048,588 bytes; its headers need room, too
 _WITHIN: Final = timedelta(seconds=10)  # the logger has a hundred requests in memory, and waits for none longer
-_LONGEST_ID: Final = 200  # characters; KServe's are UUIDs, or what the client sent as ce-id
 Number = Annotated[int, Query(ge=0, le=2**31 - 1)]
 
 
@@ -91,7 +90,7 @@ def router(writer: RecordsWriter, clock: Clock) -> APIRouter:
         epoch: Number = 0,
         role: Annotated[str, Query(pattern="^(stable|candidate)$")] = "stable",
         columns: str = "",
-        ce_id: Annotated[str, Header(max_length=_LONGEST_ID)] = "",
+        ce_id: Annotated[str, Header(max_length=logged.LONGEST_ID)] = "",
         ce_type: Annotated[str, Header()] = "",
         ce_time: Annotated[str, Header()] = "",
     ) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from typing import Final
 from google.protobuf.message import DecodeError
 
 from goldenpath.ingest.v1.events_pb2 import PredictionRecorded
+from services.monitor import places
 from services.monitor.predictions import Served
 
 ID, TIME, NUMBER, TEXT, SCORE, LABEL = 0x32, 0x3A, 0x42, 0x4A, 0x51, 0x5A  # fields' tags
@@ -81,7 +82,7 @@ def layout_of(message: bytes) -> Layout | None:
     except (DecodeError, UnicodeDecodeError, IndexError, _Unlike):
         return None
     place = Served(body.model, body.version, body.environment, body.epoch or 1, body.candidate)
-    return Layout(place, tuple(segments)) if body.model and body.version else None
+    return Layout(place, tuple(segments)) if places.fits(*place[:4]) else None
 
 
 def _fields(message: bytes) -> Iterator[tuple[int, int, int, int]]:

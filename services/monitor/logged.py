@@ -9,19 +9,20 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Sequence
-from datetime import UTC
 from typing import TYPE_CHECKING, Final
 
 from goldenpath.ingest.v1.events_pb2 import InferenceLogged, LoggedAnswer, LoggedInput
 from services.chassis import instruments
 from services.chassis.errors import Invalid
 from services.chassis.parking import Raw
+from services.monitor import places
 from services.monitor.logged_store import Asked, Sides
 from services.monitor.singles import Told
 
 if TYPE_CHECKING:
     from services.monitor.store import MonitorUnitOfWork
 
+LONGEST_ID: Final = 200  # characters; KServe's are UUIDs, or what the client sent as ce-id
 TYPE: Final = "inference.logged"
 Side = tuple[Raw, InferenceLogged]
 
@@ -32,8 +33,10 @@ def check(body: InferenceLogged) -> InferenceLogged:
     Raises:
         Invalid: it names no model, version or request, or is neither side or both.
     """
-    if not body.model or not body.version or not body.request_id:
-        raise Invalid("a logged request names its model, version and id", where="request_id")
+    places.check(body.model, body.version, body.environment, body.epoch)
+    if not body.request_id or "\0" in body.request_id or len(body.request_id) > LONGEST_ID:
+        raise Invalid(f"a logged request has an id of at most {LONGEST_ID} characters, without NUL", where="request_id")
+    places.moment_of(body.event_time, "event_time")
     if bool(body.inputs) == bool(body.answers):
         raise Invalid("it tells either what was asked or what was answered", where="inputs")
     return body
@@ -90,7 +93,7 @@ def _told(body: InferenceLogged, row: int, asked: LoggedInput, answer: LoggedAns
         epoch=body.epoch,
         candidate=body.candidate,
         record_id=record_id(body.request_id, row),
-        event_time=body.event_time.ToDatetime(UTC) if body.HasField("event_time") else None,
+        event_time=places.moment_of(body.event_time, "event_time") if body.HasField("event_time") else None,
         numbers=dict(asked.numbers),
         texts=dict(asked.texts),
         score=answer.score if answer.HasField("score") else None,

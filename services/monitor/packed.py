@@ -20,6 +20,7 @@ from goldenpath.monitor.v1.packed_pb2 import PackedBatch, PackedColumn
 from services.chassis import cloudevents
 from services.chassis.cloudevents import PROTOBUF, CloudEvent
 from services.chassis.errors import Invalid
+from services.monitor import places
 from services.monitor.batches import ID_BYTES, LABEL, SCORE
 from services.monitor.sample_store import Kept
 from services.profile import CodedText, Column
@@ -80,8 +81,8 @@ def whole(data: bytes) -> Batch:
         Invalid: it names no model or server, its columns differ in length, or a code has no entry in its dictionary.
     """
     body = PackedBatch.FromString(data)
-    if not body.model or not body.version or not body.server or not body.batch:
-        raise Invalid("a batch names its model, version, server and number")
+    places.check(body.model, body.version, body.environment, body.epoch)
+    places.check_batch(body.server, body.batch)
     rows, rest = divmod(len(body.record_ids), ID_BYTES)
     if rest or not 0 < rows <= MOST_ROWS:
         raise Invalid(f"record ids are {ID_BYTES} bytes each, of 1 to {MOST_ROWS} records", where="record_ids")

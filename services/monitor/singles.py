@@ -28,6 +28,7 @@ from services.chassis import cloudevents
 from services.chassis.cloudevents import JSON, CloudEvent
 from services.chassis.errors import Invalid
 from services.chassis.parking import Raw
+from services.monitor import places
 from services.monitor.alike import WORTH, read_alike
 from services.monitor.batches import ID_BYTES
 from services.monitor.predictions import Predictions, Served, random_ids
@@ -92,7 +93,7 @@ def read(event: CloudEvent) -> Told:
         epoch=body.epoch,
         candidate=body.candidate,
         record_id=body.record_id,
-        event_time=body.event_time.ToDatetime(UTC) if body.HasField("event_time") else None,
+        event_time=places.moment_of(body.event_time, "event_time") if body.HasField("event_time") else None,
         numbers=dict(body.numbers),
         texts=dict(body.texts),
         score=body.score if body.HasField("score") else None,
@@ -105,16 +106,18 @@ def columns_of(raws: Sequence[Raw], all_told: Sequence[Told], dead: list[tuple[R
 
     Those that name no model or version, or whose id isn't a UUID, are added to the dead.
     """
-    places: dict[tuple[str, int, str, int, bool], list[tuple[Raw, Told, bytes]]] = {}
+    groups: dict[tuple[str, int, str, int, bool], list[tuple[Raw, Told, bytes]]] = {}
     for raw, told in zip(raws, all_told, strict=True):
+        place = (told.model, told.version, told.environment, told.epoch or 1, told.candidate)
         try:
+            if place not in groups:
+                places.check(*place[:4])
             record_id = _id_of(told)
         except Invalid as error:
             dead.append((raw, error))
         else:
-            place = (told.model, told.version, told.environment, told.epoch or 1, told.candidate)
-            places.setdefault(place, []).append((raw, told, record_id))
-    return [_columns(Served(*place), rows) for place, rows in places.items()]
+            groups.setdefault(place, []).append((raw, told, record_id))
+    return [_columns(Served(*place), rows) for place, rows in groups.items()]
 
 
 def _read_json(raws: Sequence[Raw], dead: list[tuple[Raw, Invalid]]) -> list[Predictions]:
@@ -186,8 +189,6 @@ def _told(raw: Raw, form: str) -> Told:
 
 def _id_of(told: Told) -> bytes:
     """A record's id; nothing where it has none."""
-    if not told.model or not told.version:
-        raise Invalid("a prediction names its model and version", where="model")
     if not told.record_id:
         return b""
     try:

@@ -151,7 +151,8 @@ class RecordStream:
                 _log.info("partitions are taken one by one", reason=str(error))
             else:
                 for (place, raws), each in zip(read.items(), died, strict=True):
-                    self._done(place, raws, each)
+                    self._done(place, raws)
+                    await self._remember(raws, each)
                 return
         for place, raws in read.items():
             if place.partition in self._next:  # else it was taken from us meanwhile
@@ -170,7 +171,8 @@ class RecordStream:
         except Exception as error:  # noqa: BLE001 - whose fault it is shows when the batches are taken one by one
             await self._one_by_one(consumer, place, raws, error)
         else:
-            self._done(place, raws, died)
+            self._done(place, raws)
+            await self._remember(raws, died)
 
     async def _one_by_one(
         self, consumer: AIOKafkaConsumer, place: TopicPartition, raws: Sequence[Raw], error: Exception
@@ -178,7 +180,8 @@ class RecordStream:
         if len(raws) == 1:
             _log.error("a batch of records can't be handled", offset=raws[0].offset, exc_info=error)
             await self._intake.bury(place.partition, self._next[place.partition], raws[0], error)
-            self._done(place, raws, [True])
+            self._done(place, raws)
+            self._limit.remember(self._topic, died=True)  # whatever it holds, it should have been refused in words
             return
         for raw in raws:
             await self._take(consumer, place, [raw])
@@ -188,9 +191,15 @@ class RecordStream:
     def _read_of(self, place: TopicPartition, raws: Sequence[Raw]) -> Read:
         return Read(place.partition, self._next[place.partition], raws)
 
-    def _done(self, place: TopicPartition, raws: Sequence[Raw], died: Sequence[bool]) -> None:
+    def _done(self, place: TopicPartition, raws: Sequence[Raw]) -> None:
         self._next[place.partition] = raws[-1].offset + 1
         self._waiting.pop(place.partition, None)
+
+    async def _remember(self, raws: Sequence[Raw], died: Sequence[bool]) -> None:
+        """Count what was read, and what died and speaks against our release: what others write must not stop us."""
+        if True in died:
+            counts = [not one or await self._intake.may_be_our_fault(raw) for raw, one in zip(raws, died, strict=True)]
+            died = [one for one, each in zip(died, counts, strict=True) if each]
         self._limit.remember_each(self._topic, died)
 
     async def _retry(self) -> None:

@@ -29,6 +29,7 @@ from services.monitor.preparing import counted
 from services.monitor.store import MonitorUnitOfWork
 from services.profile import Column
 from tests.monitor.made_up import MadeUpRegistry, batch_of, credit, profile
+from tests.monitor.outcomes import PROMISE
 from tests.monitor.running import Running, make_topic, registry_server, settings_for
 
 
@@ -101,3 +102,10 @@ async def monitor(kafka: str, database: Any, unique: str, tmp_path: Path) -> Asy
         await running.start()
         stack.push_async_callback(running.stop)
         yield running
+
+
+@pytest.fixture
+def promised(bench: Bench) -> Bench:
+    """A monitor whose versions promise a log loss of at most 0.4."""
+    bench.judge = Judge(profile(), Settings(), PROMISE)
+    return bench

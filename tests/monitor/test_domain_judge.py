@@ -2,83 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from types import MappingProxyType
 
 import numpy as np
 import pytest
 
-from benchmarks.monitor_nulls import alarms, batches, null_profile
-from services.chassis.errors import Invalid
 from services.monitor.domain.budget import Settings
 from services.monitor.domain.findings import Cleared, Detected, Finding, Noticed
 from services.monitor.domain.judge import Judge
-from services.monitor.domain.state import State
 from services.profile import Column, count, profile_of
-
-MORNING = datetime(2026, 3, 2, 9, tzinfo=UTC)
-KINDS = 5
-
-
-def stream(random: np.random.Generator, rows: int, features: int = 5) -> dict[str, Column]:
-    """Records of independent features, of every kind in turn: normal, heavy-tailed, tied, mostly zero, text."""
-    cities = np.array(["Rome", "Oslo", "Bern", "Riga"], dtype=object)
-    makers: list[Callable[[], Column]] = [
-        lambda: random.normal(size=rows),
-        lambda: random.standard_cauchy(rows),
-        lambda: random.poisson(2.0, rows),
-        lambda: np.where(random.random(rows) < 0.05, random.lognormal(5, 1, rows), 0.0),
-        lambda: cities[np.minimum(random.geometric(0.4, rows) - 1, 3)],
-    ]
-    return {f"f{place:02}": makers[place % KINDS]() for place in range(features)}
-
-
-class Watch:
-    """A judge, its state and what it found, a batch after the other."""
-
-    def __init__(self, reference: dict[str, Column], settings: Settings | None = None) -> None:
-        self.judge = Judge(profile_of(reference), settings or Settings())
-        self.now = MORNING
-        self.state = self.judge.begin(self.now)
-        self.found: list[Finding] = []
-
-    def see(self, columns: dict[str, Column], batch: int = 100) -> list[Finding]:
-        """Judge the records in batches, and give what was found in them."""
-        before = len(self.found)
-        for start in range(0, len(columns["f00"]), batch):
-            self.now += timedelta(seconds=1)
-            piece = {name: np.asarray(column)[start : start + batch] for name, column in columns.items()}
-            self.state, found = self.judge.observe(self.state, [count(self.judge.profile, piece)], self.now)
-            self.found.extend(found)
-        return self.found[before:]
-
-
-def watch(seed: int = 1, rows: int = 5_000) -> tuple[Watch, np.random.Generator]:
-    random = np.random.default_rng(seed)
-    return Watch(stream(random, rows)), random
-
-
-def detected(found: list[Finding]) -> list[Finding]:
-    return [finding for finding in found if isinstance(finding, Detected)]
-
-
-@pytest.mark.parametrize("established", [False, True], ids=["a first day", "a day like the one before"])
-def test_null_streams_with_references_of_their_own_alarm_no_more_often_than_promised(*, established: bool) -> None:
-    """A tenth of a day's alarms each, with next to no tolerance; with the reference taken for the truth, all alarm.
-
-    Were the promise just kept, 200 days would have more than 43 alarms of a level with a chance of 5e-7 (binomial).
-    """
-    settings = Settings(tolerance=0.001, false_alarms_per_year=73.05)
-    found: list[Finding] = []
-    for seed in range(200):
-        random = np.random.default_rng([1, seed])
-        profile = null_profile(random, 2_000, features=5)
-        day = alarms(Judge(profile, settings), batches(random, profile, 20), expected=20_000 * established)
-        found += {type(finding): finding for finding in day}.values()
-    assert sum(isinstance(finding, Noticed) for finding in found) <= 43
-    assert sum(isinstance(finding, Detected) for finding in found) <= 43
+from tests.monitor.judged import MORNING, Watch, detected, stream, watch
 
 
 def test_a_stuck_text_is_detected_within_a_few_hundred_records_and_named_alone() -> None:
@@ -159,25 +93,6 @@ def test_the_same_shift_is_detected_below_its_effect_and_tolerated_above_it(effe
     assert detected(lenient.see(moved, batch=500)) == []
 
 
-def test_evidence_grows_batch_by_batch_however_many_are_looked_at_together() -> None:
-    watched, random = watch()
-    pieces = [count(watched.judge.profile, stream(random, 100)) for _ in range(30)]
-    together, _ = watched.judge.observe(watched.state, pieces, watched.now)
-    state = watched.state
-    for piece in pieces:
-        state, _ = watched.judge.observe(state, [piece], watched.now)
-    assert state.evidence == pytest.approx(together.evidence, rel=1e-9, abs=1e-30)
-    assert np.array_equal(state.history.since(), together.history.since())
-
-
-def test_from_the_second_day_on_the_chance_of_an_alarm_is_shared_by_the_day_before() -> None:
-    watched, random = watch()
-    watched.see(stream(random, 2_000))
-    watched.now += timedelta(days=1)
-    watched.see(stream(random, 100))
-    assert (watched.state.expected, watched.state.rows_before) == (2_000, 2_000)
-
-
 def test_a_repaired_feed_is_cleared_and_then_watched_again() -> None:
     watched, random = watch(rows=20_000)
     stuck = {**stream(random, 1_000), "f04": np.full(1_000, "Rome", dtype=object)}
@@ -246,71 +161,6 @@ def test_the_change_is_dated_near_where_it_began_even_after_a_long_quiet() -> No
     assert abs(found[0].since - began) <= timedelta(seconds=8)
 
 
-def test_evidence_restarts_with_the_day_and_at_each_alarm() -> None:
-    watched, random = watch()
-    watched.see({**stream(random, 500), "f04": np.full(500, "Rome", dtype=object)})
-    assert watched.state.restarts == 1
-    watched.now += timedelta(days=1)
-    watched.see(stream(random, 100))
-    assert watched.state.restarts == 0
-    assert watched.state.history.rows == 100
-    assert watched.state.rows_seen == 600
-
-
-def test_a_change_of_role_on_the_same_day_shares_the_days_budget() -> None:
-    watched, random = watch()
-    watched.see(stream(random, 200))
-    fresh = watched.judge.begin(watched.now, restarts=watched.state.restarts + 1)
-    assert (fresh.restarts, fresh.rows_seen) == (1, 0)
-
-
-def test_a_clock_that_goes_back_restarts_nothing() -> None:
-    watched, random = watch()
-    watched.see(stream(random, 200))
-    watched.now -= timedelta(days=2)
-    watched.see(stream(random, 200))
-    assert watched.state.history.rows == 400
-
-
-def test_the_state_is_small_and_survives_as_bytes() -> None:
-    watched, random = watch()
-    watched.see(stream(random, 100_000), batch=500)
-    data = watched.state.to_bytes()
-    again = State.from_bytes(data)
-    assert len(data) < 64_000
-    assert again.to_bytes() == data
-    columns = stream(random, 100)
-    window = count(watched.judge.profile, columns)
-    one, _ = watched.judge.observe(watched.state, [window], watched.now)
-    two, _ = watched.judge.observe(again, [window], watched.now)
-    assert one.to_bytes() == two.to_bytes()
-
-
-@pytest.mark.parametrize("data", [b"", b"nonsense", b"x\x9c\x03\x00\x00\x00\x00\x01"])
-def test_bytes_that_are_no_state_are_refused(data: bytes) -> None:
-    with pytest.raises(Invalid):
-        State.from_bytes(data)
-
-
-def test_a_window_of_another_profile_is_refused() -> None:
-    watched, random = watch()
-    other = profile_of(stream(random, 100))
-    with pytest.raises(Invalid):
-        watched.judge.observe(watched.state, [count(other, stream(random, 10))], watched.now)
-    with pytest.raises(Invalid):
-        watched.judge.observe(
-            replace(watched.state, profile=other.digest), [count(watched.judge.profile, stream(random, 10))], MORNING
-        )
-
-
-def test_an_empty_batch_changes_nothing() -> None:
-    watched, random = watch()
-    window = count(watched.judge.profile, stream(random, 0))
-    state, found = watched.judge.observe(watched.state, [window], watched.now)
-    assert (state, found) == (watched.state, ())
-    assert watched.judge.standing(state).features == ()
-
-
 def test_whoever_asks_between_findings_sees_every_feature() -> None:
     watched, random = watch()
     watched.see(stream(random, 1_000))
@@ -318,3 +168,18 @@ def test_whoever_asks_between_findings_sees_every_feature() -> None:
     assert {effect.feature for effect in standing.features} == {f"f{place:02}" for place in range(5)}
     assert all(effect.lower <= effect.effect <= effect.upper for effect in standing.features)
     assert sum(effect.share for effect in standing.features) == pytest.approx(1.0)
+
+
+@pytest.mark.parametrize("odd", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("share", [0.25, 0.5, 0.75])
+def test_a_feature_without_a_number_in_its_reference_silences_no_other(odd: float, share: float) -> None:
+    random = np.random.default_rng(8)
+    empty_one = np.where(np.arange(1_000) < share * 1_000, np.nan, odd)
+    profile = profile_of({"empty": empty_one, "sound": random.normal(size=1_000)})
+    judge = Judge(profile, Settings())
+    quiet = count(profile, {"empty": empty_one, "sound": random.normal(size=1_000)})
+    broken = count(profile, {"empty": empty_one, "sound": random.normal(5.0, size=1_000)})
+    state, _ = judge.observe(judge.begin(MORNING), [quiet], MORNING)
+    assert np.isfinite(judge.log_evidence(state))
+    found = [finding for at in range(1, 4) for finding in judge.observe(state, [broken] * at, MORNING)[1]]
+    assert {feature.feature for finding in found for feature in finding.features} == {"sound"}

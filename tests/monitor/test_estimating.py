@@ -20,7 +20,7 @@ from services.profile.columns import Numbers
 from services.registry.clients.expecting import expected_of
 from tests.monitor.conftest import Bench
 from tests.monitor.made_up import batch_of, credit, profile
-from tests.monitor.test_joining import count, outcome, turn_out
+from tests.monitor.outcomes import count, outcome, turn_out
 
 pytestmark = pytest.mark.servers
 

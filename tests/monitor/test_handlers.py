@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from google.protobuf.timestamp_pb2 import Timestamp
 
 from goldenpath.deployer.v1 import events_pb2 as deployer_pb
 from goldenpath.ingest.v1 import events_pb2 as ingest_pb
@@ -243,9 +244,10 @@ async def test_a_version_without_a_profile_is_kept_and_not_judged(bench: Bench) 
         pytest.param({"record_id": "nonsense", "label": "yes"}, id="no record id"),
         pytest.param({"model": "", "label": "yes"}, id="no model"),
         pytest.param({}, id="neither value nor label"),
+        pytest.param({"label": "yes", "occurred_at": Timestamp(seconds=2**60)}, id="no moment"),
     ],
 )
-async def test_an_outcome_that_says_nothing_is_refused(bench: Bench, wrong: dict[str, str]) -> None:
+async def test_an_outcome_that_says_nothing_is_refused(bench: Bench, wrong: dict[str, Any]) -> None:
     with pytest.raises(Invalid):
         await outcome(bench, **({"record_id": str(uuid.uuid4())} | wrong))
 

@@ -22,7 +22,7 @@ from services.monitor.packed import whole as checked
 from services.profile import profile_of
 from tests.monitor.conftest import Bench
 from tests.monitor.made_up import batch_of, credit, profile
-from tests.monitor.test_joining import count, turn_out
+from tests.monitor.outcomes import count, turn_out
 
 RANDOM = np.random.default_rng(12)
 WEEK = timedelta(days=7)
@@ -54,6 +54,20 @@ def made(**more: Any) -> pb.InferenceRecorded:
     ],
 )
 def test_what_can_not_be_told_of_each_record_is_refused(more: dict[str, Any]) -> None:
+    with pytest.raises(Invalid):
+        checked(made(**more).SerializeToString())
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        *({"model": ""}, {"model": "a\0b"}, {"model": "a" * 201}, {"model": "ü" * 101}),
+        *({"environment": "a\0b"}, {"environment": "a" * 201}),
+        *({"version": 0}, {"version": 2**31}, {"epoch": 2**63}),
+        *({"server": ""}, {"server": "a\0b"}, {"server": "a" * 1_001}, {"batch": 0}, {"batch": 2**63}),
+    ],
+)
+def test_what_no_table_can_hold_is_refused(more: dict[str, Any]) -> None:
     with pytest.raises(Invalid):
         checked(made(**more).SerializeToString())
 

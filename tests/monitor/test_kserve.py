@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from google.protobuf.timestamp_pb2 import Timestamp
 
 from goldenpath.ingest.v1.events_pb2 import InferenceLogged, LoggedAnswer, LoggedInput
 from services.chassis import instruments
@@ -16,7 +17,7 @@ from services.chassis.cloudevents import headers_of
 from services.chassis.errors import Invalid
 from services.chassis.parking import Raw
 from services.chassis.testing import emitted
-from services.monitor import batches, queries
+from services.monitor import batches, logged, queries
 from services.monitor.intake import Read
 from services.monitor.kserve import answers_of, inputs_of
 from services.monitor.logged import TYPE, record_id
@@ -102,6 +103,8 @@ def test_answers_of_both_protocols_are_read(body: dict[str, Any], expected: list
     ("body", "columns"),
     [
         pytest.param(b"\x00\x01", [], id="binary"),
+        pytest.param(b'{"instances": [{"a": "\xff"}]}', [], id="no UTF-8"),
+        pytest.param(b"[" * 100_000, [], id="nested without end"),
         pytest.param(b"[]", [], id="no object"),
         pytest.param(b"{}", [], id="neither protocol"),
         pytest.param(b'{"instances": []}', [], id="no instances"),
@@ -127,7 +130,15 @@ def test_a_request_that_makes_no_sense_is_refused(body: bytes, columns: list[str
 
 
 @pytest.mark.parametrize(
-    "body", [b"{}", b'{"predictions": []}', b'{"predictions": [null]}', b'{"predictions": [{"a": 1}]}', b"nonsense"]
+    "body",
+    [
+        b"{}",
+        b'{"predictions": []}',
+        b'{"predictions": [null]}',
+        b'{"predictions": [{"a": 1}]}',
+        b"nonsense",
+        b'{"\xff": 1}',
+    ],
 )
 def test_an_answer_that_makes_no_sense_is_refused(body: bytes) -> None:
     with pytest.raises(Invalid):
@@ -212,6 +223,20 @@ async def test_a_side_that_is_neither_or_both_dies(bench: Bench) -> None:
     intake = replica(bench)
     await intake.places([0])
     assert await intake.take(Read(0, 0, raws([both, neither, asked, answered]))) == [[True, True, False, False]]
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        *({"model": "a\0b"}, {"version": 2**31}, {"epoch": 2**63}, {"event_time": Timestamp(seconds=2**60)}),
+        *({"request_id": ""}, {"request_id": "a\0b"}, {"request_id": "a" * 201}),
+    ],
+)
+def test_a_side_that_no_table_can_hold_is_refused(more: dict[str, Any]) -> None:
+    told: dict[str, Any] = {"model": "credit", "version": 1, "request_id": "one", "answers": [LoggedAnswer(score=0.5)]}
+    assert logged.check(InferenceLogged(**told)) == InferenceLogged(**told)
+    with pytest.raises(Invalid):
+        logged.check(InferenceLogged(**told | more))
 
 
 async def test_those_that_wait_are_bounded_and_counted_when_they_are_let_go(bench: Bench) -> None:

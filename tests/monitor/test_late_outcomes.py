@@ -18,7 +18,7 @@ from services.monitor.domain.promise import Promise
 from services.monitor.join_store import PATIENCE
 from tests.monitor.conftest import Bench
 from tests.monitor.made_up import batch_of, credit, profile
-from tests.monitor.test_joining import arrive, count, outcome
+from tests.monitor.outcomes import arrive, count, outcome
 
 pytestmark = pytest.mark.servers
 

@@ -19,7 +19,7 @@ from services.monitor.segments import LONGEST, MISSING, MOST, OTHER, Apart, valu
 from services.profile import CodedText
 from tests.monitor.conftest import Bench
 from tests.monitor.made_up import batch_of, credit, profile
-from tests.monitor.test_joining import arrive, count, turn_out
+from tests.monitor.outcomes import arrive, count, turn_out
 
 WEEK = timedelta(days=7)
 DAY = date(2026, 1, 1)

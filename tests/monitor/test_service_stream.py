@@ -5,7 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from google.protobuf.timestamp_pb2 import Timestamp
 
+from goldenpath.ingest.v1 import events_pb2 as ingest_pb
 from goldenpath.modelserver.v1 import events_pb2 as records_pb
 from goldenpath.monitor.v1 import monitor_service_pb2 as pb
 from services.chassis import instruments, parking
@@ -15,6 +17,8 @@ from services.profile import profile_of
 from tests.chassis.kit import publish_undecodable
 from tests.monitor.made_up import batch_of, credit, profile
 from tests.monitor.running import Running, asyncpg_connection, read_all, registry_server
+
+NEVER = Timestamp(seconds=2**60)
 
 
 async def test_records_that_came_while_the_monitor_was_down_are_seen_once_each(monitor: Running) -> None:
@@ -143,3 +147,60 @@ async def test_two_replicas_count_every_record_once(monitor: Running) -> None:
     await second.stop()
     await monitor.serve(1_000, batch=50)
     assert (await monitor.seen(3_000)).rows_seen == 3_000
+
+
+async def test_what_no_table_can_hold_dies_and_the_rest_goes_on(monitor: Running) -> None:
+    endless = monitor.random.bytes(9_000).hex()
+    hostile: list[dict[str, Any]] = [
+        {"model": "cre\0dit"},
+        {"model": endless},
+        {"environment": "prod\0uction"},
+        {"environment": endless},
+        {"server": "ser\0ver"},
+        {"server": endless},
+        {"version": 2**32 - 1},
+        {"epoch": 2**64 - 1},
+        {"batch": 2**64 - 1},
+    ]
+    await monitor.serve(200)
+    for more in hostile:
+        body = batch_of(credit(monitor.random, 10), np.full(10, 0.5), **more)
+        await monitor.send(body, "inference.recorded", partition=0)
+    single = {"model": "credit", "version": 1}
+    for more in ({"model": "cre\0dit"}, {"version": 2**32 - 1}, {"epoch": 2**64 - 1}, {"event_time": NEVER}):
+        told: dict[str, Any] = single | more
+        await monitor.send(ingest_pb.PredictionRecorded(**told), "prediction.recorded", partition=1)
+    await monitor.serve(200)
+    assert (await monitor.seen(400)).rows_seen == 400
+    assert len(await read_all(monitor.kafka, f"{monitor.topic}.dlq", len(hostile) + 4)) == len(hostile) + 4
+
+
+BROKEN = records_pb.InferenceRecorded(model="credit")
+
+
+async def test_whatever_others_write_never_stops_the_stream(monitor: Running) -> None:
+    for _ in range(30):
+        await monitor.send(BROKEN, "inference.recorded", source="somebody/new", partition=0)
+    await monitor.serve(200)
+    await monitor.seen(200)
+    for _ in range(30):
+        await monitor.send(BROKEN, "inference.recorded", partition=0)  # of a source that was read, as its type was
+    await monitor.serve(200)
+    assert (await monitor.seen(400)).rows_seen == 400
+    assert await eventually(monitor.ready)
+
+
+async def test_a_release_that_cant_read_whom_the_one_before_could_stops_itself(monitor: Running) -> None:
+    await monitor.serve(200)
+    await monitor.seen(200)
+    await monitor.stop()
+    for _ in range(30):
+        await monitor.send(BROKEN, "inference.recorded", partition=0)
+    await monitor.start()
+
+    async def stopped() -> Any:
+        async with monitor.http() as client:
+            word = (await client.get("/readyz")).json()["records"]
+        return "became dead letters" in word and word
+
+    assert f"events on {monitor.topic}" in await eventually(stopped, what="a stream that stopped itself")

@@ -136,7 +136,8 @@ def _parts_of(feature: Feature) -> list[Part]:
     everything = set(range(feature.bins))
     parts = [Part(feature, "", _groups(feature, everything))]
     if feature.counts[commonest] > MAJORITY * feature.counts.sum() and np.count_nonzero(feature.counts) > 1:
-        parts.append(Part(feature, _value(feature, commonest), _groups(feature, everything - {commonest})))
+        rest = Part(feature, _value(feature, commonest), _groups(feature, everything - {commonest}))
+        parts += [rest] if max(rest.groups) > 0 else []  # a single group can't change
     return parts
 
 
