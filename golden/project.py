@@ -21,8 +21,8 @@ from pydantic import Field, PrivateAttr, ValidationError
 
 from golden import yaml_lines
 from golden.project_parts import Dataset, Drift, Features, Name, Outcomes, Part, Promise, Retrain, Rollout
-from golden.yaml_lines import Problem
-from services.chassis.errors import NotFound
+from golden.yaml_lines import Problem, Said
+from services.chassis.errors import Invalid, NotFound
 
 FILE: Final = "golden.yaml"
 
@@ -73,11 +73,19 @@ class Project(Part):
     """How it is trained again when a new version is asked for. Without it somebody does it by hand."""
 
     _file: Path = PrivateAttr(default=Path(FILE))
+    _said: Said | None = PrivateAttr(default=None)
 
     @property
     def file(self) -> Path:
         """The golden.yaml that it was read from."""
         return self._file
+
+    def placed(self, error: Invalid) -> Invalid:
+        """What a service finds wrong with something of the file, with its line."""
+        at = tuple(error.where.split("."))
+        if self._said is None or at[0] not in type(self).model_fields:
+            return error
+        return Invalid(f"{error.where}: {error.what}", where=f"{self.file}:{self._said.line(at)}", fix=error.fix)
 
     def at(self, path: Path) -> Path:
         """Where a path of the file is: it counts from the file's folder."""
@@ -102,7 +110,7 @@ def load(path: Path | str = ".") -> Project:
         project = Project.model_validate(said.values)
     except ValidationError as error:
         raise yaml_lines.refusal(said, yaml_lines.problems(said, error, Project)) from None
-    project._file = file  # noqa: SLF001 - set once, here, where it is known
+    project._file, project._said = file, said  # noqa: SLF001 - set once, here, where it is known
     if missing := _missing_files(project):
         raise yaml_lines.refusal(said, missing)
     return project

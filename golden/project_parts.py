@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 from datetime import timedelta
 from itertools import pairwise
 from pathlib import Path
@@ -16,6 +17,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 _DURATION: Final = r"^[0-9]+(\.[0-9]+)? ?(ms|s|m|h|d)$"
 _UNITS: Final = {"ms": "milliseconds", "s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 _ALL_TRAFFIC: Final = 100  # percent
+_LONGEST_DEADLINE: Final = timedelta(seconds=10)
 
 
 def _duration(value: object) -> object:
@@ -24,7 +26,26 @@ def _duration(value: object) -> object:
     said = re.match(_DURATION, value) if isinstance(value, str) else None
     if said is None:
         raise ValueError("write a number and ms, s, m, h or d, such as 30s")
-    return timedelta(**{_UNITS[said[2]]: float(said.string.removesuffix(said[2]))})
+    duration = timedelta(**{_UNITS[said[2]]: float(said.string.removesuffix(said[2]))})
+    if not duration:
+        raise ValueError("it should be longer than nothing")
+    return duration
+
+
+def _while_somebody_waits(duration: timedelta) -> timedelta:
+    if duration > _LONGEST_DEADLINE:
+        raise ValueError(f"it should be at most {_LONGEST_DEADLINE.total_seconds():g}s")
+    return duration
+
+
+def _command(text: str) -> str:
+    try:
+        words = shlex.split(text)
+    except ValueError:
+        raise ValueError("a quotation mark has no other") from None
+    if not words:
+        raise ValueError("it should say something")
+    return text
 
 
 def _rising(steps: tuple[int, ...]) -> tuple[int, ...]:
@@ -41,7 +62,6 @@ Percent = Annotated[int, Field(ge=1, le=_ALL_TRAFFIC)]
 Duration = Annotated[
     timedelta,
     BeforeValidator(_duration),
-    Field(gt=timedelta()),
     WithJsonSchema({"type": "string", "pattern": _DURATION}),
 ]
 
@@ -144,7 +164,7 @@ class Rollout(Part):
 class Retrain(Part):
     """How the model is trained again, by `golden trainer`, when a new version is asked for."""
 
-    command: Annotated[str, Field(min_length=1)]
+    command: Annotated[str, Field(min_length=1), AfterValidator(_command)]
     """What is run in this folder, such as `papermill train.ipynb /dev/null`. A finished run of the project's experiment
     must come of it, with the model; MLFLOW_TRACKING_URI says where to. It is no shell's line."""
 
@@ -187,7 +207,7 @@ class Features(Part):
     service: Annotated[str, Field(min_length=1)]
     """The feature service. Its features' names are the names of the model's inputs."""
 
-    deadline: Annotated[Duration, Field(le=timedelta(seconds=10))] = timedelta(milliseconds=50)
+    deadline: Annotated[Duration, AfterValidator(_while_somebody_waits)] = timedelta(milliseconds=50)
     """How long a read may take, such as 50ms, and at most 10s; then the fallback is taken."""
 
     fallback: Literal["missing", "fail"] = "missing"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from datetime import datetime, time
+from datetime import datetime, time, timedelta
 from pathlib import Path
 from typing import Final
 
@@ -43,6 +43,28 @@ def request_of(project: Project, run: str, *, training_request: str = "") -> reg
         training_request=training_request,
         features=_features(project),
     )
+
+
+def unheard(asked: registry.RegisterVersionRequest, known: registry.Version) -> list[str]:
+    """Which parts of golden.yaml say otherwise than a version that was known: it keeps what it was made with."""
+    said, made = asked.promise, known.registered.promise
+    promise = (said.metric, said.margin, said.value or made.value, said.direction or made.direction)
+    outcomes = events.OutcomeSettings()
+    outcomes.within.FromTimedelta(timedelta())
+    outcomes.MergeFrom(asked.outcomes)
+    same = {
+        "promise": promise == (made.metric, made.margin, made.value, made.direction),
+        "drift": asked.drift == known.drift,
+        "rollout": asked.rollout == known.rollout,
+        "outcomes": outcomes == known.outcomes,
+        "features": _read_how(asked.features) == _read_how(known.features),
+    }
+    return [name for name, is_so in same.items() if not is_so]
+
+
+def _read_how(said: events.FeatureSettings) -> tuple[str, float, int]:
+    """Its views aside: a version keeps those inputs that it has."""
+    return said.service, said.deadline.ToTimedelta().total_seconds(), said.fallback
 
 
 def dataset_of(project: Project) -> registry.DatasetInput:

@@ -10,12 +10,15 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any, get_args
+from typing import TYPE_CHECKING, Any, get_args
 
 import yaml
 from pydantic import BaseModel, ValidationError
 
 from services.chassis.errors import Invalid
+
+if TYPE_CHECKING:
+    from pydantic_core import ErrorDetails
 
 At = tuple[str | int, ...]
 
@@ -110,7 +113,7 @@ def problems(said: Said, error: ValidationError, model: type[BaseModel]) -> Iter
             case "default_factory_not_called":  # it depends on a key that is wrong, which is told already
                 continue
             case _:
-                yield Problem(at, f"{name}: {_in_words(found['msg'])}{_not_this(said.values, at)}")
+                yield Problem(at, f"{name}: {_in_words(found, model)}{_not_this(said.values, at)}")
 
 
 def _lines(node: yaml.Node, at: At, twice: list[Problem]) -> Iterator[tuple[At, int]]:
@@ -143,8 +146,15 @@ def _nearest(key: str, known: list[str]) -> str:
     return f"did you mean {close[0]}?" if close else f"the keys here are {', '.join(known)}"
 
 
-def _in_words(message: str) -> str:
-    return message.removeprefix("Value error, ").replace("Input should", "it should")
+def _in_words(found: ErrorDetails, model: type[BaseModel]) -> str:
+    match found["type"]:
+        case "model_type":
+            return f"it should be keys and values; the keys are {', '.join(_keys_at(model, found['loc']))}"
+        case "tuple_type":
+            return "it should be a list, such as [one, other]"
+        case "string_too_short":
+            return "it should say something"
+    return found["msg"].removeprefix("Value error, ").replace("Input should", "it should")
 
 
 def _not_this(values: Any, at: At) -> str:

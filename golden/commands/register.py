@@ -15,7 +15,7 @@ from golden.session import connect
 from goldenpath.governance.v1 import events_pb2 as events
 from goldenpath.governance.v1 import governance_service_pb2 as governance
 from goldenpath.registry.v1 import registry_service_pb2 as registry
-from services.chassis.errors import NotFound, Unavailable
+from services.chassis.errors import Invalid, NotFound, Unavailable
 
 if TYPE_CHECKING:
     from golden.connection import Connection
@@ -39,16 +39,32 @@ def register(folder: Folder = Path(), *, run: Run = "", json: Json = False) -> N
         wanted = run or registration.newest_run(project, platform.endpoints.tracking)
         status.update("the registry copies and profiles it …")
         with telemetry.span("register", attributes={"goldenpath.model": project.model}):
-            answer = platform.registry.RegisterVersion(registration.request_of(project, wanted))
+            asked = registration.request_of(project, wanted)
+            answer = _registered(asked, project, platform)
             telemetry.about(project.model, answer.version.registered.version)
         status.update("governance judges it …")
         verdict = _verdict(platform, answer)
+    unheard = [] if answer.created else registration.unheard(asked, answer.version)
     if json:
-        print_json(as_dict(answer) | {"verdict": as_dict(verdict) if verdict else None})
+        print_json(as_dict(answer) | {"verdict": as_dict(verdict) if verdict else None, "unheard": unheard})
     else:
-        _show(answer, verdict, project)
+        _show(answer, verdict, project, unheard)
     if verdict is not None and verdict.state == events.VERDICT_STATE_REJECTED:
         raise typer.Exit(1)
+
+
+def _registered(
+    asked: registry.RegisterVersionRequest, project: Project, platform: Connection
+) -> registry.RegisterVersionResponse:
+    from grpc import RpcError
+
+    from golden.connection import error_of
+
+    try:
+        return platform.registry.RegisterVersion(asked)
+    except RpcError as failure:
+        error = error_of(failure)
+        raise (project.placed(error) if isinstance(error, Invalid) else error) from None
 
 
 def _verdict(platform: Connection, answer: registry.RegisterVersionResponse) -> events.Verdict | None:
@@ -76,11 +92,18 @@ def _verdict(platform: Connection, answer: registry.RegisterVersionResponse) -> 
     return None
 
 
-def _show(answer: registry.RegisterVersionResponse, verdict: events.Verdict | None, project: Project) -> None:
+def _show(
+    answer: registry.RegisterVersionResponse, verdict: events.Verdict | None, project: Project, unheard: list[str]
+) -> None:
     made = answer.version.registered
     name = f"{made.model}@{made.version}"
     news = "registered" if answer.created else "known already: the same bytes"
     console.print(f"[bold]{name}[/bold] {news}   [dim]{made.artifact_digest[:12]}[/dim]\n")
+    if unheard:
+        console.print(
+            f"  [yellow]golden.yaml says otherwise of {', '.join(unheard)} than when it was registered, and it keeps "
+            "that[/yellow]\n  [dim]train it again: another run makes another version[/dim]\n"
+        )
     if verdict is None:
         console.print(f"Governance hasn't judged it yet: golden explain {name}")
         return

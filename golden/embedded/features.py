@@ -1,7 +1,7 @@
 """A feature store for a laptop: a database of the platform's PostgreSQL, and the process that fills it from the stream.
 
 It is there where a project reads features: `golden up --features FOLDER` names the repository, whose views are applied
-whenever the pusher starts. `golden up` starts it again with what changed in them.
+whenever the pusher starts. To name it again starts the pusher again, with what changed in them.
 """
 
 from __future__ import annotations

@@ -41,6 +41,8 @@ class Starting:
 
     def run(self, services: frozenset[str], ports: Ports, features: str = "") -> State:
         """Start what isn't there, and wait until all of it is ready."""
+        if features:
+            self._stop(PUSHER)  # whoever names the repository wants it as it is by now
         features = features or self._state.features
         if self._state.services != services or self._state.features != features:
             self.stop_services()
@@ -62,7 +64,9 @@ class Starting:
 
     def stop_services(self) -> None:
         """Stop the services, all at once."""
-        names = (*SERVICES, PUSHER)
+        self._stop(*SERVICES, PUSHER)
+
+    def _stop(self, *names: str) -> None:
         stop_together([self._state.parts[name] for name in names if name in self._state.parts], SERVICE_GRACE)
 
     def _start_infrastructure(self, parts: Parts) -> None:

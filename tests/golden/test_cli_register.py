@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import hashlib
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from golden import load_project, registration
 from goldenpath.governance.v1 import events_pb2 as judged
 from goldenpath.governance.v1 import governance_service_pb2 as governance
 from goldenpath.registry.v1 import events_pb2 as events
 from goldenpath.registry.v1 import registry_service_pb2 as registry
-from services.chassis.errors import Conflict, Unavailable
+from services.chassis.errors import Conflict, Invalid, Unavailable
 
 PROJECT = """\
 model: credit
@@ -82,6 +84,31 @@ def test_what_was_known_is_judged_by_what_was_registered_now(
     assert golden("register", project, "--run", "f" * 32).status == 0
     asked = platform.request("GetVerdict")
     assert (asked.version, asked.look_again) == (2, not created)
+
+
+def test_a_known_version_that_keeps_what_golden_yaml_no_longer_says_is_told(
+    platform: Any, golden: Any, project: str
+) -> None:
+    """Somebody corrects the cost matrix and registers again: the bytes are the same, so nothing changes."""
+    judge(platform, judged.VERDICT_STATE_APPROVED, created=False)
+    kept = registration.request_of(load_project(project), "f" * 32)
+    version = platform.answers["RegisterVersion"].version
+    version.registered.promise.CopyFrom(kept.promise)
+    version.registered.promise.value = 0.2  # the run's own
+    version.drift.CopyFrom(kept.drift)
+    version.rollout.CopyFrom(kept.rollout)
+    version.outcomes.within.FromTimedelta(timedelta())
+    assert golden("register", project, "--run", "f" * 32, "--json").json["unheard"] == []
+
+    said = Path(project, "golden.yaml")
+    said.write_text(said.read_text().replace("0.03", "0.04") + "outcomes: {within: 8d}\n")
+    assert "says otherwise of promise, outcomes than" in golden("register", project, "--run", "f" * 32).out
+
+
+def test_what_the_registry_finds_wrong_in_golden_yaml_has_its_line(platform: Any, golden: Any, project: str) -> None:
+    platform.answers["RegisterVersion"] = Invalid("no number", where="promise.metric", fix="log it")
+    ended = golden("register", project, "--run", "f" * 32)
+    assert ended.err == f"✗ {project}/golden.yaml:5: promise.metric: no number\n  to do: log it\n"
 
 
 def test_without_governance_s_word_it_says_so_and_succeeds(platform: Any, golden: Any, project: str) -> None:

@@ -94,6 +94,9 @@ async def test_what_the_stream_tells_is_served(home: Path) -> None:
 
     again = await asyncio.to_thread(up, home, ports)
     assert replace(again.state, parts={}) == replace(running.state, parts={})
-    assert again.state.alive("pusher")
+    assert again.state.parts["pusher"] == running.state.parts["pusher"]
+    anew = await asyncio.to_thread(up, home, ports, REPO)  # whose views may have changed
+    assert anew.state.alive("pusher")
+    assert anew.state.parts["pusher"] != running.state.parts["pusher"]
     platform.down(home, wipe=False)
-    assert not again.state.alive("pusher")
+    assert not anew.state.alive("pusher")

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
-from datetime import datetime, timedelta
+from collections.abc import AsyncIterator, Iterator
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -16,18 +16,13 @@ import yaml
 
 from golden.embedded.processes import free_port
 from goldenpath.modelserver.v1.events_pb2 import InferenceRecorded
-from goldenpath.registry.v1 import events_pb2 as told
-from services.chassis.clock import SystemClock
 from services.chassis.errors import Invalid, NotFound, Unavailable
 from services.chassis.testing import eventually
-from services.modelserver.features import Features
-from services.modelserver.signature import Input, Matrix, Table
 from tests.conftest import Database
 from tests.modelserver.conftest import Serve, Served, tensor
 from tests.modelserver.feature_store import INPUTS, Fed, fed, saved, trained
 
 INFER = "/v2/models/credit/infer"
-ONE_VIEW = told.FeatureSettings(views=[told.FeatureView(name="customers", inputs=["age"], keys=["customer"])])
 
 
 @pytest.fixture(scope="module")
@@ -168,13 +163,16 @@ async def test_a_store_that_is_slow_costs_the_deadline_and_then_serves_again(
 ) -> None:
     features.write("customer_windows", "ann", count_7d=3.0, mean_7d=12.5)
     features.write("terminal_windows", "t1", risk=0.25)
+    said = yaml.safe_load(features.settings.read_text())
+    said["online_store"] |= {"patience_ms": 60_000}
+    features.settings.write_text(yaml.safe_dump(said))
     served = await serving(folder, **features.told(deadline=timedelta(milliseconds=200)))
     assert len(await scores(client, served, payment("ann"))) == 1
     with psycopg.connect(database.dsn) as holder:
         holder.execute("LOCK TABLE tests_customer_windows IN ACCESS EXCLUSIVE MODE")
         answer = await client.post(served.http + INFER, json=payment("ann"))
         assert answer.json()["outputs"][0]["data"] == pytest.approx(expected(model, (40.0, None, None, None)))
-        assert timedelta(milliseconds=200) <= answer.elapsed < timedelta(seconds=1.5)
+        assert timedelta(milliseconds=200) <= answer.elapsed < timedelta(seconds=15)
         assert await recorded(served, "late")
 
     async def again() -> bool:
@@ -257,49 +255,3 @@ async def test_a_view_or_a_feature_that_is_gone_is_named(serving: Serve, folder:
         await serving(folder, **wanted | {"features": wanted["features"].replace("customer_windows", "customers")})
     with pytest.raises(NotFound, match="customer_windows has no count_9d"):
         await serving(folder, **wanted | {"features": wanted["features"].replace("count_7d", "count_9d")})
-
-
-class Given:
-    """A source that gives inputs of some datatype, by a key of some other."""
-
-    def __init__(self, datatype: str, key: str) -> None:
-        self.key_types = {"customer": key}
-        self._datatype = datatype
-
-    def datatypes(self) -> dict[str, str]:
-        return {"age": self._datatype}
-
-    def read(self, keys: Mapping[str, Sequence[Any]], now: datetime) -> Sequence[Any]:
-        raise Unavailable(f"nobody reads {keys} at {now}")
-
-    async def close(self) -> None:
-        pass
-
-
-@pytest.mark.parametrize(
-    ("given", "columns", "reason"),
-    [
-        pytest.param(Given("BYTES", "BYTES"), [Input("age", "FP64")], "the store gives BYTES", id="another type"),
-        pytest.param(Given("INT64", "BYTES"), [Input("age", "INT64")], "may be missing", id="a type without gaps"),
-        pytest.param(Given("FP64", "BYTES"), [Input("wealth", "FP64")], "doesn't take it", id="an input it hasn't"),
-        pytest.param(
-            Given("FP64", "INT64"),
-            [Input("age", "FP64"), Input("customer", "FP64")],
-            "as a key it is INT64",
-            id="a key that the model takes as something else",
-        ),
-    ],
-)
-def test_what_doesnt_fit_the_model_isnt_served(given: Given, columns: list[Input], reason: str) -> None:
-    with pytest.raises(Invalid, match=reason):
-        Features(ONE_VIEW, Table(tuple(columns)), given, SystemClock())
-
-
-def test_a_model_of_one_tensor_reads_no_features() -> None:
-    with pytest.raises(Invalid, match="one tensor"):
-        Features(ONE_VIEW, Matrix("x", "FP64", 3), Given("FP64", "BYTES"), SystemClock())
-
-
-def test_a_key_that_the_model_takes_too_is_brought_once() -> None:
-    table = Table((Input("age", "FP64"), Input("customer", "BYTES")))
-    assert Features(ONE_VIEW, table, Given("FP64", "BYTES"), SystemClock()).asked == (Input("customer", "BYTES"),)
