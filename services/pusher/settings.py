@@ -18,7 +18,7 @@ class PusherSettings(KafkaSettings):
     offline_store names."""
 
     database_connections: int = 4
-    """Connections at the most. One consumer writes; the others are for those who ask how it is."""
+    """Connections at the most. The consumer and the relay write; the others are for those who ask how it is."""
 
     features_store: Path
     """The feature store's feature_store.yaml."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import struct
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -154,16 +155,22 @@ async def _read_deployer(seen: Seen, connection: asyncpg.Connection[asyncpg.Reco
 
 
 async def _read_pusher(seen: Seen, connection: asyncpg.Connection[asyncpg.Record]) -> None:
-    from feast.infra.key_encoding_utils import deserialize_entity_key  # takes a second to import
-    from feast.protos.feast.types.Value_pb2 import Value
+    """What Feast keeps is read by its bytes: a key ends with its text, and a value of one double with that.
 
+    Feast itself takes six seconds to import.
+    """
     rows = await connection.fetch(f"SELECT customer, count_7d FROM {VIEW}_history")
     seen.kept = [(row["customer"], int(row["count_7d"])) for row in rows]
     for row in await connection.fetch(f"SELECT entity_key, feature_name, value, event_ts FROM {ONLINE}"):
-        customer = deserialize_entity_key(row["entity_key"], 3).entity_values[0].string_val
-        seen.online[customer, row["feature_name"]] = (row["event_ts"], Value.FromString(row["value"]).double_val)
+        (value,) = struct.unpack("<d", row["value"][-8:])
+        seen.online[_customer(row["entity_key"]), row["feature_name"]] = (row["event_ts"], value)
     for row in await connection.fetch("SELECT * FROM went_back"):
-        seen.went_back.append(f"{row['feature']} of {row['entity']!r} from {row['stood']} to {row['became']}")
+        moved = f"from {row['stood']} to {row['became']}"
+        seen.went_back.append(f"{row['feature']} of {_customer(row['entity'])} {moved}")
+
+
+def _customer(key: bytes) -> str:
+    return key[key.rindex(b"customer-") :].decode()
 
 
 def _rows(rows: Iterable[asyncpg.Record]) -> list[dict[str, Any]]:
