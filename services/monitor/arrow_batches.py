@@ -118,9 +118,11 @@ def _plain(column: Any) -> Any:
 
 
 def _written(chunk: Any) -> Any:
-    """Coded values, written out, unless that would be endless: a long text that is there once may be named often."""
-    if _is_text(chunk.type.value_type):
-        longest = max((len(text) for text in chunk.dictionary.to_pylist() if text), default=0)
+    """Coded values, written out, unless that would be endless: a long one that is there once may be named often."""
+    if types.is_nested(chunk.type.value_type):
+        raise Invalid(f"a dictionary holds {chunk.type.value_type}, where text or numbers were expected", where="value")
+    if not types.is_primitive(chunk.type.value_type):
+        longest = max((len(one) for one in chunk.dictionary.to_pylist() if isinstance(one, str | bytes)), default=0)
         if longest * len(chunk) > MOST_BYTES:
             raise Invalid(f"a column has at most {MOST_BYTES:,} bytes when it is written out", where="value")
     return chunk.dictionary_decode()

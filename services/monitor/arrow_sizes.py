@@ -27,7 +27,7 @@ def unpacked_bytes(data: bytes) -> int:
     Raises:
         ArrowInvalid: it is no stream.
         OSError: it was cut off.
-        struct.error: a buffer isn't where it should be.
+        struct.error: a buffer isn't where it should be, or has less than no bytes.
     """
     reader: Any = MessageReader.open_stream(data)
     return sum(_of_message(message) for message in reader if message.type in {"record batch", "dictionary"})
@@ -49,10 +49,11 @@ def _of_message(message: Any) -> int:
 
 
 def _of_buffer(body: Any, offset: int, length: int, compressed: bool) -> int:  # noqa: FBT001 (a private function's last)
-    if not compressed or not length:
-        return length
-    (unpacked,) = struct.unpack_from("<q", body, offset)
-    return length if unpacked == _UNCOMPRESSED else int(unpacked)
+    (unpacked,) = struct.unpack_from("<q", body, offset) if compressed and length else (_UNCOMPRESSED,)
+    size = length if unpacked == _UNCOMPRESSED else int(unpacked)
+    if size < 0:  # it would make up for another's size
+        raise struct.error(f"a buffer has {size} bytes")
+    return size
 
 
 def _at(metadata: Any, place: int) -> int:

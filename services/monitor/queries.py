@@ -11,6 +11,7 @@ from typing import Final
 import numpy as np
 
 from goldenpath.modelserver.v1.events_pb2 import FeaturesRead, InferenceRecorded
+from goldenpath.monitor.v1 import events_pb2 as events_pb
 from goldenpath.monitor.v1 import monitor_service_pb2 as pb
 from services.chassis.database import Connection
 from services.chassis.errors import Invalid, NotFound
@@ -81,7 +82,7 @@ async def report(watch: Watch, judge: Judge | None, connection: Connection) -> p
         newest_record_at=events.timestamp_of(watch.newest_record_at) if watch.newest_record_at else None,
     )
     if judge is not None and judge.promise is not None:
-        kept = await joining.performance(watch.id, judge.promise, connection)
+        kept = await _performance(watch, judge.promise, connection)
         if kept is not None:
             answer.performance.CopyFrom(kept)
         said = await estimating.performance(watch.id, judge.profile.expected, judge.promise, connection)
@@ -200,6 +201,14 @@ async def sample(
         answer.threshold = promise.threshold
         answer.records_a_day = batches.a_day(told)
     return answer
+
+
+async def _performance(watch: Watch, promise: Promise, connection: Connection) -> events_pb.Performance | None:
+    """How it keeps its promise; None where nothing came due yet, or sums can't be read, as /readyz then says."""
+    try:
+        return await joining.performance(watch.id, promise, connection)
+    except Invalid:
+        return None
 
 
 def _state_of(watch: Watch) -> State | None:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import importlib
 import io
+import struct
 import uuid
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from decimal import Decimal
 from typing import Any
 
 import numpy as np
@@ -23,6 +25,7 @@ from services.monitor.intake import Read
 from services.monitor.packed import told_of
 from services.monitor.pane_store import Panes
 from services.profile import count, empty, profile_of
+from services.profile.columns import numbers_of
 from services.profile.vectors import with_numbers
 from tests.monitor.conftest import Bench
 from tests.monitor.made_up import credit
@@ -207,6 +210,11 @@ def test_a_streams_size_is_known_before_it_is_unpacked(codec: str | None) -> Non
     assert read(replace_data(data), NOW_MS).rows == 3_000
 
 
+def often(values: Any) -> Any:
+    """A column in which the first of some values is named 2,000 times."""
+    return pa.DictionaryArray.from_arrays(pa.array(np.zeros(2_000, dtype=np.int32)), values)
+
+
 @pytest.fixture
 def allocated() -> Iterator[Any]:
     """A pool that counts what Arrow allocates from it, once it is set."""
@@ -221,6 +229,9 @@ def allocated() -> Iterator[Any]:
         pytest.param(np.zeros(2_000_000), id="numbers"),
         pytest.param(pa.array(["x" * 16_000_000]).dictionary_encode(), id="a dictionary's text"),
         pytest.param(pa.array(["x" * 6_000] * 2_000).dictionary_encode(), id="a text that is named often"),
+        pytest.param(often(pa.array([b"x" * 6_000])), id="bytes that are named often"),
+        pytest.param(often(pa.array([[0.0] * 1_000])), id="a list that is named often"),
+        pytest.param(often(pa.array([{"a": "x" * 6_000}])), id="a struct that is named often"),
     ],
 )
 def test_a_small_stream_that_would_unpack_to_a_huge_one_takes_no_memory(
@@ -230,8 +241,26 @@ def test_a_small_stream_that_would_unpack_to_a_huge_one_takes_no_memory(
     data = packed_stream("zstd", column)
     assert len(data) < 100_000
     pa.set_memory_pool(allocated)
-    with pytest.raises(Invalid, match="bytes"):
+    with pytest.raises(Invalid, match=r"bytes|a dictionary holds"):
         read(replace_data(data), NOW_MS)
+    assert allocated.max_memory() < 100_000
+
+
+def test_decimals_that_are_coded_are_numbers() -> None:
+    coded = pa.array([Decimal("1.5"), None, Decimal("2.5")]).dictionary_encode()
+    column = numbers_of(read(replace_data(packed_stream(None, coded)), NOW_MS).columns["c0"], "c0")
+    assert np.array_equal(column, [1.5, np.nan, 2.5], equal_nan=True)
+
+
+def test_a_declared_size_below_nothing_hides_no_huge_one(allocated: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(arrow_batches, "MOST_BYTES", 8_000_000)
+    before, declared, after = packed_stream("zstd", np.zeros(2_000_000), np.zeros(2_000_000)).rpartition(
+        struct.pack("<q", 16_000_000)
+    )
+    assert declared
+    pa.set_memory_pool(allocated)
+    with pytest.raises(Invalid):
+        read(replace_data(before + struct.pack("<q", -15_900_000) + after), NOW_MS)
     assert allocated.max_memory() < 100_000
 
 

@@ -13,6 +13,7 @@ from structlog.testing import capture_logs
 from services.chassis import instruments
 from services.chassis.errors import Unavailable
 from services.chassis.leases import Lease, Leases
+from services.monitor import queries
 from services.monitor.domain.budget import Settings
 from services.monitor.domain.judge import Judge
 from services.monitor.domain.promise import Promise
@@ -88,6 +89,10 @@ async def test_poison_holds_up_its_own_watch_alone_and_is_named(waiting: Bench, 
     assert instruments.MONITOR_UNCOUNTED._value.get() == 1
     with pytest.raises(Unavailable, match=r"poisoned/production, version 1 as stable, since .* in 1 tries: what was"):
         await job(waiting).ready()  # of whichever replica
+    async with waiting.database.read() as connection:
+        watch = await queries.find_watch("poisoned", "production", 1, connection)
+        report = await queries.report(watch, waiting.judge, connection)
+    assert (report.rows_seen, report.HasField("performance")) == (100, False)
 
 
 async def test_a_bug_is_named_without_what_it_says_and_logged_once_a_try(waiting: Bench, lease: Lease) -> None:
