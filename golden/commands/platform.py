@@ -136,10 +136,9 @@ def _show(findings: list[Finding]) -> None:
 
 def _health(platform: Connection) -> dict[str, str]:
     from golden.checkup import readiness
-    from golden.connection import SERVICES
 
-    names = [name for name in SERVICES if platform.endpoints.http.get(name)]
-    with ThreadPoolExecutor(max_workers=len(SERVICES)) as pool:
+    names = [name for name, url in platform.endpoints.http.items() if url]
+    with ThreadPoolExecutor(max_workers=len(names) or 1) as pool:
         answers = pool.map(lambda name: readiness(platform.endpoints.http[name]), names)
         return {name: _word(answer) for name, answer in zip(names, answers, strict=True)}
 
