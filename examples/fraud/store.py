@@ -8,6 +8,7 @@ training as in production, while `features` slides its windows to the very momen
 request itself (amount_over_usual) isn't in a store.
 
     python -m examples.fraud.store --kafka 127.0.0.1:9792        every payment of the data, as events for the pusher
+    python -m examples.fraud.store --fresh                       what is known of each by now, so that it isn't stale
 """
 
 from __future__ import annotations
@@ -90,10 +91,12 @@ def _lacking(transactions: pd.DataFrame, inputs: pd.DataFrame) -> int:
     return int(pd.concat(lacks, axis=1).any(axis=1).sum())
 
 
-def events_of(transactions: pd.DataFrame) -> Iterator[FeaturesComputed]:
-    """The views' rows as events, each of up to a thousand."""
+def events_of(transactions: pd.DataFrame, *, as_of: datetime | None = None) -> Iterator[FeaturesComputed]:
+    """The views' rows as events, each of up to a thousand; or each key's last alone, as if true from `as_of` on."""
     for view, key in VIEWS.items():
         rows = rows_of(view, transactions)
+        if as_of is not None:
+            rows = rows.sort_values("event_time").drop_duplicates(key, keep="last").assign(event_time=as_of)
         for start in range(0, len(rows), _ROWS_PER_EVENT):
             part = rows.iloc[start : start + _ROWS_PER_EVENT].to_dict("records")
             yield FeaturesComputed(view=view, rows=[_row(key, values) for values in part])
@@ -106,15 +109,15 @@ def _row(key: str, values: dict[Any, Any]) -> FeatureRow:
     return row
 
 
-async def publish(bootstrap: str, transactions: pd.DataFrame) -> int:
-    """Publish the views' rows for the pusher; how many events they are."""
+async def publish(bootstrap: str, transactions: pd.DataFrame, *, as_of: datetime | None = None) -> int:
+    """Publish the views' rows for the pusher, as `events_of` makes them; how many events they are."""
     from aiokafka import AIOKafkaProducer
 
     from services.chassis.cloudevents import event_of, headers_of
 
     sent = 0
     async with AIOKafkaProducer(bootstrap_servers=bootstrap, acks="all") as producer:
-        for body in events_of(transactions):
+        for body in events_of(transactions, as_of=as_of):
             subject, now = f"features/{body.view}", datetime.now(UTC)
             event = event_of(body, type="features.computed", source="bank/payments", subject=subject, time=now)
             await producer.send("ingest.features", event.data, key=subject.encode(), headers=headers_of(event))
@@ -127,9 +130,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Feature values of every payment, as events on ingest.features.")
     parser.add_argument("--kafka", default="127.0.0.1:9792", help="bootstrap servers, host:port")
     parser.add_argument("--customers", type=int, default=1_000, help="whose payments: all, or the first so many")
+    parser.add_argument("--fresh", action="store_true", help="each one's last values alone, as if they were of now")
     wanted = parser.parse_args()
     transactions = pd.read_parquet(DATA)
-    sent = asyncio.run(publish(wanted.kafka, transactions[transactions["customer"] < wanted.customers]))
+    as_of = datetime.now(UTC) if wanted.fresh else None
+    sent = asyncio.run(publish(wanted.kafka, transactions[transactions["customer"] < wanted.customers], as_of=as_of))
     print(f"{sent} events on ingest.features")
 
 

@@ -24,6 +24,7 @@ _READY_WITHIN = timedelta(seconds=90)  # 3 s on an idle laptop; four at once on 
 _TOKEN_LIFETIME = timedelta(days=365)  # renewed at every `up`
 _ASKING_SECONDS = 2.0
 _PREFIX = "GOLDENPATH_"
+_FEASTS = "PROMETHEUS_MULTIPROC"  # its folders of metrics go with the process that imported it
 
 
 @dataclass(frozen=True)
@@ -193,7 +194,7 @@ class ServiceProcess:
 
 def environment_of(told: Mapping[str, str]) -> dict[str, str]:
     """What a process of ours finds in its environment: the caller's, and of GOLDENPATH_ variables these alone."""
-    inherited = {name: value for name, value in os.environ.items() if not name.startswith(_PREFIX)}
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith((_PREFIX, _FEASTS))}
     return inherited | {f"{_PREFIX}{name}": value for name, value in told.items()}
 
 

@@ -44,6 +44,16 @@ def test_a_row_says_what_is_known_the_second_after_its_payment(transactions: pd.
         np.testing.assert_allclose(rows.to_numpy(), known[rows.columns].to_numpy())
 
 
+def test_what_is_fresh_is_each_ones_last_row_as_of_now(transactions: pd.DataFrame) -> None:
+    now = datetime(2026, 3, 1, tzinfo=UTC)
+    customers, terminals = fraud.events_of(transactions.sample(frac=1, random_state=1), as_of=now)
+    last = fraud.rows_of("customer_windows", transactions).drop_duplicates("customer", keep="last")
+    told = {row.keys["customer"]: row.numbers["customer_usual"] for row in customers.rows}
+    assert told == pytest.approx(dict(zip(last["customer"], last["customer_usual"], strict=True)), nan_ok=True)
+    assert {row.event_time.ToDatetime(UTC) for row in [*customers.rows, *terminals.rows]} == {now}
+    assert len(terminals.rows) == transactions["terminal"].nunique()
+
+
 async def test_a_planted_future_feature_is_never_seen(fed: Fed, transactions: pd.DataFrame) -> None:
     await fed.fill(transactions)
     asked = transactions.drop_duplicates("customer", keep="last")

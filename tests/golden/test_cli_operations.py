@@ -40,6 +40,12 @@ def test_status_shows_each_service_and_that_nothing_serves(healthy: Any, golden:
     assert golden("status", "--json").json["deployments"] == []
 
 
+def test_status_shows_the_pusher_where_there_is_one(healthy: Any, golden: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GOLDEN_PUSHER_HTTP", os.environ["GOLDEN_REGISTRY_HTTP"].replace("/registry", "/pusher"))
+    healthy.pages["GET /pusher/readyz"] = (503, {"kafka": "connection refused"})
+    assert golden("status", "--json").json["services"]["pusher"] == "kafka: connection refused"
+
+
 def test_status_shows_the_siblings_where_the_deployer_is_silent(healthy: Any, golden: Any) -> None:
     healthy.answers["ListDeployments"] = Unavailable("the database is down")
     ended = golden("status")

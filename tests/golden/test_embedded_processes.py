@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 
 from golden.embedded.processes import Running, free_port, is_free, start, stop_together, wait_until
+from golden.embedded.services import environment_of
 from services.chassis.errors import Unavailable
 
 _SLEEPER = "import time, sys; print('up', flush=True); time.sleep(600)"
@@ -131,3 +132,16 @@ def _own_start() -> float:
     import psutil
 
     return float(psutil.Process().create_time())
+
+
+def test_what_feast_leaves_in_the_environment_is_no_services_business(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its folder of metrics goes with the process that imported it; whoever inherits the name fails at the next one."""
+    monkeypatch.setenv("PROMETHEUS_MULTIPROC_DIR", "feast_metrics_gone")
+    monkeypatch.setenv("PROMETHEUS_MULTIPROCESS_DIR", "feast_metrics_gone")
+    monkeypatch.setenv("AWS_PROFILE", "ours")
+    monkeypatch.setenv("GOLDENPATH_KAFKA_BOOTSTRAP", "elsewhere")
+    made = environment_of({"LOG_JSON": "true"})
+    assert made["AWS_PROFILE"] == "ours"
+    assert {name: value for name, value in made.items() if name.startswith(("PROMETHEUS_", "GOLDENPATH_"))} == {
+        "GOLDENPATH_LOG_JSON": "true"
+    }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -35,14 +36,20 @@ def outcomes_of(records: Sequence[Scored]) -> list[float]:
     """Each record's outcome as a number: a regression's value, or whether the class came true that the score is about.
 
     Of two classes the score is about the one that records with higher scores are predicted to be in. Of more, it is
-    about the predicted class itself. NaN where nothing is known yet.
+    about the predicted class itself. NaN where nothing is known yet, and of a class that a model of two hasn't: whoever
+    writes "fraud" for "1" spoils that record, and not what is thought of all others.
 
     >>> outcomes_of([Scored(0.9, "yes", (None, "yes")), Scored(0.2, "no", (None, "yes")), Scored(0.1, "no", None)])
     [1.0, 1.0, nan]
+    >>> outcomes_of([Scored(0.9, "1", (None, "1")), Scored(0.2, "0", (None, "0")), Scored(0.1, "0", (None, "fraud"))])
+    [1.0, 0.0, nan]
     """
-    labels = {record.label for record in records} | {record.known[1] for record in records if record.known}
-    means = _means(records) if len(labels - {None}) <= CLASSES else {}
-    return [_outcome(record, means) for record in records]
+    means = _means(records)
+    predicted = {record.label for record in records} - {None}
+    classes = predicted | ({record.known[1] for record in records if record.known} - {None})
+    if len(classes) > CLASSES:
+        means, classes = (means, predicted) if _is_about_one(means) else ({}, classes)
+    return [_outcome(record, means, classes) for record in records]
 
 
 def log_loss(records: Sequence[Scored]) -> float:
@@ -65,12 +72,19 @@ def _means(records: Sequence[Scored]) -> dict[str, float]:
     return {label: sum(scores) / len(scores) for label, scores in by_label.items()}
 
 
-def _outcome(record: Scored, means: dict[str, float]) -> float:
+def _is_about_one(means: dict[str, float]) -> bool:
+    """Whether scores are of one of two classes: of the other they are low, and a predicted class's own never are."""
+    return 0 < len(means) <= CLASSES and min(means.values()) < 1 / CLASSES
+
+
+def _outcome(record: Scored, means: dict[str, float], classes: AbstractSet[str | None]) -> float:
     if record.known is None:
         return math.nan
     value, label = record.known
     if value is not None:
         return value
+    if label not in classes:
+        return math.nan
     if not means:
         return float(label == record.label)
     highest = max(means, key=lambda each: means[each])
