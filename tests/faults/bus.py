@@ -6,6 +6,7 @@ a campaign's topics are some ten thousand records.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -65,6 +66,7 @@ class Bus:
     poison: set[Place] = field(default_factory=set)
     repeats: set[Place] = field(default_factory=set)
     _next: dict[TopicPartition, int] = field(default_factory=dict)
+    _reading: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     async def ends(self) -> dict[TopicPartition, int]:
         """Where each partition ends."""
@@ -77,7 +79,11 @@ class Bus:
             await consumer.stop()
 
     async def read(self) -> None:
-        """Read what was written since the last time."""
+        """Read what was written since the last time; two who ask at once don't read it twice."""
+        async with self._reading:
+            await self._read()
+
+    async def _read(self) -> None:
         consumer = AIOKafkaConsumer(
             bootstrap_servers=self.bootstrap, enable_auto_commit=False, isolation_level="read_committed"
         )

@@ -19,7 +19,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Final
 
-from golden.checkup import Finding, examine
+from golden.checkup import Finding, examine, readiness
 from golden.operations import ask
 from services.chassis.topics import RECORDS
 from tests.faults.adversary import HEARD, Adversary
@@ -32,7 +32,7 @@ from tests.faults.plan import Step, kinds, plan, plan_beside
 from tests.faults.rows import Rows
 from tests.faults.seen import Seen, look
 from tests.faults.settling import settled, whole
-from tests.faults.world import World
+from tests.faults.world import Replica, World
 
 _SETTLES_WITHIN: Final = timedelta(minutes=4)  # a decision without an answer takes 45 s, a canary a few
 _FOR_A_HUMAN: Final = ("waits for a reviewer", "failed", "held")  # what may be left, and is listed
@@ -234,14 +234,13 @@ class Campaign:
                 await asyncio.to_thread(ask, otto, one.service, "POST", path, {"reason": "the campaign is over"})
             await asyncio.sleep(1)
         await self._lives.release_all()
-        replicas = [one for one in self._world.replicas if self._stopped_itself(one.service, one.number)]
+        # In threads: the links between services and what they depend on are here.
+        replicas = [one for one in self._world.replicas if await asyncio.to_thread(self._stopped_itself, one)]
         await self._world.stop_replicas(replicas)
         await self._adversary.supervise()
 
-    def _stopped_itself(self, service: str, number: int) -> bool:
-        from golden.checkup import readiness
-
-        url = self._world.as_("otto", "operator", number=number).endpoints.http[service]
+    def _stopped_itself(self, replica: Replica) -> bool:
+        url = self._world.as_("otto", "operator", number=replica.number).endpoints.http[replica.service]
         return "stopped itself" in str(readiness(url))
 
     # Words
