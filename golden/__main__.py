@@ -104,7 +104,7 @@ def root(
 def main() -> None:
     """Run a command; what is foreseen to go wrong ends with a sentence and status 1, not with a stack."""
     try:
-        build(_wanted(sys.argv[1:]))()
+        build(_wanted(sys.argv[1:]))(prog_name="golden")  # however it was started
     except Exception as failure:
         error = _foreseen(failure)
         if error is None:
