@@ -68,6 +68,6 @@ async def test_a_broken_event_is_put_aside_and_the_next_is_served(stream: Stream
 
 
 async def test_a_broken_event_is_among_its_topics_dead_letters_with_why(stream: Stream) -> None:
-    await stream.tell(stream.row("ann", at(0), count_7d=1.0), view="nowhere")
+    event = await stream.tell(stream.row("ann", at(0), count_7d=1.0), view="nowhere")
     async with asyncio.timeout(30):
-        assert "the feature store has no view 'nowhere'" in await stream.given_up()
+        assert "the feature store has no view 'nowhere'" in await stream.given_up(event)
