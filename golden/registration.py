@@ -37,7 +37,7 @@ def request_of(project: Project, run: str, *, training_request: str = "") -> reg
         mlflow_run=run,
         datasets=[dataset_of(project)],
         promise=_promise(project),
-        drift=_drift(project),
+        drift=drift_of(project),
         outcomes=_outcomes(project),
         rollout=_rollout(project),
         training_request=training_request,
@@ -134,7 +134,8 @@ def _promise(project: Project) -> events.Promise:
     )
 
 
-def _drift(project: Project) -> events.DriftSettings:
+def drift_of(project: Project) -> events.DriftSettings:
+    """How golden.yaml wants drift judged."""
     said = project.drift
     return events.DriftSettings(
         effect=said.effect,

@@ -33,6 +33,9 @@ Page = Annotated[Path | None, typer.Option("--page", metavar="FILE", help="Write
 Effect = Annotated[str, typer.Option("--effect", help="Judge by another effect: psi, js, ks, wasserstein.")]
 Tolerance = Annotated[float, typer.Option("--tolerance", min=0, help="Judge by another tolerance.")]
 FalseAlarms = Annotated[float, typer.Option("--false-alarms", min=0, help="Judge by other false alarms a year.")]
+By = Annotated[
+    Path | None, typer.Option("--by", metavar="FOLDER", help="Judge by what golden.yaml says of drift, as it is now.")
+]
 
 
 def monitor(
@@ -42,6 +45,7 @@ def monitor(
     effect: Effect = "",
     tolerance: Tolerance = 0.0,
     false_alarms: FalseAlarms = 0.0,
+    by: By = None,
     why: Why = False,
     page: Page = None,
     json: Json = False,
@@ -52,9 +56,16 @@ def monitor(
     """
     named = reference(version)
     report = connect().monitor.GetReport(pb.GetReportRequest(model=named.model, version=named.version, environment=env))
-    settings = DriftSettings(effect=effect, tolerance=tolerance, false_alarms_per_year=false_alarms)
+    settings = _drift_said_in(by) if by else DriftSettings()
+    settings.MergeFrom(DriftSettings(effect=effect, tolerance=tolerance, false_alarms_per_year=false_alarms))
     history = connect().monitor.GetHistory(
-        pb.GetHistoryRequest(model=report.model, environment=env, version=report.version, settings=settings)
+        pb.GetHistoryRequest(
+            model=report.model,
+            environment=env,
+            version=report.version,
+            settings=settings,
+            settings_alone=by is not None,
+        )
     )
     if json:
         print_json({"report": as_dict(report), "history": as_dict(history)})
@@ -76,7 +87,13 @@ def monitor(
         _show_performance(report.performance, why=why)
     if report.HasField("estimated"):
         _show_estimated(report.estimated, report.performance)
-    _show_time(history, as_if=settings != DriftSettings())
+    _show_time(history, as_if=by is not None or settings != DriftSettings())
+
+
+def _drift_said_in(folder: Path) -> DriftSettings:
+    from golden import project, registration
+
+    return registration.drift_of(project.load(folder))
 
 
 def _show_features(features: list[events.FeatureEffect], history: pb.GetHistoryResponse) -> None:

@@ -6,6 +6,7 @@ What it said is kept in our own tables, so a judge goes on while the registry is
 from __future__ import annotations
 
 from collections import OrderedDict
+from dataclasses import fields
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final
 
@@ -97,9 +98,10 @@ class Judges:
         return profile, settings
 
 
-def settings_of(told: DriftSettings) -> dict[str, Any]:
-    """Drift settings, without what is left at the shipped default."""
-    settings: dict[str, Any] = {}
+def settings_of(told: DriftSettings, *, alone: bool = False) -> dict[str, Any]:
+    """Drift settings, without what is left at the shipped default; alone with it, so that nothing else stays."""
+    shipped = Settings()
+    settings: dict[str, Any] = {each.name: getattr(shipped, each.name) for each in fields(Settings)} if alone else {}
     if told.effect:
         settings["effect"] = told.effect
     if told.tolerance:

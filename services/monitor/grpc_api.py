@@ -64,8 +64,9 @@ class MonitorApi(MonitorServiceServicer):
         judge = await self._judges.of(watch.model, watch.version)
         if judge is None:
             return pb.GetHistoryResponse(version=watch.version)  # without a reference there is nothing to hold it to
+        settings = settings_of(request.settings, alone=request.settings_alone)
         async with self._database.read() as connection:
-            return await queries.history(watch, judge.by(**settings_of(request.settings)), connection)
+            return await queries.history(watch, judge.by(**settings), connection)
 
     async def GetSignal(self, request: pb.GetSignalRequest, _: Context) -> pb.GetSignalResponse:
         """One signal."""

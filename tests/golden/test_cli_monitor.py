@@ -30,6 +30,16 @@ EDUCATION = events.FeatureEffect(
     log_evidence=40,
     effects={"ks": 0.5},
 )
+PROJECT = """\
+model: credit
+owner: risk
+use_case: Says who pays back.
+kind: model
+risk_tier: high
+dataset: {name: census, datasheet: datasheet.md, data: [datasheet.md]}
+promise: {metric: log_loss, margin: 0.1}
+drift: {feature_tolerances: {age: 0.4}}
+"""
 AGE = events.FeatureEffect(feature="age", effect=0.01, lower=0, upper=0.1, tolerance=0.2, share=0.1)
 REPORT = pb.GetReportResponse(
     model="credit",
@@ -104,6 +114,16 @@ def test_other_settings_say_what_they_would_have_found(platform: Any, golden: An
     asked = platform.request("GetHistory").settings
     assert (asked.effect, asked.tolerance, asked.false_alarms_per_year) == ("js", 0.3, 12)
     assert "this would have been found:" in shown
+
+
+def test_what_golden_yaml_says_now_is_tried_on_what_went_by(platform: Any, golden: Any, tmp_path: Path) -> None:
+    (tmp_path / "golden.yaml").write_text(PROJECT)
+    (tmp_path / "datasheet.md").write_text("")
+    shown = golden("monitor", "credit", "--by", str(tmp_path), "--effect", "js").out
+    asked = platform.request("GetHistory")
+    assert (asked.settings.effect, dict(asked.settings.feature_tolerances)) == ("js", {"age": 0.4})
+    assert asked.settings_alone
+    assert "would have been found" in shown
 
 
 def test_programs_get_the_report_and_the_history(golden: Any) -> None:

@@ -11,6 +11,7 @@ import numpy as np
 
 from goldenpath.modelserver.v1 import events_pb2 as pb
 from goldenpath.registry.v1 import registry_service_pb2 as registry_pb
+from goldenpath.registry.v1.events_pb2 import DriftSettings
 from goldenpath.registry.v1.registry_service_pb2_grpc import RegistryServiceServicer
 from services.chassis.errors import NotFound
 from services.modelserver.batches import Packer
@@ -101,6 +102,7 @@ class MadeUpRegistry(RegistryServiceServicer):
 
     def __init__(self) -> None:
         self.profiles: dict[tuple[str, int], bytes] = {}
+        self.drift = DriftSettings()
         self.asked = 0
 
     async def GetVersion(self, request: registry_pb.GetVersionRequest, _: Any) -> registry_pb.GetVersionResponse:  # noqa: N802 - the contract's name
@@ -108,7 +110,7 @@ class MadeUpRegistry(RegistryServiceServicer):
         key = request.model, request.version
         if key not in self.profiles:
             raise NotFound(f"there is no version {request.version} of {request.model}")
-        version = registry_pb.Version()
+        version = registry_pb.Version(drift=self.drift)
         version.registered.model, version.registered.version = key
         version.registered.profile_digest = "0" * 64 if self.profiles[key] else ""
         return registry_pb.GetVersionResponse(version=version)

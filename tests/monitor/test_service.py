@@ -17,6 +17,7 @@ from goldenpath.deployer.v1 import events_pb2 as deployer_pb
 from goldenpath.ingest.v1 import events_pb2 as ingest_pb
 from goldenpath.modelserver.v1 import events_pb2 as records_pb
 from goldenpath.monitor.v1 import monitor_service_pb2 as pb
+from goldenpath.registry.v1.events_pb2 import DriftSettings
 from services.chassis.cloudevents import headers_of
 from services.chassis.testing import emitted, eventually
 from services.profile import profile_of
@@ -55,6 +56,28 @@ async def test_a_stuck_feed_is_told_and_its_repair_too(monitor: Running) -> None
     await monitor.serve(8_000, batch=500)
     assert (await monitor.signal(cleared=True)).signal.id == signal.id
     assert await monitor.emitted("drift.cleared", signal.id)
+
+
+@pytest.mark.parametrize(
+    ("settings", "alone", "found", "detected"),
+    [
+        (DriftSettings(), False, False, False),
+        (DriftSettings(tolerance=0.1), False, False, False),
+        (DriftSettings(), True, True, True),
+        (DriftSettings(feature_tolerances={"education": 100}), True, True, False),
+    ],
+)
+async def test_what_other_settings_would_have_found_keeps_the_versions_own_unless_they_stand_alone(
+    monitor: Running, settings: DriftSettings, alone: bool, found: bool, detected: bool
+) -> None:
+    monitor.registry.drift.CopyFrom(DriftSettings(feature_tolerances={"education": 100}, false_alarms_per_year=1e-300))
+    for broken in ({}, {"education": "school"}):
+        await monitor.serve(1_000, **broken)
+    await monitor.seen(2_000)
+    request = pb.GetHistoryRequest(model="credit", settings=settings, settings_alone=alone)
+    history = await monitor.ask(monitor.stub.GetHistory, request)
+    levels = {one.level for moment in history.moments for one in moment.found}
+    assert (bool(levels), "detected" in levels) == (found, detected)
 
 
 async def test_the_embeddings_of_a_model_server_are_watched_and_others_are_refused(monitor: Running) -> None:

@@ -174,12 +174,15 @@ class GetHistoryRequest(_message.Message):
     ENVIRONMENT_FIELD_NUMBER: _builtins.int
     VERSION_FIELD_NUMBER: _builtins.int
     SETTINGS_FIELD_NUMBER: _builtins.int
+    SETTINGS_ALONE_FIELD_NUMBER: _builtins.int
     model: _builtins.str
     """The model's name."""
     environment: _builtins.str
     """The environment; empty: production."""
     version: _builtins.int
     """The version; 0: the stable one."""
+    settings_alone: _builtins.bool
+    """Whether nothing of the version's own settings stays: what is left out is the shipped default."""
     @_builtins.property
     def settings(self) -> _events_pb2_1.DriftSettings:
         """Settings to judge by instead; what is left out is the version's own."""
@@ -191,10 +194,11 @@ class GetHistoryRequest(_message.Message):
         environment: _builtins.str = ...,
         version: _builtins.int = ...,
         settings: _events_pb2_1.DriftSettings | None = ...,
+        settings_alone: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["settings", b"settings"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["environment", b"environment", "model", b"model", "settings", b"settings", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["environment", b"environment", "model", b"model", "settings", b"settings", "settings_alone", b"settings_alone", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
