@@ -222,6 +222,7 @@ def tolerances(
     console.print("\nIn golden.yaml:\n\ndrift:\n  feature_tolerances:")
     for each in restless:
         console.print(f"    {escape(each.feature)}: {each.tolerance:.2g}")
+    console.print("\n# tried on the records that went by:  golden monitor MODEL --by FOLDER")
 
 
 def _columns(path: Path) -> dict[str, Column]:
