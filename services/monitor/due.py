@@ -74,10 +74,11 @@ def thinned(body: bytes, halvings: int) -> tuple[bytes, int]:
 
 @dataclass(frozen=True, slots=True)
 class Told:
-    """A batch that came due: what is kept of it, and the day of its newest record."""
+    """A batch that came due: the day of its newest record, and what is kept of it, with its records' ids."""
 
     day: date
     batch: records_pb.InferenceRecorded
+    ids: list[uuid.UUID]
 
 
 def told_of(came: Sequence[Open], halvings: int) -> list[Told]:
@@ -85,7 +86,7 @@ def told_of(came: Sequence[Open], halvings: int) -> list[Told]:
     bodies = [thinned(each.body, halvings)[0] if halvings else each.body for each in came]
     told = map(records_pb.InferenceRecorded.FromString, bodies)
     return [
-        Told(each.newest_at.astimezone(UTC).date(), batch)
+        Told(each.newest_at.astimezone(UTC).date(), batch, batches.ids_of(batch))
         for each, batch in zip(came, told, strict=True)
         if batch.record_ids
     ]
@@ -95,15 +96,15 @@ def rows_of(told: Sequence[Told], known: Mapping[uuid.UUID, Known], promise: Pro
     """Batches that came due, with what is known of their records, by id."""
     if not promise.classified:  # a label says nothing about a value
         known = {one: each for one, each in known.items() if each[0] is not None}
-    ids = [one for each in told for one in batches.ids_of(each.batch)]
+    ids = [one for each in told for one in each.ids]
     scores = [score for each in told for score in batches.scores_of(each.batch)]
     labels = [label for each in told for label in batches.labels_of(each.batch)]
     scored = [Scored(score, label, known.get(one)) for one, score, label in zip(ids, scores, labels, strict=True)]
     made, first, outcomes = [], 0, np.array(outcomes_of(scored), dtype=np.float64)
     for each in told:
-        size = len(each.batch.record_ids) // batches.ID_BYTES
-        made.append(_rows(each, np.array(scores[first : first + size]), outcomes[first : first + size], promise))
-        first += size
+        upto = first + len(each.ids)
+        made.append(_rows(each, np.array(scores[first:upto]), outcomes[first:upto], promise))
+        first = upto
     return made
 
 

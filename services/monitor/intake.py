@@ -96,7 +96,8 @@ class Intake:
             for read in sorted(reads):  # in order, so that two replicas that both believe in theirs don't lock up
                 await self._move(uow, read.partition, old=read.old, new=read.raws[-1].offset + 1)
             await self._take(prepared, raws, uow)
-            told = _some_of(raws, prepared)
+            died = {(raw.partition, raw.offset) for raw, _ in prepared.dead}
+            told = _some_of([raw for raw in raws if (raw.partition, raw.offset) not in died] if died else raws)
             await self._publishers.note(uow.connection, told)
             for raw, error in prepared.dead:
                 _log.warning("records can't be read", reason=str(error), offset=raw.offset)
@@ -105,7 +106,6 @@ class Intake:
         instruments.MONITOR_BATCHES.labels("dead").inc(len(prepared.dead))
         instruments.MONITOR_BATCHES.labels("read").inc(len(prepared.arrived))
         instruments.MONITOR_RECORDS.inc(sum(batch.rows for batch in prepared.arrived))
-        died = {(raw.partition, raw.offset) for raw, _ in prepared.dead}
         if not died:
             return [[False] * len(read.raws) for read in reads]
         return [[(raw.partition, raw.offset) in died for raw in read.raws] for read in reads]
@@ -169,10 +169,8 @@ class Intake:
         return Parking(uow.connection, consumer=self._name)
 
 
-def _some_of(raws: Sequence[Raw], prepared: Prepared) -> list[CloudEvent]:
+def _some_of(read: Sequence[Raw]) -> list[CloudEvent]:
     """The first and the last event that was read: in time each publisher's are among them, and all would be costly."""
-    dead = {(raw.partition, raw.offset) for raw, _ in prepared.dead}
-    read = [raw for raw in raws if (raw.partition, raw.offset) not in dead] if dead else raws
     found = []
     for raw in {id(each): each for each in (*read[:1], *read[-1:])}.values():
         try:

@@ -19,7 +19,7 @@ from goldenpath.monitor.v1 import events_pb2 as pb
 from services.chassis import instruments
 from services.chassis.database import Connection
 from services.chassis.topics import MONITOR
-from services.monitor import batches, due, events
+from services.monitor import due, events
 from services.monitor.domain import tallies
 from services.monitor.domain.promise import FOLLOWED, Kept, Promise, Segment, carrying, first_followed
 from services.monitor.domain.tallies import Sums
@@ -80,7 +80,7 @@ async def count_due(watch_id: int, promise: Promise, uow: MonitorUnitOfWork) -> 
         return False
     halvings = await uow.join.halvings(watch.model)  # another watch of the model may have made it keep less
     told = due.told_of(came, halvings)
-    ids = [one for each in told for one in batches.ids_of(each.batch)]
+    ids = [one for each in told for one in each.ids]
     rows = due.rows_of(told, await uow.join.outcomes(watch.model, ids), promise)
     await uow.join.counted(watch.id, [each.id for each in came], sum(each.rows for each in came), uow.now)
     told_before = await uow.join.kept(watch.id)

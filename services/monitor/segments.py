@@ -13,9 +13,8 @@ from goldenpath.modelserver.v1 import events_pb2 as records_pb
 from services.profile import CodedText
 from services.profile.columns import Counts, coded
 
-MOST: Final = (
-    50  # values of an input that are told apart in a day: the first, and of what is counted at once the commonest
-)
+MOST: Final = 50
+"""Values of an input that are told apart in a day: the first, and of what is counted at once the commonest."""
 LONGEST: Final = 200  # characters of a value: it is part of a key, which PostgreSQL bounds
 OTHER: Final = "(other)"
 MISSING: Final = "(missing)"
